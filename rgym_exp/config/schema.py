@@ -1,0 +1,180 @@
+"""The typed configuration: one dataclass per section, every key with its meaning.
+
+``rg-swarm.yaml`` (the template) carries the same keys and defaults; a test holds the two together.
+"auto" means: decided at start from the network and the hardware, and printed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class NetworkConfig:
+    """A named set of chain + contract + bootnodes + tasks (``config/network/*.yaml``, or an invite)."""
+
+    name: str = "local"
+    swarm_id: str = "local"
+    """Names the swarm in seeds, DHT keys and signatures, so that two swarms never mix."""
+    tasks: str = "starter"
+    """Which tasks file: a name in ``config/tasks/`` or a path."""
+    model_name: str = "auto"
+    """Default model of this network; "auto" picks from the pool that suits the hardware."""
+    hub: bool = False
+    """Whether a run starts (or finds) a hub on this machine."""
+    hub_url: str | None = None
+    """HTTP API of the swarm's hub, e.g. ``http://127.0.0.1:8600``."""
+    coordinator: str = "wallet"
+    """Which coordinator by default: wallet, modal or offline."""
+    chain_id: int | None = None
+    rpc_url: str | None = None
+    coordinator_address: str | None = None
+    """Address of the SwarmCoordinator contract."""
+    prg_address: str | None = None
+    """Address of the PredictionMarket contract; none where the network has no market."""
+    judge_url: str | None = None
+    login_url: str | None = None
+    """Base URL of the login server's REST API, for the modal coordinator."""
+    bootnodes: list[str] = field(default_factory=list)
+    """libp2p multiaddrs that end in ``/p2p/<peer id>``."""
+
+
+@dataclass
+class TrainingConfig:
+    """The model, the GRPO step and the checkpoints."""
+
+    model_name: str = "auto"
+    """A Hugging Face name, a local folder, or "auto"."""
+    max_rounds: int | None = None
+    """Stop after this many rounds taken part in; null goes on for ever."""
+    num_generations: int = 8
+    """G: completions per problem. At least 2; the advantage is relative within a group."""
+    own_groups: int = 4
+    """Groups a round from this node's own problems."""
+    foreign_groups: int = 4
+    """Groups a round from other peers; missing ones are filled with own ones."""
+    redraws: int = 1
+    """How often a set of groups that teach nothing is drawn again, within own_groups x (1 + redraws) slots."""
+    max_completion_length: int | None = None
+    """Tokens; null takes the tasks file's."""
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    learning_rate: float | None = None
+    """null: 1e-6, or 1e-5 for models under 0.3 B parameters and for LoRA."""
+    loss_type: str = "dapo"
+    """TRL's loss_type. "sapo" is Soft Adaptive Policy Optimization, not Swarm sAmpling Policy Optimization."""
+    epsilon: float = 0.2
+    epsilon_high: float = 0.28
+    beta: float = 0.0
+    """KL weight against the starting model; 0 keeps no reference model in memory."""
+    scale_rewards: str = "group"
+    max_grad_norm: float = 1.0
+    foreign_weight: str = "none"
+    """Weight on foreign groups: none (all 1) or bounded (clip(exp(own - sender mean log-prob), 0.8, 1.0))."""
+    lora: bool = False
+    lora_rank: int = 16
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+    dtype: str = "auto"
+    """auto, bfloat16 (bf16 compute, fp32 master weights) or float32."""
+    gradient_checkpointing: bool = False
+    micro_batch_groups: int | None = None
+    """Groups per forward and backward pass; null fits memory. Halved after an out-of-memory error."""
+    shared_prompt: bool = True
+    """Compute a group's prompt once (packed step, shared prefill). False: TRL's own path."""
+    use_vllm: bool = False
+    vllm_gpu_memory_utilization: float = 0.3
+    use_continuous_batching: bool = False
+    checkpoint_minutes: float = 10.0
+    """Minutes between checkpoints; one is always written at the end."""
+    checkpoints_to_keep: int = 2
+    seed: int = 42
+
+
+@dataclass
+class BlockchainConfig:
+    """The contract: where, as whom, and how patiently."""
+
+    coordinator: Any = "auto"
+    """auto (the network's), wallet, modal, offline, or a mapping with ``_target_`` for one of your own."""
+    rpc_url: str | None = None
+    """Overrides the network's."""
+    contract_address: str | None = None
+    """Overrides the network's SwarmCoordinator."""
+    poll_seconds: float = 1.0
+    """How often the round is asked for while waiting for the next."""
+    round_seconds: float = 60.0
+    """Length of a round under the offline coordinator."""
+
+
+@dataclass
+class CommunicationsConfig:
+    """The peer-to-peer network."""
+
+    exchange: Any = "auto"
+    """auto (libp2p), or a mapping with ``_target_``."""
+    host: str = "127.0.0.1"
+    """Address to listen on. 0.0.0.0 to be reachable by other machines."""
+    port: int = 0
+    """0 takes any free port."""
+    announce: list[str] = field(default_factory=list)
+    """Multiaddrs to tell others, when behind NAT with a forwarded port."""
+    bootnodes: list[str] = field(default_factory=list)
+    """Added to the network's."""
+    gather_timeout_seconds: float = 60.0
+    """Longest wait for foreign shares, counted from when the own share is published."""
+    max_share_bytes: int = 4 * 1024 * 1024
+    groups_per_peer: int = 2
+    """At most this many groups from one peer in a round."""
+
+
+@dataclass
+class EvalConfig:
+    """Held-out evaluation by the node itself."""
+
+    every_rounds: int = 10
+    """0 turns it off. Also at the very start and at the end."""
+    items: int = 64
+    """How many held-out problems; training can never draw them."""
+
+
+@dataclass
+class PrgGameConfig:
+    """The prediction market."""
+
+    prg_game: bool | None = None
+    """null: yes where the network has one."""
+
+
+@dataclass
+class ObserveConfig:
+    """What a person sees."""
+
+    live: str = "auto"
+    """auto (on a terminal), yes, no."""
+    log_with: str = "none"
+    """none, wandb or tensorboard."""
+    log_level: str = "INFO"
+
+
+@dataclass
+class Config:
+    """The whole configuration of a run."""
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    blockchain: BlockchainConfig = field(default_factory=BlockchainConfig)
+    communications: CommunicationsConfig = field(default_factory=CommunicationsConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    prg_game_config: PrgGameConfig = field(default_factory=PrgGameConfig)
+    observe: ObserveConfig = field(default_factory=ObserveConfig)
+    tasks: Any = "auto"
+    """auto (the network's tasks file), a name in config/tasks/, a path, or a mapping with ``_target_``."""
+    tracker: Any = "auto"
+    """auto (what observe.log_with says), or a mapping with ``_target_``."""
+    default_large_model_pool: list[str] = field(default_factory=list)
+    """Models for 40 GiB of GPU memory and more."""
+    default_small_model_pool: list[str] = field(default_factory=list)
+    """Models for anything smaller."""

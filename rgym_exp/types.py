@@ -1,0 +1,158 @@
+"""The values that flow between the rooms: frozen, keyword-only, and free of any behaviour that needs a room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One reasoning-gym problem. Every peer rebuilds it from (swarm id, round, peer id, slot).
+
+    Example: ``Problem(slot=0, dataset="gcd", question="Find the GCD of 8 and 12.", entry={...})``
+    """
+
+    slot: int
+    """Which of its author's problems of the round this is, counted from 0; -1 for a held-out problem."""
+    dataset: str
+    """reasoning-gym's dataset name."""
+    question: str
+    """What the model is asked, as reasoning-gym words it."""
+    entry: Mapping[str, Any]
+    """reasoning-gym's own item (question, answer, metadata), which its scorer needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """One sampled answer."""
+
+    text: str
+    """The decoded answer, without special tokens. All that a foreign peer sends of it, save the two facts below."""
+    ended: bool
+    """Whether the sampler drew the end-of-sequence token (False: cut off at the length limit)."""
+    mean_logprob: float | None = None
+    """Mean log-probability per token under the policy that sampled it, in nats; None when unknown."""
+    token_ids: tuple[int, ...] | None = None
+    """The sampled ids, EOS included, of an own completion; None for foreign text, which we tokenise ourselves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One problem, its G completions and their rewards, as we scored them ourselves."""
+
+    peer_id: str
+    """Who sampled it: this node (an own group) or another peer (a foreign group)."""
+    problem: Problem
+    completions: tuple[Completion, ...]
+    """[G]"""
+    rewards: tuple[float, ...]
+    """[G], each in [0, 1], from our own scoring; never the sender's word."""
+
+    @property
+    def mean_reward(self) -> float:
+        """Mean of the G rewards."""
+        return sum(self.rewards) / len(self.rewards)
+
+    @property
+    def has_signal(self) -> bool:
+        """Whether the rewards differ: a group whose rewards are all equal has zero advantage everywhere."""
+        return max(self.rewards) - min(self.rewards) > 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedGroup:
+    """One group as it travels: the slot names the problem, so a sender chooses neither problem nor answer."""
+
+    slot: int
+    completions: tuple[Completion, ...]
+    """[G], without token ids."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """All of a peer's groups of one round, as sent."""
+
+    swarm_id: str
+    round: int
+    peer_id: str
+    tasks_digest: str
+    groups: tuple[SharedGroup, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Announcement:
+    """The small signed record in the DHT that says a share exists (under 1 KB encoded)."""
+
+    swarm_id: str
+    round: int
+    peer_id: str
+    share_digest: str
+    """sha256 of the share's bytes, 64 hex digits: what to ask the peer's stream server for."""
+    share_size: int
+    """Bytes."""
+    group_count: int
+    tasks_digest: str
+    """Digest of the tasks file and reasoning-gym's version; a share with another digest is left alone."""
+    model_name: str
+    account: str
+    """The account that registered this peer, as 0x-hex, or "" when there is no chain."""
+    mean_reward: float
+    time: float
+    """Sender's clock, seconds since the epoch. For people to read; nothing is decided by it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceivedShare:
+    """A share that passed every check of the border, with the announcement that led to it."""
+
+    announcement: Announcement
+    share: Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundReport:
+    """What one finished round was like: the line in ``metrics.jsonl`` and what every tracker and view is given."""
+
+    round: int
+    """The swarm's round number."""
+    step: int
+    """How many rounds this node has taken part in, this one included."""
+    time: float
+    """When it ended, seconds since the epoch."""
+    skipped: int
+    """Rounds missed since the last one played, because the swarm moved on meanwhile."""
+    own_groups: int
+    """Groups of own problems in the batch, fillers included."""
+    foreign_groups: int
+    """Groups of other peers in the batch."""
+    foreign_peers: tuple[str, ...]
+    """Peer ids whose groups are in the batch, without repeats."""
+    own_reward: float
+    """Mean reward of all own completions of the round, before redraws: the policy's training reward, in [0, 1]."""
+    foreign_reward: float | None
+    """Mean reward of the selected foreign completions; None without any."""
+    held_out: float | None
+    """Greedy accuracy on the held-out set, in [0, 1]; None in rounds without an evaluation."""
+    zero_variance_share: float
+    """Share of own groups drawn whose rewards were all equal, in [0, 1]."""
+    truncated_share: float
+    """Share of own completions cut off at the length limit, in [0, 1]."""
+    loss: float
+    entropy: float
+    """Mean per-token entropy, nats."""
+    grad_norm: float
+    clip_share: float
+    """Share of tokens whose ratio was clipped, in [0, 1]."""
+    tokens_per_second: float
+    """Sampled tokens over seconds of generation."""
+    phase_seconds: Mapping[str, float]
+    """Seconds by phase: wait, generate, score, publish, gather, train, record."""
+    peak_memory_bytes: int
+    outbox_depth: int
+    """Transactions not yet confirmed."""
+    dropped: Mapping[str, int]
+    """Records and shares of others dropped this round, by reason."""
+    vote: str | None
+    """Peer id voted for; None when nobody earned a vote."""

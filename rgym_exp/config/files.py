@@ -1,0 +1,42 @@
+"""Writing a file so that a crash leaves the old one or the new one, never half of either."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def atomic_write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Put ``data`` at ``path`` with permissions ``mode``; missing folders are made.
+
+    The bytes go to a temporary file in the same folder, which is flushed to the disk and then renamed over ``path``.
+    The temporary file is private (0600) from its first moment, so a key is never readable by others, not even briefly.
+
+    Raises:
+        OSError: the folder can't be written, or the disk is full. ``path`` is then as it was.
+    """
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _flush_folder(folder)
+
+
+def _flush_folder(folder: Path) -> None:
+    # Without this a power cut may forget the rename although the bytes are on the disk.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,206 @@
+#!/usr/bin/env bash
+# Start RL Swarm: make the Python environment on the first run, ask what only a person can answer, hand over to `rl-swarm`.
+set -euo pipefail
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
+# shellcheck source=scripts/environment.sh
+. "$ROOT/scripts/environment.sh"
+
+usage() {
+    cat <<'USAGE'
+Usage: ./run_rl_swarm.sh [OPTION...] [KEY=VALUE...]
+       ./run_rl_swarm.sh COMMAND [ARGUMENT...]
+
+Trains a language model together with a swarm. Without options: a swarm of your own on this machine, with nothing to
+sign up for. The first run installs everything into .venv; later runs start at once.
+
+  --network NAME   local (default), gensyn-testnet or offline
+  --join INVITE    join somebody's swarm: the invite itself, a file with it, or its URL
+  --rounds N       stop after N rounds
+  --home DIR       the folder that keeps swarm.pem, configs/, logs/ and state (default: $RL_SWARM_HOME or this checkout)
+  --yes            ask nothing, take the defaults
+  --print-command  show the command that would be run, and stop
+  --help           this page
+  KEY=VALUE        any setting of configs/rg-swarm.yaml, e.g. training.num_generations=4
+
+Commands: hub, invite, status, identity, doctor. `./run_rl_swarm.sh hub --help` says more.
+
+Variables: MODEL_NAME, HF_TOKEN (or HUGGINGFACE_ACCESS_TOKEN), PRG_GAME=true|false, CPU_ONLY=true, IDENTITY_PATH,
+GENSYN_RESET_CONFIG=1, CONNECT_TO_TESTNET=true, RL_SWARM_HOME, HF_ENDPOINT, TORCH_INDEX_URL, PYTHON, and the usual
+HTTP_PROXY, HTTPS_PROXY, NO_PROXY.
+
+Examples:
+  ./run_rl_swarm.sh
+  ./run_rl_swarm.sh --rounds 10
+  ./run_rl_swarm.sh --join rlswarm1:...
+  MODEL_NAME=Qwen/Qwen3-0.6B ./run_rl_swarm.sh --network gensyn-testnet --yes
+  ./run_rl_swarm.sh hub --host 0.0.0.0
+USAGE
+}
+
+misuse() {
+    printf 'rl-swarm: %s See ./run_rl_swarm.sh --help.\n' "$*" >&2
+    exit 2
+}
+
+is_yes() {
+    case "$1" in [Tt]rue | TRUE | 1 | [Yy] | [Yy]es | YES | [Oo]n) return 0 ;; *) return 1 ;; esac
+}
+
+# ------------------------------------------------------------------------------------------------- the command line
+
+command="run"
+network=""
+invite=""
+home="${RL_SWARM_HOME:-$ROOT}"
+asking="yes"
+print_only=""
+arguments=()
+
+# needs_value OPTION [VALUE]: refuses an option that came without its value.
+needs_value() {
+    case "${2:-}" in "" | -*) misuse "$1 needs a value." ;; esac
+}
+
+read_arguments() {
+    case "${1:-}" in
+        "" | -* | *=*) ;;
+        *)
+            command="$1"
+            shift
+            ;;
+    esac
+    if [ "$command" != run ]; then
+        asking=""
+        arguments=("$@")
+        return 0
+    fi
+    while [ $# -gt 0 ]; do
+        case "$1" in
+            --network=* | --join=* | --rounds=* | --home=*)
+                local option="${1%%=*}" given="${1#*=}"
+                shift
+                set -- "$option" "$given" "$@"
+                continue
+                ;;
+            --network | --join | --rounds | --home)
+                needs_value "$@"
+                case "$1" in
+                    --network) network="$2" ;;
+                    --join) invite="$2" ;;
+                    --home) home="$2" ;;
+                    --rounds)
+                        case "$2" in *[!0-9]* | 0) misuse "--rounds takes a number from 1 up, and '$2' is none." ;; esac
+                        ;;
+                esac
+                arguments+=("$1" "$2")
+                shift 2
+                ;;
+            --yes | -y) asking="" && shift ;;
+            --print-command) print_only="yes" && shift ;;
+            --help | -h)
+                usage
+                exit 0
+                ;;
+            --)
+                shift
+                arguments+=("$@")
+                break
+                ;;
+            -*) misuse "There is no option $1." ;;
+            *=* | '~'*) arguments+=("$1") && shift ;;
+            *) misuse "'$1' is neither an option nor a setting (KEY=VALUE)." ;;
+        esac
+    done
+    [ -z "$network" ] || [ -z "$invite" ] || misuse "--network and --join exclude each other: an invite names its own network."
+    case "$network" in
+        "" | local | gensyn-testnet | offline) ;;
+        *) misuse "There is no network '$network'; there are local, gensyn-testnet and offline." ;;
+    esac
+}
+
+# has_setting KEY: whether the command line sets it.
+has_setting() {
+    local argument
+    for argument in ${arguments[@]+"${arguments[@]}"}; do
+        case "$argument" in "$1="* | "+$1="* | "++$1="*) return 0 ;; esac
+    done
+    return 1
+}
+
+# ---------------------------------------------------------------------------------------------------- the questions
+
+# Only a person at a terminal is asked, only what neither a variable nor an option says, and nothing on networks where
+# the defaults are right for a first run (local, offline).
+ask_questions() {
+    local answer=""
+    if [ -z "$network" ] && [ -z "$invite" ]; then
+        if is_yes "${CONNECT_TO_TESTNET:-}"; then network="gensyn-testnet"; else network="local"; fi
+    fi
+    # Earlier launchers wrote "None" for "no token".
+    case "${HUGGINGFACE_ACCESS_TOKEN:-}" in [Nn]one) HUGGINGFACE_ACCESS_TOKEN="" ;; esac
+    [ -z "${HUGGINGFACE_ACCESS_TOKEN:-}" ] || export HF_TOKEN="${HF_TOKEN:-$HUGGINGFACE_ACCESS_TOKEN}"
+    if [ -z "$asking" ] || [ ! -t 0 ] || [ ! -t 1 ]; then return 0; fi
+    case "$network" in local | offline) return 0 ;; esac
+
+    if [ -z "${HF_TOKEN+set}" ] && [ -z "${HUGGINGFACE_ACCESS_TOKEN+set}" ]; then
+        printf 'Push the trained model to the Hugging Face Hub? Paste a token with write access, or press Enter for no [N]: '
+        read -rs answer || true
+        printf '\n'
+        case "$answer" in "" | [Nn] | [Nn]o | [Nn]one) ;; *) export HF_TOKEN="$answer" ;; esac
+    fi
+    if [ -z "${MODEL_NAME+set}" ] && ! has_setting training.model_name; then
+        printf 'Model to train: a Hugging Face name or a folder, or press Enter for one that suits network and machine: '
+        answer=""
+        read -r answer || true
+        [ -z "$answer" ] || export MODEL_NAME="$answer"
+    fi
+    if [ "$network" = gensyn-testnet ] && [ -z "${PRG_GAME+set}" ] && ! has_setting prg_game_config.prg_game; then
+        printf 'Let the model play the AI Prediction Market? [Y/n]: '
+        answer=""
+        read -r answer || true
+        case "$answer" in [Nn] | [Nn]o) export PRG_GAME=false ;; *) export PRG_GAME=true ;; esac
+    fi
+}
+
+# -------------------------------------------------------------------------------------------------------- the start
+
+# A chain of our own needs the anvil binary, and npm brings it where it isn't there yet.
+needs_node() {
+    case "$command/$network" in run/local | hub/) ;; *) return 1 ;; esac
+    case " ${arguments[*]-} " in *" --help "* | *" -h "* | *" --rpc-url"*) return 1 ;; esac
+    local cache="${XDG_CACHE_HOME:-${HOME:-$ROOT}/.cache}/rl-swarm/anvil" binary
+    [ -z "${ANVIL:-}" ] || return 1
+    command -v anvil >/dev/null 2>&1 && return 1
+    for binary in "$ROOT"/contracts/node_modules/@foundry-rs/anvil-*/bin/anvil "$cache"/node_modules/@foundry-rs/anvil-*/bin/anvil; do
+        [ ! -x "$binary" ] || return 1
+    done
+}
+
+print_command() {
+    local name
+    for name in MODEL_NAME PRG_GAME; do
+        [ -z "${!name+set}" ] || printf '%s=%q ' "$name" "${!name}"
+    done
+    [ -z "${HF_TOKEN:-}" ] || printf 'HF_TOKEN=... '
+    printf 'RL_SWARM_HOME=%q rl-swarm %q' "$home" "$command"
+    [ "${#arguments[@]}" -eq 0 ] || printf ' %q' "${arguments[@]}"
+    printf '\n'
+}
+
+main() {
+    read_arguments "$@"
+    [ "$command" != run ] || ask_questions
+    export RL_SWARM_HOME="$home"
+    if [ -n "$print_only" ]; then
+        print_command
+        exit 0
+    fi
+    INSTALL_LOG="$home/logs/install.log"
+    prepare_environment
+    if needs_node; then prepare_node; fi
+    export VIRTUAL_ENV="$VENV" PATH="$VENV/bin:$PATH"
+    exec "$VENV/bin/rl-swarm" "$command" ${arguments[@]+"${arguments[@]}"}
+}
+
+main "$@"

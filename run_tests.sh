@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Every check, from a clean checkout: environment, contracts' packages, linters, types, unit tests, integration tests.
+# Arguments go to pytest; a path among them replaces the default of all tests:
+#   ./run_tests.sh -k outbox        ./run_tests.sh tests/unit/chain
+# ONLY=tests (or lint, types) leaves the other checks out.
+set -euo pipefail
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
+# shellcheck source=scripts/environment.sh
+. "$ROOT/scripts/environment.sh"
+INSTALL_LOG="$ROOT/logs/install.log"
+SHELL_SCRIPTS=(run_rl_swarm.sh run_tests.sh .ci/run scripts/environment.sh)
+
+# check NAME COMMAND...: one line with the time when it passes, its output when it doesn't.
+check() {
+    local name="$1" began=$SECONDS output status=0
+    shift
+    output="$("$@" 2>&1)" || status=$?
+    if [ "$status" -ne 0 ]; then
+        printf '%s\n' "$output"
+        fail "'$name' failed after $((SECONDS - began)) s: $*"
+    fi
+    printf '  %-52s %4d s\n' "$name" "$((SECONDS - began))"
+}
+
+names_a_path() {
+    local argument
+    for argument in "$@"; do
+        [ ! -e "${argument%%::*}" ] || return 0
+    done
+    return 1
+}
+
+wanted() { [ -z "${ONLY:-}" ] || [ "$ONLY" = "$1" ]; }
+
+# npm writes what it installed into node_modules/.package-lock.json; an older one belongs to an older lock file.
+prepare_contracts() {
+    [ -f contracts/package-lock.json ] || return 0
+    prepare_node
+    [ contracts/node_modules/.package-lock.json -nt contracts/package-lock.json ] ||
+        check "npm ci in contracts/" npm --prefix contracts ci --no-audit --no-fund
+}
+
+cd "$ROOT"
+prepare_environment dev,tensorboard
+export VIRTUAL_ENV="$VENV" PATH="$VENV/bin:$PATH"
+
+if wanted lint; then
+    check "ruff check" ruff check .
+    check "ruff format --check" ruff format --check .
+    check "shellcheck" shellcheck -x "${SHELL_SCRIPTS[@]}"
+fi
+if wanted types; then check "mypy" mypy; fi
+if wanted tests; then
+    prepare_contracts
+    # Unit tests first: what they find, the integration tests would show later and less clearly.
+    if ! names_a_path "$@"; then
+        [ ! -d tests/integration ] || set -- tests/integration "$@"
+        set -- tests/unit "$@"
+    fi
+    # Nothing may follow: the closing line of pytest is what a reader, or a CI, looks for.
+    exec python -m pytest "$@"
+fi

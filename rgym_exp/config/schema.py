@@ -174,7 +174,15 @@ class Config:
     """auto (the network's tasks file), a name in config/tasks/, a path, or a mapping with ``_target_``."""
     tracker: Any = "auto"
     """auto (what observe.log_with says), or a mapping with ``_target_``."""
-    default_large_model_pool: list[str] = field(default_factory=list)
+    default_large_model_pool: list[str] = field(
+        default_factory=lambda: [
+            "nvidia/AceInstruct-1.5B",
+            "dnotitia/Smoothie-Qwen3-1.7B",
+            "Gensyn/Qwen2.5-1.5B-Instruct",
+        ]
+    )
     """Models for 40 GiB of GPU memory and more."""
-    default_small_model_pool: list[str] = field(default_factory=list)
+    default_small_model_pool: list[str] = field(
+        default_factory=lambda: ["Gensyn/Qwen2.5-0.5B-Instruct", "Qwen/Qwen3-0.6B"]
+    )
     """Models for anything smaller."""

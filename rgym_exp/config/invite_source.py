@@ -1,0 +1,79 @@
+"""Getting the text of an invite out of a file or off a web address."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from rgym_exp.config.errors import InviteError
+
+MAX_BYTES = 64 * 1024
+TIMEOUT_SECONDS = 10.0
+
+
+def fetch_invite(source: str) -> str:
+    """Return the text in the file ``source`` or at the address ``source``.
+
+    Raises:
+        InviteError: it is neither, can't be read, or is far too large.
+    """
+    if source.startswith(("http://", "https://")):
+        return _from_url(source)
+    file = Path(source).expanduser()
+    try:
+        with file.open("rb") as opened:
+            return _text(opened.read(MAX_BYTES + 1), source)
+    except (OSError, ValueError):
+        short = source if len(source) <= 60 else source[:57] + "..."
+        raise InviteError(
+            f"{short!r} is neither an invite (a line that starts with rlswarm1:), nor a file that can be read, nor an"
+            " address that starts with http. Ask the host for the whole line that `rl-swarm invite` prints."
+        ) from None
+
+
+def _from_url(url: str) -> str:
+    parts = urllib.parse.urlsplit(url)
+    # People pass on the hub's address; its invite is one step further.
+    address = urllib.parse.urlunsplit(parts._replace(path="/invite")) if parts.path in ("", "/") else url
+    try:
+        with urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS) as response:
+            text = _text(_read(response), address)
+    except urllib.error.HTTPError as error:
+        raise InviteError(f"{address} answered {error.code} instead of an invite. Check the address.") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise InviteError(f"{address} gave no invite ({reason}). Is the hub up, and the address right?") from None
+    return _inside_json(text)
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    # The socket's own time-out starts anew with every byte; a server that drips must not hold us for ever.
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    content = b""
+    while len(content) <= MAX_BYTES and (piece := response.read1(MAX_BYTES)):
+        content += piece
+        if time.monotonic() > deadline:
+            raise TimeoutError("it answers too slowly")
+    return content
+
+
+def _inside_json(text: str) -> str:
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    invite = content.get("invite") if isinstance(content, dict) else None
+    return invite if isinstance(invite, str) else text
+
+
+def _text(content: bytes, source: str) -> str:
+    if len(content) > MAX_BYTES:
+        raise InviteError(f"{source} is too large to be an invite (over {MAX_BYTES} bytes).")
+    return content.decode("utf-8", errors="replace")

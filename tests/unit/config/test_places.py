@@ -1,0 +1,61 @@
+"""Where things are kept, and how files are written."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from rgym_exp.config.files import atomic_write
+from rgym_exp.config.paths import Home, cache_dir
+
+
+def test_everything_of_a_node_lies_below_its_home(tmp_path: Path) -> None:
+    home = Home(root=tmp_path, identity_path=None)
+    places = [home.identity, home.config_file, home.logs, home.account_key, home.outbox, home.checkpoints, home.hub]
+    assert all(place.is_relative_to(tmp_path) for place in places)
+    assert home.identity == tmp_path / "swarm.pem"
+    assert home.config_file == tmp_path / "configs" / "rg-swarm.yaml"
+
+
+def test_home_is_the_flag_then_the_variable_then_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Home.locate(environ={}).root == tmp_path
+    assert Home.locate(environ={"RL_SWARM_HOME": "/a"}).root == Path("/a")
+    assert Home.locate("/b", environ={"RL_SWARM_HOME": "/a"}).root == Path("/b")
+    assert Home.locate("deep", environ={}).root == tmp_path / "deep"
+
+
+def test_the_identity_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDENTITY_PATH", "/keys/mine.pem")
+    assert Home(root=tmp_path).identity == Path("/keys/mine.pem")
+    assert Home.locate(tmp_path, environ={"IDENTITY_PATH": "/keys/other.pem"}).identity == Path("/keys/other.pem")
+    assert Home.locate(tmp_path, environ={}).identity == tmp_path / "swarm.pem"
+
+
+def test_the_cache_follows_the_desktop_standard() -> None:
+    assert cache_dir({"XDG_CACHE_HOME": "/c"}) == Path("/c/rl-swarm")
+    assert cache_dir({}) == Path.home() / ".cache" / "rl-swarm"
+
+
+def test_a_file_is_replaced_whole_and_has_the_mode_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "key"
+    atomic_write(file, b"one", mode=0o600)
+    atomic_write(file, b"two", mode=0o600)
+    assert file.read_bytes() == b"two"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [entry.name for entry in file.parent.iterdir()] == ["key"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "state"
+    atomic_write(file, b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        atomic_write(file, b"new")
+    assert file.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state"]

@@ -1,0 +1,169 @@
+"""The SwarmCoordinator over JSON-RPC: calls by name, and every failure as one of three typed errors.
+
+- ``Reverted``: the contract refused; carries its error's name, found by selector in the ABI.
+- ``ChainUnavailable``: no answer, or one that makes no sense; asking again may help.
+- ``ChainError``: the wrong chain or no contract at the address; asking again won't help.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeVar, cast
+
+import requests
+from eth_utils import keccak
+from eth_utils.abi import abi_to_signature
+from web3 import HTTPProvider, Web3
+from web3.contract.contract import Contract
+from web3.exceptions import BadFunctionCallOutput, ContractCustomError, ContractLogicError, Web3Exception, Web3RPCError
+
+from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
+
+REQUEST_TIMEOUT_SECONDS = 10.0
+
+Answer = TypeVar("Answer")
+
+
+class Reverted(Exception):
+    """The contract refuses a call. ``name`` is the custom error's, or what the node said when it has none."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class RpcRefusal(ChainUnavailable):
+    """The RPC answered with an error of its own (a bad nonce, too little money), not of the contract."""
+
+
+@cache
+def artifact() -> dict[str, Any]:
+    """The compiled contract, ``{abi, bytecode, compiler}``, as ``contracts/build.mjs`` wrote it."""
+    text = files("rgym_exp.chain").joinpath("abi", "SwarmCoordinator.json").read_text(encoding="utf-8")
+    return cast("dict[str, Any]", json.loads(text))
+
+
+@cache
+def error_selectors() -> dict[str, str]:
+    """Contract error names by their four-byte selector, ``0x`` + 8 hex digits."""
+    errors = [entry for entry in artifact()["abi"] if entry["type"] == "error"]
+    return {"0x" + keccak(text=abi_to_signature(entry))[:4].hex(): entry["name"] for entry in errors}
+
+
+class SwarmContract:
+    """One SwarmCoordinator at one RPC. Nothing is asked before the first call, so that it can be made while the chain
+    is away. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        rpc_url: str,
+        address: str,
+        *,
+        chain_id: int | None = None,
+        timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+    ) -> None:
+        """``chain_id``: what the RPC must answer; None takes what it answers. Raises ChainError for a bad address."""
+        self.rpc_url = rpc_url
+        self.web3 = connect(rpc_url, timeout_seconds)
+        if not Web3.is_address(address):
+            raise ChainError(
+                f"{address!r} isn't a contract address (0x and 40 hex digits). Check the network or invite."
+            )
+        self.address = Web3.to_checksum_address(address)
+        self.contract: Contract = self.web3.eth.contract(address=self.address, abi=artifact()["abi"])
+        self._expected_chain_id = chain_id
+        self._chain_id: int | None = None
+
+    @property
+    def chain_id(self) -> int:
+        """The chain's id, asked once. Raises ChainUnavailable; ChainError when it isn't the expected one."""
+        if self._chain_id is None:
+            answered = self.ask(lambda: self.web3.eth.chain_id)
+            if self._expected_chain_id is not None and answered != self._expected_chain_id:
+                raise ChainError(
+                    f"{self.rpc_url} serves chain {answered}, but the swarm lives on chain {self._expected_chain_id}. "
+                    "Check blockchain.rpc_url, or ask the host for a new invite."
+                )
+            self._chain_id = int(answered)
+        return self._chain_id
+
+    def read(self, function: str, *arguments: Any) -> Any:
+        """The value of a view. Raises ChainUnavailable or ChainError."""
+        self.chain_id  # noqa: B018  (a wrong chain is told as such, not as a missing contract)
+        try:
+            return self.ask(self.contract.functions[function](*arguments).call)
+        except Reverted as refusal:
+            raise ChainError(f"{function} of the contract {self.address} failed: {refusal.name}.") from refusal
+
+    def ask(self, question: Callable[[], Answer]) -> Answer:
+        """Run any web3 call with its failures typed as above."""
+        with _failures_typed(self.rpc_url, self.address):
+            return question()
+
+    def round_and_stage(self) -> tuple[int, int]:
+        # Two calls: between them the round may move on, and then a stage of the old round would be paired with the
+        # new one; stages are below stageCount in every round, and rewards of past rounds are accepted.
+        return int(self.read("currentRound")), int(self.read("currentStage"))
+
+    def bootnodes(self) -> list[str]:
+        return list(self.read("getBootnodes"))
+
+    def registered_to(self, peer_id: str) -> str | None:
+        """The account that registered the peer; None when nobody has."""
+        account = str(self.read("getEoa", [peer_id])[0])
+        return None if int(account, 16) == 0 else account
+
+
+def connect(rpc_url: str, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS) -> Web3:
+    """A client without retries of its own (ours count and report them) that follows no URL an answer may contain."""
+    provider = HTTPProvider(rpc_url, request_kwargs={"timeout": timeout_seconds}, exception_retry_configuration=None)
+    provider.global_ccip_read_enabled = False
+    return Web3(provider)
+
+
+@contextmanager
+def _failures_typed(rpc_url: str, address: str) -> Iterator[None]:
+    try:
+        yield
+    except ContractCustomError as error:
+        raise Reverted(_error_name(error)) from error
+    except ContractLogicError as error:
+        raise Reverted(str(error.message or "reverted without a reason")) from error
+    except BadFunctionCallOutput as error:
+        raise ChainError(
+            f"There is no SwarmCoordinator at {address} on the chain behind {rpc_url}. The chain may have been made "
+            "anew: ask the host for a new invite, or check blockchain.contract_address."
+        ) from error
+    except Web3RPCError as error:
+        raise RpcRefusal(f"{rpc_url} refuses: {_rpc_message(error)}") from error
+    except requests.exceptions.RequestException as error:
+        raise ChainUnavailable(
+            f"The chain at {rpc_url} doesn't answer ({_short(error)}). Its host may be away or your network down; "
+            "asked again shortly."
+        ) from error
+    except (Web3Exception, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        # A captive portal's page, a proxy's half an answer: web3 fails on those in many ways.
+        raise ChainUnavailable(
+            f"{rpc_url} gave an answer that isn't a chain's ({_short(error)}). Check the URL."
+        ) from error
+
+
+def _error_name(error: ContractCustomError) -> str:
+    data = str(error.data or error.message or "")
+    return error_selectors().get(data[:10], f"an error unknown to us ({data[:10]})")
+
+
+def _rpc_message(error: Web3RPCError) -> str:
+    response = error.rpc_response
+    if isinstance(response, dict) and isinstance(response.get("error"), dict):
+        return str(response["error"].get("message", ""))[:300]
+    return str(error)[:300]
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:160]

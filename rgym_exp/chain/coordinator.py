@@ -1,0 +1,99 @@
+"""The seam between a node and the contract, and how it may fail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from rgym_exp.errors import SwarmUserError
+
+Kind = Literal["register", "reward", "winners"]
+Status = Literal["waiting", "sent", "confirmed", "refused"]
+
+
+class ChainError(SwarmUserError):
+    """The chain, the contract or the account can't be used as configured; waiting won't help."""
+
+
+class ChainUnavailable(ChainError):
+    """The chain can't be reached now. It may be back later: ask again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What the contract says about one peer."""
+
+    registered_to: str | None
+    """The account that registered the peer; None when nobody has."""
+    total_reward: int
+    """Sum of all rewards the peer has reported."""
+    total_wins: int
+    """Votes the peer got, over all rounds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transaction:
+    """One write and how far it got.
+
+    Example: ``Transaction(kind="reward", round=7, stage=0, status="refused", detail="InvalidStageNumber: ...", ...)``
+    """
+
+    kind: Kind
+    round: int | None
+    """None for a registration, which belongs to no round."""
+    stage: int | None
+    """None for registrations and votes."""
+    status: Status
+    detail: str
+    """Why it waits or was refused, in a sentence; empty when there is nothing to say."""
+    hash: str | None
+    """0x-hex transaction (or user operation) hash; None before it was sent."""
+    time: float
+    """When the status last changed, seconds since the epoch."""
+
+
+class Coordinator(Protocol):
+    """The contract as one node sees it. Reads ask the chain now; the three writes return at once and are sent later.
+
+    Methods may be called from any thread. After ``close`` none may be called.
+    """
+
+    account: str
+    """0x-hex address of the account that owns this node's peers; "" when there is no chain."""
+
+    def round_and_stage(self) -> tuple[int, int]:
+        """The swarm's round and stage. Raises ChainUnavailable; ChainError when the contract isn't there."""
+        ...
+
+    def bootnodes(self) -> list[str]:
+        """Multiaddrs that the contract lists. Raises like ``round_and_stage``."""
+        ...
+
+    def register(self, peer_id: str) -> None:
+        """Make the peer this account's. Called at every start: for a registered peer it costs no transaction."""
+        ...
+
+    def submit_reward(self, *, round: int, stage: int, reward: int, peer_id: str) -> None:
+        """Report the peer's reward. A second call for the same round and stage changes nothing."""
+        ...
+
+    def submit_winners(self, *, round: int, winners: Sequence[str], peer_id: str) -> None:
+        """Vote. ``winners`` must not be empty (ValueError). A second call for the same round changes nothing."""
+        ...
+
+    def standing(self, peer_id: str) -> Standing:
+        """What the contract says about any peer. Raises like ``round_and_stage``."""
+        ...
+
+    def pending(self) -> int:
+        """How many writes are neither confirmed nor refused."""
+        ...
+
+    def transactions(self, limit: int = 5) -> list[Transaction]:
+        """The last writes, newest first."""
+        ...
+
+    def close(self, *, flush_seconds: float = 0.0) -> None:
+        """Stop. Tries for so long to get everything confirmed; what remains is sent at the next start."""
+        ...

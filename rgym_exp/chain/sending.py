@@ -1,0 +1,272 @@
+"""Empties the outbox: one thread that sends, watches, and tries again, so that training never waits for the chain."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from rgym_exp.chain.account_lock import AccountLock
+from rgym_exp.chain.coordinator import ChainError
+from rgym_exp.chain.outbox import Outbox, Row
+from rgym_exp.chain.verdict import meaning, someone_elses_peer, verdict
+
+logger = logging.getLogger("rl_swarm.chain")
+
+Outcome = Literal["pending", "confirmed", "void"]
+Record = Callable[[str, int | None, bytes | None], None]
+"""Called with hash, nonce and signed bytes before the bytes leave, so that no crash can make us forget them."""
+
+
+class Retry(Exception):
+    """This row not now. The message is a sentence; ``counted`` says whether giving up comes nearer."""
+
+    def __init__(self, reason: str, *, counted: bool) -> None:
+        super().__init__(reason)
+        self.counted = counted
+
+
+class Absent(Exception):
+    """The chain can't be reached, so no row has a chance now. The message is a sentence."""
+
+
+class Refused(Exception):
+    """The contract refuses. The message is its error's name, or what it said when that has no name."""
+
+    @property
+    def name(self) -> str:
+        return str(self)
+
+
+class Sender(Protocol):
+    """How rows reach the contract: with a key of our own, or through a login server. Called from one thread only."""
+
+    account: str
+
+    def send(self, row: Row, record: Record) -> str:
+        """Send the row and return its hash. Where the hash is known before sending, ``record`` is called first.
+
+        Raises Refused when the contract wouldn't take it, Retry when it may later, Absent when there is no chain."""
+        ...
+
+    def outcome(self, row: Row) -> Outcome:
+        """What became of a sent row; "void" when the chain will never execute what was sent. Raises like ``send``."""
+        ...
+
+    def registered_to(self, peer_id: str) -> str | None:
+        """The account that registered the peer; None when nobody has. Raises Retry or Absent."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """When to try again and when to give up."""
+
+    first_seconds: float = 0.5
+    """Wait after the first failure; doubles with each, half to one and a half times as long by chance."""
+    longest_seconds: float = 30.0
+    most_tries: int = 12
+    """Failures that count, until a row is refused: about four minutes with the waits above."""
+    confirm_seconds: float = 20.0
+    """How long one transaction is watched before others get their turn."""
+    look_seconds: float = 0.1
+    """Wait before the first second look at a sent transaction; doubles up to ``longest_look_seconds``."""
+    longest_look_seconds: float = 2.0
+
+    def wait(self, failures: int) -> float:
+        """Seconds before the next try after so many failures, spread so that many nodes don't return at once."""
+        return min(self.longest_seconds, self.first_seconds * 2.0 ** min(failures, 16)) * random.uniform(0.5, 1.5)
+
+
+class Sending:
+    """The thread. ``wake`` when there is something new; ``close`` to end it."""
+
+    def __init__(self, outbox: Outbox, sender: Sender, lock: AccountLock, patience: Patience | None = None) -> None:
+        self._outbox = outbox
+        self._sender = sender
+        self._lock = lock
+        self._patience = patience or Patience()
+        self._changed = threading.Condition()
+        self._woken = True
+        self._stop = threading.Event()
+        self._absences = 0
+        self._absent_until = 0.0
+        self._last_complaint = ""
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Try to settle everything within the time; whether it was."""
+        deadline = time.monotonic() + timeout_seconds
+        self._absent_until = 0.0
+        self.wake()
+        with self._changed:
+            while self._outbox.pending() > 0 and self._thread.is_alive():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
+        return self._outbox.pending() == 0
+
+    def close(self) -> bool:
+        """End the thread. False when it is still talking to the chain; it then ends by itself, or with the process."""
+        self._stop.set()
+        self.wake()
+        self._thread.join(timeout=2.0)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                worked = self._work_once()
+            except (ChainError, OSError) as error:
+                self._complain(f"The outbox can't be worked on: {error}")
+                worked = False
+                self._absent_until = time.time() + self._patience.longest_seconds
+            except Exception:
+                # A mistake of ours must not end the thread: rewards would stop without a word.
+                logger.exception("The outbox met an error that it doesn't know; it goes on shortly.")
+                worked = False
+                self._absent_until = time.time() + self._patience.longest_seconds
+            with self._changed:
+                if worked:
+                    self._changed.notify_all()
+                elif not self._woken and not self._stop.is_set():
+                    self._changed.wait(self._seconds_until_due())
+                self._woken = False
+
+    def _seconds_until_due(self) -> float | None:
+        try:
+            due = self._outbox.next_due()
+        except ChainError:
+            return self._patience.longest_seconds
+        if due is None:
+            return None
+        return max(0.0, max(due, self._absent_until) - time.time())
+
+    def _work_once(self) -> bool:
+        """Handle one row, if one is due. The row is read again under the lock: another process may have settled it."""
+        now = time.time()
+        if now < self._absent_until or self._outbox.due(now) is None:
+            return False
+        with self._lock.held(self._stop) as ours:
+            row = self._outbox.due(time.time()) if ours else None
+            if row is None:
+                return False
+            try:
+                self._handle(row)
+            except Absent as absence:
+                self._pause(row, str(absence))
+            except Retry as failure:
+                self._try_later(row, str(failure), counted=failure.counted)
+            else:
+                self._absences = 0
+        return True
+
+    def _handle(self, row: Row) -> None:
+        try:
+            if row.status == "waiting":
+                row = self._send(row)
+            self._watch(row)
+        except Refused as refusal:
+            self._settle_refusal(row, refusal.name)
+
+    def _send(self, row: Row) -> Row:
+        recorded: list[Row] = []
+
+        def record(hash: str, nonce: int | None, raw: bytes | None) -> None:
+            self._outbox.mark_sent(row, hash=hash, nonce=nonce, raw=raw)
+            recorded.append(replace(row, status="sent", hash=hash, nonce=nonce, raw=raw))
+
+        hash = self._sender.send(row, record)
+        if not recorded:
+            record(hash, None, None)
+        return recorded[-1]
+
+    def _watch(self, row: Row) -> None:
+        deadline = time.monotonic() + self._patience.confirm_seconds
+        look = self._patience.look_seconds
+        while True:
+            outcome = self._sender.outcome(row)
+            if outcome == "confirmed":
+                self._outbox.mark_confirmed(row)
+                logger.debug("%s confirmed (%s)", _title(row), row.hash)
+                return
+            if outcome == "void":
+                reason = "what was sent can't be executed any more, so it is sent anew"
+                self._outbox.mark_waiting(row, reason)
+                self._try_later(row, reason, counted=True)
+                return
+            if time.monotonic() > deadline or self._stop.wait(look):
+                self._outbox.postpone(
+                    row, "sent; the chain hasn't included it yet", until=time.time() + look, counted=False
+                )
+                return
+            look = min(2 * look, self._patience.longest_look_seconds)
+
+    def _settle_refusal(self, row: Row, name: str) -> None:
+        said = verdict(name)
+        if said == "ask owner":
+            owner = self._sender.registered_to(row.peer_id)
+            said = self._verdict_by_owner(row, name, owner)
+            if owner is not None and said == "refused":
+                self._refuse(row, someone_elses_peer(row.peer_id, owner, self._sender.account))
+                return
+        if said == "confirmed":
+            self._outbox.mark_confirmed(row, "was on chain already")
+        elif said == "retry":
+            if row.status == "sent":
+                self._outbox.mark_waiting(row, meaning(name))
+            self._try_later(row, meaning(name), counted=True)
+        else:
+            self._refuse(row, meaning(name))
+
+    def _verdict_by_owner(self, row: Row, name: str, owner: str | None) -> Literal["confirmed", "retry", "refused"]:
+        if owner is None:
+            # Not registered at all: the chain was set back, or our registration hasn't come through.
+            if row.kind != "register":
+                self._outbox.add("register", peer_id=row.peer_id, again=True)
+            return "retry"
+        if owner.lower() != self._sender.account.lower():
+            return "refused"
+        return "confirmed" if name == "PeerIdAlreadyRegistered" else "retry"
+
+    def _pause(self, row: Row, reason: str) -> None:
+        self._absent_until = time.time() + self._patience.wait(self._absences)
+        self._absences += 1
+        self._outbox.postpone(row, reason, until=0.0, counted=False)
+        self._complain(reason)
+
+    def _try_later(self, row: Row, reason: str, *, counted: bool) -> None:
+        if counted and row.tries + 1 >= self._patience.most_tries:
+            self._refuse(row, f"{reason} (given up after {row.tries + 1} tries)")
+            return
+        seconds = self._patience.wait(row.tries) if counted else self._patience.longest_seconds
+        self._outbox.postpone(row, reason, until=time.time() + seconds, counted=counted)
+        if not counted:
+            self._complain(reason)
+
+    def _refuse(self, row: Row, detail: str) -> None:
+        self._outbox.mark_refused(row, detail)
+        self._complain(f"{_title(row)} was refused. {detail}" if row.kind != "register" else detail)
+
+    def _complain(self, sentence: str) -> None:
+        """Warn once, and whisper while it stays the same."""
+        level = logging.DEBUG if sentence == self._last_complaint else logging.WARNING
+        self._last_complaint = sentence
+        logger.log(level, "%s", sentence)
+
+
+def _title(row: Row) -> str:
+    if row.kind == "register":
+        return "The registration"
+    return f"The {'reward' if row.kind == 'reward' else 'vote'} of round {row.round}"

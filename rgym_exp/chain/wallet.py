@@ -1,0 +1,181 @@
+"""The coordinator of a node that holds its own key: web3.py, a key file and an RPC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eth_account.signers.local import LocalAccount
+from web3.exceptions import Web3Exception
+
+from rgym_exp.chain.account_lock import AccountLock
+from rgym_exp.chain.contract import Reverted, RpcRefusal, SwarmContract
+from rgym_exp.chain.coordinator import ChainError, Standing, Transaction
+from rgym_exp.chain.outbox import Outbox, Row
+from rgym_exp.chain.sending import Absent, Outcome, Patience, Record, Refused, Retry, Sending
+from rgym_exp.chain.transactions import Transactor
+
+
+class WalletCoordinator:
+    """Coordinator with a key of its own. Made without asking the chain: a node can start while the chain is away."""
+
+    def __init__(
+        self,
+        *,
+        rpc_url: str,
+        contract_address: str,
+        chain_id: int | None,
+        account: LocalAccount,
+        outbox_path: Path,
+        lock_folder: Path,
+        patience: Patience | None = None,
+    ) -> None:
+        """``lock_folder`` must be the same for every node of this user on this machine. Raises ChainError."""
+        self.account = str(account.address)
+        self._contract = SwarmContract(rpc_url, contract_address, chain_id=chain_id)
+        # The sender has a client of its own, so that a slow send never holds up the question for the round.
+        sending_contract = SwarmContract(rpc_url, contract_address, chain_id=chain_id)
+        self._outbox = Outbox(
+            outbox_path, target=f"{chain_id or rpc_url}:{self._contract.address}", account=self.account
+        )
+        self._sending = Sending(
+            self._outbox,
+            WalletSender(sending_contract, account),
+            AccountLock(lock_folder, account=self.account, chain_id=chain_id),
+            patience,
+        )
+
+    def round_and_stage(self) -> tuple[int, int]:
+        return self._contract.round_and_stage()
+
+    def bootnodes(self) -> list[str]:
+        return self._contract.bootnodes()
+
+    def register(self, peer_id: str) -> None:
+        self._outbox.add("register", peer_id=peer_id, again=True)
+        self._sending.wake()
+
+    def submit_reward(self, *, round: int, stage: int, reward: int, peer_id: str) -> None:
+        self._outbox.add("reward", round=round, stage=stage, peer_id=peer_id, payload={"reward": int(reward)})
+        self._sending.wake()
+
+    def submit_winners(self, *, round: int, winners: Sequence[str], peer_id: str) -> None:
+        if not winners:
+            raise ValueError("a vote names at least one winner")
+        self._outbox.add("winners", round=round, peer_id=peer_id, payload={"winners": list(winners)})
+        self._sending.wake()
+
+    def standing(self, peer_id: str) -> Standing:
+        return read_standing(self._contract, peer_id)
+
+    def pending(self) -> int:
+        return self._outbox.pending()
+
+    def transactions(self, limit: int = 5) -> list[Transaction]:
+        return self._outbox.transactions(limit)
+
+    def close(self, *, flush_seconds: float = 0.0) -> None:
+        if flush_seconds > 0:
+            self._sending.flush(flush_seconds)
+        if self._sending.close():
+            self._outbox.close()
+
+
+class WalletSender:
+    """Signs rows and sends them itself. A signed transaction is recorded before it leaves, and is only ever sent again
+    as it is: with the same nonce, the chain executes it at most once."""
+
+    def __init__(self, contract: SwarmContract, account: LocalAccount) -> None:
+        self.account = str(account.address)
+        self._contract = contract
+        self._transactor = Transactor(contract, account)
+
+    def send(self, row: Row, record: Record) -> str:
+        with _failures_for_outbox(self.account):
+            signed = self._transactor.sign(self._call(row))
+            record(signed.hash, signed.nonce, signed.raw)
+            self._transactor.broadcast(signed.raw)
+            return signed.hash
+
+    def outcome(self, row: Row) -> Outcome:
+        with _failures_for_outbox(self.account):
+            return self._outcome(row)
+
+    def registered_to(self, peer_id: str) -> str | None:
+        with _failures_for_outbox(self.account):
+            return self._contract.registered_to(peer_id)
+
+    def _outcome(self, row: Row) -> Outcome:
+        if row.hash is None or row.raw is None or row.nonce is None:
+            return "void"
+        # Asked before the receipt: a transaction included between the two questions is then found by its receipt.
+        made = self._transactor.transactions_made()
+        receipt = self._transactor.receipt(row.hash)
+        if receipt is not None:
+            if receipt["status"] == 1:
+                return "confirmed"
+            reason = self._transactor.explain_revert(self._call(row))
+            if reason is not None:
+                raise Refused(reason)
+            return "void"
+        if made > row.nonce:
+            return "void"
+        if not self._transactor.is_known(row.hash):
+            return self._send_again(row.raw)
+        return "pending"
+
+    def _send_again(self, raw: bytes) -> Outcome:
+        try:
+            self._transactor.broadcast(raw)
+        except RpcRefusal as refusal:
+            if any(word in str(refusal).lower() for word in ("nonce", "underpriced", "fee")):
+                return "void"
+            raise
+        return "pending"
+
+    def _call(self, row: Row) -> Any:
+        """The contract call of a row. Raises Refused when its values can't be encoded: no retry would change that."""
+        contract = self._contract.contract
+        arguments: tuple[Any, ...]
+        if row.kind == "register":
+            name, arguments = "registerPeer", (row.peer_id,)
+        elif row.kind == "reward":
+            name, arguments = "submitReward", (row.round, row.stage, row.payload["reward"], row.peer_id)
+        else:
+            name, arguments = "submitWinners", (row.round, row.payload["winners"], row.peer_id)
+        try:
+            contract.encode_abi(name, arguments)
+        except (Web3Exception, ValueError, TypeError) as error:
+            raise Refused(f"its values don't fit the contract ({error})") from error
+        return contract.functions[name](*arguments)
+
+
+@contextmanager
+def _failures_for_outbox(account: str) -> Iterator[None]:
+    try:
+        yield
+    except Reverted as refusal:
+        raise Refused(refusal.name) from refusal
+    except RpcRefusal as refusal:
+        said = str(refusal).lower()
+        if "insufficient funds" in said:
+            raise Retry(
+                f"Account {account} can't pay for its transactions. Send it some of the chain's money; what it owes "
+                "waits in the outbox meanwhile.",
+                counted=False,
+            ) from refusal
+        # Somebody else used the account's next number first: found out, and signed anew, at the next look.
+        raise Retry(str(refusal), counted="nonce" in said or "underpriced" in said) from refusal
+    except ChainError as error:
+        raise Absent(str(error)) from error
+
+
+def read_standing(contract: SwarmContract, peer_id: str) -> Standing:
+    """Any peer's standing. Raises ChainUnavailable or ChainError."""
+    return Standing(
+        registered_to=contract.registered_to(peer_id),
+        total_reward=int(contract.read("getTotalRewards", [peer_id])[0]),
+        total_wins=int(contract.read("getTotalWins", peer_id)),
+    )

@@ -1,0 +1,125 @@
+"""The ``rl-swarm`` command: finds the command's module, hands it its arguments, and words its failures.
+
+Every module in ``rgym_exp.commands`` has ``add_arguments(parser)`` and ``execute(args) -> int``; ``args.home`` is a
+``Home`` by then. Only the chosen one is imported, so ``rl-swarm --help`` answers without torch, hivemind or web3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rgym_exp import __version__
+from rgym_exp.config.paths import Home
+from rgym_exp.errors import SwarmUserError
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "run": ("rgym_exp.commands.run", "take part in a swarm: answer, share, train, vote"),
+    "hub": ("rgym_exp.commands.hub", "host a swarm of your own and print its invite"),
+    "invite": ("rgym_exp.commands.invite", "show the invite of your hub, or what is in an invite"),
+    "status": ("rgym_exp.commands.status", "show round, peers, your reward and your waiting transactions"),
+    "identity": ("rgym_exp.commands.identity", "show, back up or restore who you are in the swarm"),
+    "doctor": ("rgym_exp.commands.doctor", "check this machine and say what to repair"),
+}
+"""Command -> (module, the line in ``--help``)."""
+
+LOG_NAMES: Mapping[str, str] = {"run": "swarm.log"}
+"""Where a command logs, when that isn't ``<command>.log``."""
+
+EPILOG = """examples:
+  rl-swarm run                          train in a swarm of your own on this machine
+  rl-swarm run --join rlswarm1:...      train in somebody's swarm
+  rl-swarm hub --host 0.0.0.0           host a swarm that others can join
+  rl-swarm status                       am I taking part?
+  rl-swarm doctor                       what is wrong with this machine?
+
+`rl-swarm COMMAND --help` says more about each."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit status: 0 well, 1 failed, 2 wrong usage, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    chosen = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    args = build_parser(chosen).parse_args(arguments)
+    if args.command is None:
+        build_parser(None).print_help(sys.stderr)
+        return 2
+    return _execute(args)
+
+
+def build_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser with every command's name, and the arguments of the chosen one (the only one imported)."""
+    parser = argparse.ArgumentParser(
+        prog="rl-swarm",
+        description="Train your own language model by reinforcement learning, together with a swarm.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"rl-swarm {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, (module_name, summary) in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument(
+            "--home",
+            metavar="DIR",
+            help="folder that keeps swarm.pem, configs/, logs/ and state (default: $RL_SWARM_HOME or the current one)",
+        )
+        if name == chosen:
+            module = importlib.import_module(module_name)
+            module.add_arguments(command)
+            command.set_defaults(execute=module.execute)
+    return parser
+
+
+def _execute(args: argparse.Namespace) -> int:
+    """Run the command; a failure becomes one sentence on stderr and, where there is one, the log's path."""
+    args.home = Home.locate(args.home)
+    log_file: Path = args.home.logs / LOG_NAMES.get(args.command, f"{args.command}.log")
+    started = time.time()
+    try:
+        return int(args.execute(args))
+    except SwarmUserError as error:
+        print(f"rl-swarm {args.command}: {error}", file=sys.stderr)
+        if log_file.exists() and log_file.stat().st_mtime >= started - 1:
+            print(f"log: {log_file}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"rl-swarm {args.command}: stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (`| head`) has gone; without this, closing stdout complains once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        # The last border before the terminal: a mistake of ours, kept whole in the log and short on the screen.
+        where = _keep_traceback(log_file)
+        name = type(error).__name__
+        print(f"rl-swarm {args.command}: unexpected {name}: {error}. Please report it with the log.", file=sys.stderr)
+        print(f"log: {where}" if where else traceback.format_exc(), file=sys.stderr)
+        return 1
+
+
+def _keep_traceback(log_file: Path) -> Path | None:
+    """Append the current exception's traceback to the log; None when the log can't be written."""
+    try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        with log_file.open("a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} ERROR unexpected end\n{traceback.format_exc()}\n")
+    except OSError:
+        return None
+    return log_file
+
+
+if __name__ == "__main__":
+    sys.exit(main())

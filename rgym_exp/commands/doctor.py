@@ -1,0 +1,82 @@
+"""``rl-swarm doctor``: checks this machine and says what to repair."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+from rgym_exp.commands.checks import Finding
+from rgym_exp.config.paths import Home
+from rgym_exp.config.schema import NetworkConfig
+
+EPILOG = """examples:
+  rl-swarm doctor                       before the first run, or when something is odd
+  rl-swarm doctor --join rlswarm1:...   can this swarm be reached from here?
+
+Exits with 1 when something must be repaired, 0 otherwise."""
+
+MARKS = {"ok": "  ok     ", "warning": "  warning", "failure": "  FAILURE"}
+COLOURS = {"ok": "\033[32m", "warning": "\033[33m", "failure": "\033[31m"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``rl-swarm doctor``."""
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "--join", metavar="INVITE", help="check the swarm of this invite (default: that of the last run)"
+    )
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Print one line per check, as soon as it is known."""
+    from rgym_exp.commands.where import network_of
+    from rgym_exp.config.invite import read_invite
+
+    network = read_invite(args.join).network() if args.join else network_of(args.home)
+    counts = {"ok": 0, "warning": 0, "failure": 0}
+    for finding in findings(args.home, network):
+        counts[finding.level] += 1
+        print(worded(finding, colour=sys.stdout.isatty()), flush=True)
+    if counts["failure"]:
+        print(f"\n{counts['failure']} to repair, {counts['warning']} to look at.")
+        return 1
+    print("\nReady." if not counts["warning"] else f"\nReady, with {counts['warning']} to look at.")
+    return 0
+
+
+def findings(home: Home, network: NetworkConfig) -> Iterator[Finding]:
+    """Every check in turn; slow ones last."""
+    from rgym_exp.commands import checks, network_checks
+    from rgym_exp.hub.client import hub_status
+    from rgym_exp.hub.errors import HubError
+
+    yield checks.check_python()
+    yield checks.check_disk(home)
+    yield checks.check_memory()
+    yield checks.check_identity(home)
+    yield checks.check_config(home)
+    yield checks.check_models()
+    yield checks.check_p2pd()
+    yield checks.check_chain_program()
+    own_hub = network.hub_url if (network.hub_url or "").startswith("http://127.0.0.1") else None
+    try:
+        running = own_hub if own_hub and hub_status(own_hub) else None
+    except HubError:
+        running = None
+    for port, purpose in network_checks.PORTS.items():
+        yield network_checks.check_port(port, purpose, hub_url=running)
+    yield network_checks.check_hub(network)
+    if network.hub_url or network.rpc_url:
+        yield network_checks.check_clock(f"{network.hub_url}/invite" if network.hub_url else str(network.rpc_url))
+    for bootnode in network.bootnodes:
+        yield network_checks.check_bootnode(bootnode)
+    yield network_checks.check_chain(network)
+    yield checks.check_accelerator()
+
+
+def worded(finding: Finding, *, colour: bool) -> str:
+    """The line a person reads, with the remedy below it."""
+    mark = f"{COLOURS[finding.level]}{MARKS[finding.level]}\033[0m" if colour else MARKS[finding.level]
+    remedy = f"\n           -> {finding.remedy}" if finding.remedy else ""
+    return f"{mark}  {finding.what}{remedy}"

@@ -1,0 +1,132 @@
+"""``rl-swarm hub``: host a swarm."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rgym_exp.config.invite import Invite
+    from rgym_exp.hub.plan import HubPlan
+
+EPILOG = """examples:
+  rl-swarm hub                                        a swarm for this machine
+  rl-swarm hub --host 0.0.0.0                         a swarm for this network; open ports 8600 and 38600
+  rl-swarm hub --host 0.0.0.0 --public-host swarm.example.org
+  rl-swarm hub --rpc-url https://rpc.example.org --contract 0x...   on a chain of your choice, with your owner key
+                                                      in .rl-swarm/hub/owner.key
+
+Started again from the same folder it is the same swarm, and the invites that you gave away stay good."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``rl-swarm hub``."""
+    parser.epilog = EPILOG
+    add = parser.add_argument
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; 0.0.0.0 lets other machines in (default: %(default)s)",
+    )
+    add("--public-host", metavar="NAME", help="name or address that joiners use (default: --host, or this machine's)")
+    add("--port", type=_port, help="port of the HTTP API (default: 8600)")
+    add("--p2p-port", type=_port, metavar="PORT", help="port of the bootnode (default: 38600)")
+    add(
+        "--rpc-port",
+        type=_port,
+        metavar="PORT",
+        help="port of the chain, on loopback only (default: 8645, or any free)",
+    )
+    add("--tasks", metavar="NAME", help="tasks of the swarm: a name in rgym_exp/config/tasks/ (default: starter)")
+    add("--model", metavar="NAME", help="model that joiners start with unless they choose one (default: auto)")
+    add(
+        "--round-limit",
+        type=_seconds,
+        default=120.0,
+        metavar="SECONDS",
+        help="a round ends after this long although somebody is missing (default: %(default)g)",
+    )
+    add(
+        "--round-minimum",
+        type=_seconds,
+        default=1.0,
+        metavar="SECONDS",
+        help="no round is shorter than this (default: %(default)g)",
+    )
+    add("--rpc-url", metavar="URL", help="use this chain instead of one of the hub's own")
+    add("--contract", metavar="ADDRESS", help="with --rpc-url: an existing SwarmCoordinator (default: a new one)")
+    add(
+        "--stop-with-parent", action="store_true", help="end when standard input closes (for programs that start a hub)"
+    )
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the hub until it is told to stop."""
+    from rgym_exp.hub.keeper import RoundLimits
+    from rgym_exp.hub.plan import HubOptions, planned
+    from rgym_exp.observe.logs import setup_logging
+
+    setup_logging(args.home.logs / "hub.log", "INFO", console=not args.stop_with_parent)
+    options = HubOptions(
+        host=args.host,
+        public_host=args.public_host,
+        port=args.port,
+        p2p_port=args.p2p_port,
+        rpc_port=args.rpc_port,
+        tasks=args.tasks,
+        model_name=args.model,
+        limits=RoundLimits(longest=args.round_limit, shortest=args.round_minimum),
+        rpc_url=args.rpc_url,
+        contract=args.contract,
+    )
+    with planned(args.home, options) as plan:
+        asyncio.run(_serve(plan, stop_with_parent=args.stop_with_parent))
+    return 0
+
+
+async def _serve(plan: HubPlan, *, stop_with_parent: bool) -> None:
+    """Run the hub, heeding the ways in which it can be told to stop."""
+    from rgym_exp.hub.parent import when_parent_is_gone
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(sign, stop.set)
+    if stop_with_parent:
+        when_parent_is_gone(partial(loop.call_soon_threadsafe, stop.set))
+
+    # Loads the peer-to-peer library, which takes seconds: only now, when nothing is in the way.
+    from rgym_exp.hub.hub import serve
+
+    await serve(plan, stop=stop, on_ready=_print_invite)
+
+
+def _print_invite(invite: Invite) -> None:
+    """Tell the host what to hand to joiners."""
+    text = invite.encode()
+    print(
+        f"\nThe swarm {invite.swarm_id} is open at {invite.hub_url} (status: {invite.hub_url}/status).\n"
+        f"Whoever wants to join types:\n\n  ./run_rl_swarm.sh --join {text}\n\n"
+        f"or, shorter, where this address can be reached:\n\n  ./run_rl_swarm.sh --join {invite.hub_url}/invite\n\n"
+        f"Ctrl-C closes the swarm; started again from the same folder it goes on.\n",
+        flush=True,
+    )
+
+
+def _port(text: str) -> int:
+    """A port number; argparse words the error."""
+    port = int(text)
+    if not 1 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port (1 to 65535)")
+    return port
+
+
+def _seconds(text: str) -> float:
+    """A length of time; argparse words the error."""
+    seconds = float(text)
+    if not 0 <= seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is no length of time in seconds")
+    return seconds

@@ -1,0 +1,132 @@
+"""What the doctor looks at around this machine: ports, clock, hub, bootnodes, chain."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+from email.utils import parsedate_to_datetime
+
+from rgym_exp.commands.checks import Finding
+from rgym_exp.commands.text import plain
+from rgym_exp.config.schema import NetworkConfig
+from rgym_exp.hub.client import fetch, hub_status
+from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.ports import is_free
+
+PORTS = {8600: "the hub's API", 38600: "the hub's bootnode", 8645: "the hub's chain", 3000: "the login server"}
+"""Ports that a node, its hub or its login server take unless told otherwise."""
+CLOCK_SECONDS = 60.0
+"""Announcements carry the time for people to read; login deadlines are what a wrong clock breaks."""
+DIAL_SECONDS = 3.0
+
+_MULTIADDR = re.compile(r"/(?:ip4|ip6|dns|dns4|dns6)/(?P<host>[^/]+)/tcp/(?P<port>\d+)(?:/|$)")
+
+
+def check_port(port: int, purpose: str, *, hub_url: str | None) -> Finding:
+    """The port is free, or taken by our own hub."""
+    if is_free("127.0.0.1", port):
+        return Finding(level="ok", what=f"port {port} ({purpose}) is free")
+    if hub_url is not None and purpose.startswith("the hub"):
+        return Finding(level="ok", what=f"port {port} ({purpose}) is in use, by the running hub")
+    return Finding(
+        level="warning",
+        what=f"port {port} ({purpose}) is taken by another program",
+        remedy="Stop that program, or choose other ports when you need this one (`rl-swarm hub --help`).",
+    )
+
+
+def check_clock(url: str, *, now: float | None = None) -> Finding:
+    """This machine's clock against the ``Date`` of an HTTP server."""
+    try:
+        date = fetch(url).date
+        theirs = parsedate_to_datetime(date or "").timestamp()
+    except (HubError, ValueError, TypeError):
+        return Finding(level="ok", what="clock not compared: no server to compare it with answers")
+    off = (time.time() if now is None else now) - theirs
+    if abs(off) > CLOCK_SECONDS:
+        direction = "ahead of" if off > 0 else "behind"
+        return Finding(
+            level="warning",
+            what=f"this machine's clock is {abs(off):.0f} s {direction} {url}",
+            remedy="Set the clock, or turn on its synchronisation (timedatectl set-ntp true).",
+        )
+    return Finding(level="ok", what=f"clock agrees with {url}")
+
+
+def check_hub(network: NetworkConfig) -> Finding:
+    """The hub answers."""
+    if network.hub_url is None:
+        return Finding(level="ok", what="this network has no hub to ask")
+    try:
+        status = hub_status(network.hub_url)
+    except HubError as error:
+        if network.hub:
+            return Finding(level="ok", what=f"no hub at {network.hub_url} now: `rl-swarm run` starts one")
+        return Finding(
+            level="failure", what=str(error), remedy="Ask the host whether the hub runs and its port is open to you."
+        )
+    if status.get("trouble"):
+        return Finding(
+            level="warning",
+            what=f"the hub has trouble: {plain(status['trouble'])}",
+            remedy="The host's logs/hub.log says more.",
+        )
+    summary = f"round {status.get('round')}, {status.get('peer_count')} peers"
+    return Finding(level="ok", what=f"hub {network.hub_url}: {plain(summary)}")
+
+
+def check_bootnode(multiaddr: str) -> Finding:
+    """A TCP connection to the bootnode can be made."""
+    parts = _MULTIADDR.match(multiaddr)
+    if parts is None:
+        return Finding(
+            level="warning", what=f"bootnode {multiaddr} has no TCP address", remedy="Ask for another bootnode."
+        )
+    try:
+        socket.create_connection((parts["host"], int(parts["port"])), timeout=DIAL_SECONDS).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        return Finding(
+            level="failure",
+            what=f"bootnode {parts['host']}:{parts['port']} can't be reached ({error})",
+            remedy="Check that it runs, and that no firewall is in between (outgoing TCP to that port).",
+        )
+    return Finding(level="ok", what=f"bootnode {parts['host']}:{parts['port']} can be reached")
+
+
+def check_chain(network: NetworkConfig) -> Finding:
+    """The RPC answers for the right chain, and the contract is there."""
+    if network.rpc_url is None:
+        return Finding(level="ok", what="this network has no chain to ask yet")
+    try:
+        chain_id = int(_call(network.rpc_url, "eth_chainId", []), 16)
+        code = _call(network.rpc_url, "eth_getCode", [network.coordinator_address or f"0x{'0' * 40}", "latest"])
+    except (HubError, ValueError, TypeError, KeyError) as error:
+        return Finding(
+            level="failure",
+            what=f"the chain does not answer: {error}",
+            remedy="Check the address (blockchain.rpc_url) and your network; rewards wait in the outbox meanwhile.",
+        )
+    if network.chain_id is not None and chain_id != network.chain_id:
+        return Finding(
+            level="failure",
+            what=f"{network.rpc_url} serves chain {chain_id}, but the network is on chain {network.chain_id}",
+            remedy="Use the RPC address of that chain (blockchain.rpc_url).",
+        )
+    if network.coordinator_address and len(code) <= 2:
+        return Finding(
+            level="failure",
+            what=f"there is no contract at {network.coordinator_address} on chain {chain_id}",
+            remedy="Ask the host for a new invite: the chain may have been started anew.",
+        )
+    return Finding(
+        level="ok", what=f"chain {chain_id} answers" + (", contract found" if network.coordinator_address else "")
+    )
+
+
+def _call(rpc_url: str, method: str, params: list[str]) -> str:
+    """One JSON-RPC read; raises HubError, ValueError, KeyError or TypeError when there is no proper answer."""
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+    answer = json.loads(fetch(rpc_url, data=request.encode(), timeout_seconds=10.0).body)
+    return str(answer["result"])

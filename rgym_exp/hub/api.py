@@ -1,0 +1,111 @@
+"""The hub's HTTP API: ``/invite``, ``/status``, ``/health`` and the JSON-RPC door at ``/rpc``.
+
+Served to strangers: every body is capped, every client's rate is limited, nothing here changes the hub.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.rate_limit import RateLimit
+from rgym_exp.hub.rpc_door import MAX_BODY_BYTES, Forward, RpcDoor
+
+CHAIN_TIMEOUT_SECONDS = 10.0
+MAX_CHAIN_ANSWER_BYTES = 16 * 1024 * 1024
+
+StatusSource = Callable[[], Mapping[str, Any]]
+
+
+def build_app(*, invite: str, status: StatusSource, door: RpcDoor, rate_limit: RateLimit) -> web.Application:
+    """The application with its four routes.
+
+    ``status`` is called for every ``/status`` and returns what JSON can hold. Each client shares one allowance
+    between the routes and the door.
+    """
+
+    @web.middleware
+    async def limited(request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.path != "/rpc" and not rate_limit.allow(_client(request)):
+            raise web.HTTPTooManyRequests(text="Too many requests from this address; try again in a few seconds.\n")
+        response: web.StreamResponse = await handler(request)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    async def get_invite(_: web.Request) -> web.Response:
+        return web.Response(text=f"{invite}\n")
+
+    async def get_status(_: web.Request) -> web.Response:
+        return web.json_response(dict(status()))
+
+    async def get_health(_: web.Request) -> web.Response:
+        current = status()
+        healthy = not current.get("trouble")
+        return web.json_response({"ok": healthy, "trouble": current.get("trouble")}, status=200 if healthy else 503)
+
+    async def post_rpc(request: web.Request) -> web.Response:
+        answer = await door.answer(await request.read(), _client(request))
+        return web.json_response(answer)
+
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[limited])
+    app.add_routes(
+        [
+            web.get("/invite", get_invite),
+            web.get("/status", get_status),
+            web.get("/health", get_health),
+            web.post("/rpc", post_rpc),
+        ]
+    )
+    return app
+
+
+@asynccontextmanager
+async def chain_forwarder(rpc_url: str) -> AsyncIterator[Forward]:
+    """A ``Forward`` to the chain at this URL, for as long as the context lasts."""
+    timeout = aiohttp.ClientTimeout(total=CHAIN_TIMEOUT_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
+
+        async def forward(calls: list[dict[str, Any]]) -> Any:
+            try:
+                async with session.post(rpc_url, json=calls) as response:
+                    return json.loads(await _read_capped(response))
+            except aiohttp.ClientError as error:
+                raise OSError(f"{type(error).__name__}: {error}") from error
+
+        yield forward
+
+
+async def _read_capped(response: aiohttp.ClientResponse) -> bytes:
+    """The body, or ValueError when it is longer than MAX_CHAIN_ANSWER_BYTES."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_CHAIN_ANSWER_BYTES:
+            raise ValueError(f"the chain's answer is over {MAX_CHAIN_ANSWER_BYTES} bytes")
+    return bytes(body)
+
+
+@asynccontextmanager
+async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
+    """Serve the application; raises a HubError when the port can't be had. Requests under way get a second to end."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise HubError(f"The hub's HTTP API can't listen on {host}, port {port}: {error.strerror}.") from error
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _client(request: web.Request) -> str:
+    """Whom the rate limit counts: the address of the connection (headers can be made up)."""
+    return request.remote or ""

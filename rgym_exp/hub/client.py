@@ -1,0 +1,70 @@
+"""Asking a hub over HTTP, for those who run on the host's machine or have joined."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rgym_exp.hub.errors import HubError
+
+MAX_ANSWER_BYTES = 1024 * 1024
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What an HTTP server said."""
+
+    body: bytes
+    date: str | None
+    """Its ``Date`` header."""
+
+
+def fetch(url: str, *, timeout_seconds: float = 3.0, data: bytes | None = None) -> Answer:
+    """GET (or, with data, POST as JSON) of at most MAX_ANSWER_BYTES.
+
+    Raises a HubError that says why there is no answer. An error status counts as no answer.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise HubError(f"{url} is no http or https address.")
+    # A proxy in the environment is for the way out; this machine is not reached through it.
+    no_proxy = [urllib.request.ProxyHandler({})] if parts.hostname in LOOPBACK_HOSTS else []
+    opener = urllib.request.build_opener(*no_proxy)
+    headers = {"User-Agent": "rl-swarm", **({"Content-Type": "application/json"} if data else {})}
+    try:
+        with opener.open(urllib.request.Request(url, data=data, headers=headers), timeout=timeout_seconds) as answer:
+            return Answer(body=answer.read(MAX_ANSWER_BYTES), date=answer.headers.get("Date"))
+    except urllib.error.HTTPError as error:
+        raise HubError(f"{url} answered with status {error.code}.") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise HubError(f"{url} does not answer ({reason}).") from error
+
+
+def hub_status(hub_url: str, *, timeout_seconds: float = 3.0) -> Mapping[str, Any]:
+    """The hub's ``/status``; raises a HubError when there is no hub there."""
+    url = f"{hub_url.rstrip('/')}/status"
+    body = fetch(url, timeout_seconds=timeout_seconds).body
+    try:
+        answer = json.loads(body)
+    except ValueError as error:
+        raise HubError(f"{url} answers, but not as a hub of RL Swarm does.") from error
+    if not isinstance(answer, dict) or "swarm_id" not in answer:
+        raise HubError(f"{url} answers, but not as a hub of RL Swarm does.")
+    return answer
+
+
+def hub_invite(hub_url: str, *, timeout_seconds: float = 3.0) -> str:
+    """The hub's invite as text; raises a HubError when there is no hub there."""
+    url = f"{hub_url.rstrip('/')}/invite"
+    text = fetch(url, timeout_seconds=timeout_seconds).body.decode("utf-8", "replace").strip()
+    if not text.startswith("rlswarm"):
+        raise HubError(f"{url} answers, but not as a hub of RL Swarm does.")
+    return text

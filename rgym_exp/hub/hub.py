@@ -1,0 +1,211 @@
+"""A hub's life: chain, contract, bootnode, keeper and HTTP API, started in this order and stopped in the reverse one.
+
+Everything a hub keeps is in ``home.hub``, so that a restarted hub is the same swarm at the same addresses on the same
+chain, and nobody who joined needs a new invite.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from eth_account.signers.local import LocalAccount
+
+from rgym_exp import __version__
+from rgym_exp.chain.account import load_or_create_account
+from rgym_exp.chain.contract import SwarmContract
+from rgym_exp.chain.deploy import OwnerClient, deploy_coordinator
+from rgym_exp.chain.devnet import Devnet
+from rgym_exp.config.invite import Invite
+from rgym_exp.hub.api import build_app, chain_forwarder, serving
+from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.keeper import Keeper
+from rgym_exp.hub.plan import HubPlan
+from rgym_exp.hub.ports import bootnode_address, http_url, is_free
+from rgym_exp.hub.rate_limit import RateLimit
+from rgym_exp.hub.record import HubRecord, save_record
+from rgym_exp.hub.rpc_door import RpcDoor
+from rgym_exp.swarm.board import AnnouncementBoard
+from rgym_exp.swarm.identity import load_or_create_identity
+from rgym_exp.swarm.names import animal_name
+
+log = logging.getLogger("rl_swarm.hub")
+
+DEFAULT_RPC_PORT = 8645
+REQUESTS_PER_SECOND = 200.0
+"""Per client address. A node asks three or four times a second; some dozens behind one address still fit."""
+REQUEST_BURST = 1000.0
+MAX_PEERS_SHOWN = 500
+DEVNET_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """The chain that the hub works with, and the contract's owner on it."""
+
+    rpc_url: str
+    chain_id: int
+    owner: LocalAccount
+    devnet: Devnet | None
+    """The chain itself when it is the hub's own."""
+
+
+async def serve(plan: HubPlan, *, stop: asyncio.Event, on_ready: Callable[[Invite], None]) -> None:
+    """Run a hub until ``stop`` is set. ``on_ready`` is called once, when joiners can come.
+
+    Raises a SwarmUserError when a part can't be started, or ends while it should run.
+    """
+    async with AsyncExitStack() as stack:
+        # Starting blocks in threads that can't be cancelled; a stop is heeded between the steps instead, so that
+        # nothing is started that nobody would end.
+        chain = await stack.enter_async_context(_chain(plan))
+        if stop.is_set():
+            return
+        owner, record = await _deploy(plan, chain)
+        if stop.is_set():
+            return
+        board, bootnode = await stack.enter_async_context(_bootnode(plan))
+        await asyncio.to_thread(owner.set_bootnodes, [bootnode])
+        keeper = Keeper(clerk=owner, board=board, limits=plan.options.limits)
+        invite = _invite(record, chain, http_url(plan.public_host, record.port), bootnode)
+        rate_limit = RateLimit(per_second=REQUESTS_PER_SECOND, burst=REQUEST_BURST)
+        door = RpcDoor(forward=await stack.enter_async_context(chain_forwarder(chain.rpc_url)), rate_limit=rate_limit)
+        app = build_app(invite=invite.encode(), status=lambda: status(invite, keeper), door=door, rate_limit=rate_limit)
+        await stack.enter_async_context(serving(app, plan.options.host, record.port))
+        log.info("The hub of swarm %s is up: API port %d, bootnode %s", record.swarm_id, record.port, bootnode)
+        on_ready(invite)
+        await _until_stopped(keeper, board, chain, stop)
+        log.info("The hub of swarm %s stops.", record.swarm_id)
+
+
+def status(invite: Invite, keeper: Keeper) -> Mapping[str, Any]:
+    """What ``/status`` says; a peer's key facts are its own words except peer id and round, which are signed."""
+    newest = keeper.attendance.newest()
+    peers = [
+        {
+            "name": animal_name(announcement.peer_id),
+            "peer_id": announcement.peer_id,
+            "last_round": announcement.round,
+            "model_name": announcement.model_name,
+            "mean_reward": announcement.mean_reward if math.isfinite(announcement.mean_reward) else None,
+            "account": announcement.account,
+        }
+        for announcement in newest[:MAX_PEERS_SHOWN]
+    ]
+    return {
+        "swarm_id": invite.swarm_id,
+        "tasks": invite.tasks,
+        "round": keeper.round,
+        "stage": keeper.stage,
+        "round_seconds": round(time.monotonic() - keeper.round_started, 1),
+        "announced": len(keeper.attendance.announced(keeper.round)),
+        "active": len(keeper.attendance.missed(keeper.round)),
+        "peer_count": len(newest),
+        "peers": peers,
+        "contract": invite.coordinator_address,
+        "chain_id": invite.chain_id,
+        "trouble": keeper.trouble,
+        "version": __version__,
+    }
+
+
+@asynccontextmanager
+async def _chain(plan: HubPlan) -> AsyncIterator[Chain]:
+    """The hub's own devnet for as long as the context lasts, or the chain that the host named."""
+    folder = plan.home.hub
+    rpc_url = plan.record.rpc_url
+    if rpc_url is not None:
+        owner = load_or_create_account(folder / "owner.key")
+        chain_id = await asyncio.to_thread(_chain_id, rpc_url)
+        yield Chain(rpc_url=rpc_url, chain_id=chain_id, owner=owner, devnet=None)
+        return
+    port = plan.options.rpc_port or (DEFAULT_RPC_PORT if is_free("127.0.0.1", DEFAULT_RPC_PORT) else 0)
+    devnet = await asyncio.to_thread(Devnet.start, folder / "chain", port=port, owner_key_file=folder / "owner.key")
+    try:
+        yield Chain(rpc_url=devnet.rpc_url, chain_id=devnet.chain_id, owner=devnet.owner, devnet=devnet)
+    finally:
+        await asyncio.to_thread(devnet.stop)
+
+
+def _chain_id(rpc_url: str) -> int:
+    """The id of the chain at this URL; raises a ChainError when none answers there."""
+    return SwarmContract(rpc_url, f"0x{0:040x}").chain_id
+
+
+async def _deploy(plan: HubPlan, chain: Chain) -> tuple[OwnerClient, HubRecord]:
+    """The contract in its owner's hands, and the record with its address, saved."""
+    recorded = plan.record.contract
+    deployment = await asyncio.to_thread(deploy_coordinator, chain.rpc_url, chain.owner, recorded)
+    if recorded is not None and deployment.is_new:
+        log.warning("The contract %s is gone with its chain; those who joined need the new invite.", recorded)
+    record = dataclasses.replace(plan.record, contract=deployment.address)
+    save_record(plan.home.hub / "hub.json", record)
+    return OwnerClient(chain.rpc_url, deployment.address, chain.owner, chain_id=chain.chain_id), record
+
+
+@asynccontextmanager
+async def _bootnode(plan: HubPlan) -> AsyncIterator[tuple[AnnouncementBoard, str]]:
+    """The bootnode, and the address under which joiners find it."""
+    identity = load_or_create_identity(plan.home.hub / "hub.pem")
+    port = plan.record.p2p_port
+    address = bootnode_address(plan.public_host, port, identity.peer_id)
+    board = await AnnouncementBoard.create(
+        identity=identity,
+        swarm_id=plan.record.swarm_id,
+        host=plan.options.host,
+        port=port,
+        announce=[address.rpartition("/p2p/")[0]],
+    )
+    try:
+        yield board, address
+    finally:
+        await board.close()
+
+
+def _invite(record: HubRecord, chain: Chain, hub_url: str, bootnode: str) -> Invite:
+    """What joiners need; they reach the chain through the hub's door, whichever chain it is."""
+    return Invite(
+        swarm_id=record.swarm_id,
+        tasks=record.tasks,
+        model_name=record.model_name,
+        hub_url=hub_url,
+        chain_id=chain.chain_id,
+        rpc_url=f"{hub_url}/rpc",
+        coordinator_address=record.contract,
+        prg_address=None,
+        judge_url=None,
+        bootnodes=(bootnode,),
+    )
+
+
+async def _until_stopped(keeper: Keeper, board: AnnouncementBoard, chain: Chain, stop: asyncio.Event) -> None:
+    """Keep rounds until told to stop. A part that ends by itself ends the hub: half a hub helps nobody.
+
+    Raises the keeper's error, or a HubError when the bootnode or the devnet has died.
+    """
+    keeping = asyncio.create_task(keeper.run(), name="keeper")
+    ends = [keeping, *(asyncio.create_task(end) for end in (stop.wait(), board.stopped.wait(), _devnet_end(chain)))]
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if keeping.done():
+            keeping.result()
+        if not stop.is_set():
+            part = "bootnode's peer-to-peer daemon (p2pd)" if board.stopped.is_set() else "hub's chain (anvil)"
+            raise HubError(f"The {part} has died. Start the hub again: it will be the same hub.")
+    finally:
+        for task in ends:
+            task.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
+
+
+async def _devnet_end(chain: Chain) -> None:
+    """Return when the hub's own devnet has ended; never for another chain."""
+    while chain.devnet is None or chain.devnet.is_running:
+        await asyncio.sleep(DEVNET_LOOK_SECONDS)

@@ -1,0 +1,78 @@
+"""The HTTP routes, over a real socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from rgym_exp.hub.api import build_app, chain_forwarder, serving
+from rgym_exp.hub.ports import free_port
+from rgym_exp.hub.rate_limit import RateLimit
+from rgym_exp.hub.rpc_door import MAX_BODY_BYTES, RpcDoor
+
+STATUS: dict[str, Any] = {"swarm_id": "s", "round": 3, "trouble": None}
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    """A hub's API whose chain is not there."""
+    port = free_port()
+    limit = RateLimit(per_second=0, burst=20)
+    async with chain_forwarder(f"http://127.0.0.1:{free_port()}") as forward:
+        door = RpcDoor(forward=forward, rate_limit=limit)
+        app = build_app(invite="rlswarm1:abc", status=lambda: STATUS, door=door, rate_limit=limit)
+        async with serving(app, "127.0.0.1", port):
+            yield f"http://127.0.0.1:{port}"
+
+
+async def test_the_invite_is_plain_text(url: str) -> None:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/invite") as answer:
+        assert (answer.status, await answer.text()) == (200, "rlswarm1:abc\n")
+        assert answer.content_type == "text/plain"
+
+
+async def test_status_is_json(url: str) -> None:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/status") as answer:
+        assert await answer.json() == STATUS
+
+
+async def test_health_is_503_while_the_keeper_has_trouble(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{url}/health") as answer:
+            assert answer.status == 200
+        monkeypatch.setitem(STATUS, "trouble", "The chain is away.")
+        async with session.get(f"{url}/health") as answer:
+            assert (answer.status, (await answer.json())["trouble"]) == (503, "The chain is away.")
+
+
+async def test_a_chain_that_is_away_is_answered_as_json_rpc(url: str) -> None:
+    body = json.dumps({"jsonrpc": "2.0", "id": 9, "method": "eth_chainId"})
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/rpc", data=body) as answer:
+        assert (answer.status, (await answer.json())["id"]) == (200, 9)
+        assert "does not answer" in (await answer.json())["error"]["message"]
+
+
+async def test_a_large_body_is_refused(url: str) -> None:
+    body = b" " * (MAX_BODY_BYTES + 1)
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/rpc", data=body) as answer:
+        assert answer.status == 413
+
+
+async def test_there_is_nothing_else(url: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        for method, path in (("GET", "/"), ("GET", "/rpc"), ("POST", "/status"), ("GET", "/../../etc/passwd")):
+            async with session.request(method, url + path) as answer:
+                assert answer.status in (404, 405)
+
+
+async def test_a_client_that_asks_too_often_is_told_so(url: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        statuses = []
+        for _ in range(21):
+            async with session.get(f"{url}/invite") as answer:
+                statuses.append(answer.status)
+    assert statuses == [200] * 20 + [429]

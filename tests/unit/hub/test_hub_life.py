@@ -1,0 +1,197 @@
+"""A hub from its start to its end: a real chain, a real bootnode, real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+from eth_account import Account
+from hub_process import HubProcess, package_path
+
+from rgym_exp.chain.contract import SwarmContract, connect
+from rgym_exp.config.invite import Invite, read_invite
+from rgym_exp.hub.client import fetch, hub_status
+from rgym_exp.hub.ports import free_port
+from rgym_exp.swarm.board import AnnouncementBoard
+from rgym_exp.swarm.identity import Identity, load_or_create_identity
+from rgym_exp.types import Announcement
+
+StartHub = Callable[..., HubProcess]
+
+
+def rpc(invite: Invite, method: str, *params: Any) -> dict[str, Any]:
+    """One call through the hub's door."""
+    assert invite.rpc_url is not None
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+    answer: dict[str, Any] = json.loads(fetch(invite.rpc_url, data=body).body)
+    return answer
+
+
+def announcement(identity: Identity, swarm_id: str, round: int) -> Announcement:
+    return Announcement(
+        swarm_id=swarm_id,
+        round=round,
+        peer_id=identity.peer_id,
+        share_digest="0" * 64,
+        share_size=100,
+        group_count=4,
+        tasks_digest="ab" * 32,
+        model_name="model",
+        account="",
+        mean_reward=0.25,
+        time=0.0,
+    )
+
+
+def test_a_hub_started_again_is_the_same_swarm_at_the_same_addresses_on_the_same_chain(start_hub: StartHub) -> None:
+    first = start_hub("--rpc-port", str(free_port()))
+    invite = first.invite()
+    assert first.stop() == 0
+    again = start_hub(own_ports=False)
+    assert again.invite() == invite
+    assert read_invite(invite).swarm_id == hub_status(read_invite(invite).hub_url or "")["swarm_id"]
+
+
+def test_the_contract_lists_the_bootnode_of_the_invite(start_hub: StartHub) -> None:
+    invite = read_invite(start_hub().invite())
+    assert invite.rpc_url and invite.coordinator_address
+    contract = SwarmContract(invite.rpc_url, invite.coordinator_address, chain_id=invite.chain_id)
+    assert contract.bootnodes() == list(invite.bootnodes)
+    assert contract.round_and_stage() == (0, 0)
+
+
+def test_strangers_can_read_and_send_signed_transactions_and_rule_nothing(start_hub: StartHub) -> None:
+    invite = read_invite(start_hub().invite())
+    assert invite.rpc_url is not None
+    stranger = Account.create()
+    for method, params in {
+        "anvil_setBalance": [stranger.address, "0xffff"],
+        "anvil_impersonateAccount": [invite.coordinator_address],
+        "eth_sendTransaction": [{"from": invite.coordinator_address, "to": stranger.address}],
+        "anvil_setCode": [invite.coordinator_address, "0x00"],
+        "evm_mine": [],
+        "anvil_reset": [],
+        "anvil_dumpState": [],
+    }.items():
+        assert rpc(invite, method, *params)["error"]["code"] == -32601
+    assert rpc(invite, "eth_getBalance", stranger.address, "latest")["result"] == "0x0"
+
+    web3 = connect(invite.rpc_url)
+    assert invite.coordinator_address is not None
+    contract = SwarmContract(invite.rpc_url, invite.coordinator_address).contract
+    transaction = contract.functions.registerPeer("QmStranger").build_transaction(
+        {"from": stranger.address, "nonce": 0, "gasPrice": web3.eth.gas_price}
+    )
+    sent = web3.eth.send_raw_transaction(stranger.sign_transaction(transaction).raw_transaction)
+    assert web3.eth.wait_for_transaction_receipt(sent, timeout=20)["status"] == 1
+    assert contract.functions.getEoa(["QmStranger"]).call() == [stranger.address]
+
+
+async def test_rounds_advance_when_all_active_peers_have_announced(start_hub: StartHub, tmp_path: Path) -> None:
+    invite = read_invite(await asyncio.to_thread(start_hub("--round-minimum", "0").invite))
+    assert invite.hub_url is not None
+    identities = [load_or_create_identity(tmp_path / f"{name}.pem") for name in "ab"]
+    boards = [
+        await AnnouncementBoard.create(identity=identity, swarm_id=invite.swarm_id, bootnodes=invite.bootnodes)
+        for identity in identities
+    ]
+    try:
+        for round in range(3):
+            for board, identity in zip(boards, identities, strict=True):
+                await board.announce(announcement(identity, invite.swarm_id, round))
+            status = await _status_at(invite.hub_url, round + 1)
+            # A round may end with the first announcement only while nobody else is known to be there.
+            if round > 0:
+                assert {peer["peer_id"] for peer in status["peers"]} == {identity.peer_id for identity in identities}
+        await boards[0].announce(announcement(identities[0], invite.swarm_id, 3))
+        status = await _status_until(invite.hub_url, lambda status: status["announced"] == 1)
+        assert (status["round"], status["active"]) == (3, 2), "the missing active peer is waited for"
+        assert all(len(peer["name"].split()) == 3 for peer in status["peers"])
+    finally:
+        for board in boards:
+            await board.close()
+
+
+async def _status_at(hub_url: str, round: int) -> Any:
+    return await _status_until(hub_url, lambda status: status["round"] == round)
+
+
+async def _status_until(hub_url: str, condition: Callable[[Any], bool]) -> Any:
+    async with asyncio.timeout(30):
+        while not condition(status := await asyncio.to_thread(hub_status, hub_url)):
+            await asyncio.sleep(0.1)
+    return status
+
+
+def test_a_hub_that_stops_takes_its_chain_and_its_bootnode_with_it(start_hub: StartHub) -> None:
+    hub = start_hub()
+    hub.invite()
+    children = hub.children()
+    assert {"anvil", "p2pd"} <= {child.name() for child in children}
+    assert hub.stop() == 0
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+
+
+def test_a_hub_with_a_parent_ends_when_its_standard_input_closes(start_hub: StartHub) -> None:
+    hub = start_hub("--stop-with-parent")
+    hub.invite()
+    children = hub.children()
+    assert hub.process.stdin is not None
+    hub.process.stdin.close()
+    assert hub.process.wait(30) == 0
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+
+
+def test_a_killed_node_takes_its_hub_with_it(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib\n"
+        "from rgym_exp.config.paths import Home\n"
+        "from rgym_exp.hub.local import find_or_start_hub\n"
+        "hub = find_or_start_hub(Home(root=pathlib.Path(sys.argv[1])), port=int(sys.argv[2]))\n"
+        "print(hub.process.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    node = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path), str(free_port())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": package_path()},
+    )
+    assert node.stdout is not None and node.stdin is not None
+    hub = psutil.Process(int(node.stdout.readline()))
+    processes = [hub, *hub.children(recursive=True)]
+    assert len(processes) >= 3
+    os.kill(node.pid, signal.SIGKILL)
+    node.wait(10)
+    assert psutil.wait_procs(processes, timeout=30)[1] == []
+    node.stdin.close()
+    node.stdout.close()
+
+
+def test_a_hub_that_cannot_start_says_why_in_one_sentence_at_once(start_hub: StartHub) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        hub = start_hub("--p2p-port", port)
+        output = hub.output()
+    assert hub.process.returncode == 1
+    assert f"Port {port} on 127.0.0.1" in output and "`--p2p-port PORT`" in output
+    assert "Traceback" not in output
+
+
+def test_a_hub_whose_chain_dies_ends_loudly(start_hub: StartHub) -> None:
+    hub = start_hub()
+    hub.invite()
+    next(child for child in hub.children() if child.name() == "anvil").kill()
+    assert "(anvil) has died" in hub.output()
+    assert hub.process.returncode == 1

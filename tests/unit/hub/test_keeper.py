@@ -1,0 +1,185 @@
+"""When a round is over, and how the keeper gets through hiccups."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from rgym_exp.errors import SwarmUserError
+from rgym_exp.hub.attendance import ACTIVE_ROUNDS, MAX_PEERS, Attendance
+from rgym_exp.hub.keeper import Keeper, RoundLimits, should_advance
+from rgym_exp.types import Announcement
+
+LIMITS = RoundLimits(longest=120.0, shortest=2.0)
+
+
+def announcement(peer_id: str, round: int) -> Announcement:
+    return Announcement(
+        swarm_id="s",
+        round=round,
+        peer_id=peer_id,
+        share_digest="0" * 64,
+        share_size=1,
+        group_count=1,
+        tasks_digest="d",
+        model_name="m",
+        account="",
+        mean_reward=0.5,
+        time=0.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "active", "announced", "over"),
+    [
+        pytest.param(1e9, {}, set(), False, id="nobody was ever there: an empty swarm stands still"),
+        pytest.param(1e9, {"a": 0}, set(), False, id="everybody has left: the round waits for somebody to come"),
+        pytest.param(5, {}, {"a"}, True, id="the first peer of a new swarm is done"),
+        pytest.param(1.9, {}, {"a"}, False, id="done, but the round would be shorter than the minimum"),
+        pytest.param(2.0, {}, {"a"}, True, id="done and the minimum is reached"),
+        pytest.param(5, {"a": 0, "b": 0}, {"a", "b"}, True, id="all active peers have announced"),
+        pytest.param(119, {"a": 0, "b": 0}, {"a"}, False, id="an active peer is missing"),
+        pytest.param(120, {"a": 0, "b": 0}, {"a"}, True, id="the limit ends the round without the missing one"),
+        pytest.param(59, {"a": 0, "b": 1}, {"a"}, False, id="one that missed a round is waited for half as long"),
+        pytest.param(60, {"a": 0, "b": 1}, {"a"}, True, id="and no longer"),
+        pytest.param(30, {"a": 0, "b": 2}, {"a"}, True, id="after two misses a quarter"),
+        pytest.param(61, {"a": 0, "b": 1, "c": 0}, {"a"}, False, id="the most trusted of the missing decides"),
+        pytest.param(5, {"a": 0}, {"a", "new"}, True, id="a newcomer that announced doesn't hold anybody up"),
+    ],
+)
+def test_a_round_is_over(elapsed: float, active: dict[str, int], announced: set[str], over: bool) -> None:
+    now = 1000.0
+    assert (
+        should_advance(now=now, round_started=now - elapsed, active=active, announced=announced, limits=LIMITS) is over
+    )
+
+
+def test_a_peer_stays_active_for_three_rounds_after_its_last_announcement() -> None:
+    attendance = Attendance()
+    attendance.record([announcement("a", 4), announcement("b", 5), announcement("c", 6)])
+    assert attendance.missed(7) == {"c": 0, "b": 1, "a": 2}
+    assert attendance.missed(8) == {"c": 1, "b": 2}
+
+
+def test_attendance_forgets_what_no_longer_counts() -> None:
+    attendance = Attendance()
+    attendance.record(announcement("a", round) for round in range(10))
+    attendance.record([announcement("gone", 2)])
+    attendance.forget_before(10)
+    assert [newest.peer_id for newest in attendance.newest()] == ["a"]
+    assert attendance.announced(10 - ACTIVE_ROUNDS) == {"a"}
+    assert attendance.announced(10 - ACTIVE_ROUNDS - 1) == frozenset()
+
+
+def test_made_up_identities_fill_no_memory() -> None:
+    attendance = Attendance()
+    attendance.record(announcement(f"peer{number}", 1) for number in range(MAX_PEERS + 100))
+    assert len(attendance.newest()) == MAX_PEERS
+    assert len(attendance.announced(1)) == MAX_PEERS
+
+
+class ListBoard:
+    """A noticeboard in memory that says when it was read."""
+
+    def __init__(self) -> None:
+        self.announcements: list[Announcement] = []
+        self.reads = asyncio.Event()
+        self.round: int | None = None
+
+    def set_round(self, round_number: int) -> None:
+        self.round = round_number
+
+    async def read(self, round: int, enough: int | None = None) -> list[Announcement]:
+        self.reads.set()
+        return [announcement for announcement in self.announcements if announcement.round == round]
+
+
+class CountingClerk:
+    """A contract in memory whose chain can be away, and whose answers can get lost."""
+
+    def __init__(self, round: int = 0) -> None:
+        self.round = round
+        self.away = 0
+        self.lose_answer = False
+        self.advances = 0
+
+    def round_and_stage(self) -> tuple[int, int]:
+        if self.away:
+            self.away -= 1
+            raise SwarmUserError("The chain does not answer.")
+        return self.round, 0
+
+    def advance_round(self) -> None:
+        self.advances += 1
+        self.round += 1
+        if self.lose_answer:
+            self.lose_answer = False
+            raise SwarmUserError("The chain does not answer.")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def keeper_with(clerk: CountingClerk, board: ListBoard, clock: Clock) -> Keeper:
+    return Keeper(clerk=clerk, board=board, limits=LIMITS, poll_seconds=0.01, clock=clock)
+
+
+async def test_a_round_everybody_announced_is_advanced_once() -> None:
+    clerk, board, clock = CountingClerk(), ListBoard(), Clock()
+    keeper = keeper_with(clerk, board, clock)
+    board.announcements = [announcement("a", 0)]
+    assert not await keeper.look()
+    clock.now += 3
+    assert await keeper.look()
+    assert not await keeper.look()
+    assert (clerk.round, keeper.round, board.round) == (1, 1, 1)
+
+
+async def test_a_restarted_keeper_waits_for_those_who_were_active_before() -> None:
+    clerk, board, clock = CountingClerk(round=7), ListBoard(), Clock()
+    board.announcements = [announcement("a", 6), announcement("b", 6), announcement("a", 7)]
+    keeper = keeper_with(clerk, board, clock)
+    await keeper.look()
+    clock.now += 10
+    assert not await keeper.look()
+    board.announcements.append(announcement("b", 7))
+    assert await keeper.look()
+
+
+async def test_an_advance_whose_answer_got_lost_is_not_repeated() -> None:
+    clerk, board, clock = CountingClerk(), ListBoard(), Clock()
+    keeper = keeper_with(clerk, board, clock)
+    board.announcements = [announcement("a", 0)]
+    await keeper.look()
+    clock.now += 3
+    clerk.lose_answer = True
+    with pytest.raises(SwarmUserError):
+        await keeper.look()
+    await keeper.look()
+    clock.now += 1
+    await keeper.look()
+    assert (clerk.advances, clerk.round, keeper.round) == (1, 1, 1)
+
+
+async def test_a_keeper_waits_out_a_chain_that_is_away_and_says_so_meanwhile() -> None:
+    clerk, board, clock = CountingClerk(), ListBoard(), Clock()
+    keeper = keeper_with(clerk, board, clock)
+    clerk.away = 2
+    keeping = asyncio.create_task(keeper.run())
+    try:
+        while keeper.trouble is None:
+            await asyncio.sleep(0)
+        assert "does not answer" in keeper.trouble
+        await asyncio.wait_for(board.reads.wait(), 10)
+        while keeper.trouble is not None:
+            await asyncio.sleep(0)
+        assert keeper.round == 0
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)

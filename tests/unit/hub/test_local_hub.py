@@ -1,0 +1,68 @@
+"""The hub of the network ``local``: found, started, or refused with a reason."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from hub_process import HubProcess, answers, package_path
+
+from rgym_exp.config.paths import Home
+from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.local import find_or_start_hub
+from rgym_exp.hub.ports import free_port
+
+
+@pytest.fixture(autouse=True)
+def _package_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", package_path())
+
+
+@pytest.fixture
+def another_server() -> Iterator[int]:
+    """A web server that is no hub; its port."""
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_hub_is_started_and_stopped_with_its_processes(tmp_path: Path) -> None:
+    port = free_port()
+    hub = find_or_start_hub(Home(root=tmp_path), port=port)
+    assert hub.process is not None
+    assert hub.invite.hub_url == f"http://127.0.0.1:{port}"
+    children = psutil.Process(hub.process.pid).children(recursive=True)
+    hub.stop()
+    hub.stop()
+    assert hub.process.returncode == 0
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+    assert not answers(f"http://127.0.0.1:{port}")
+
+
+def test_a_hub_that_already_runs_is_used_and_left_running(start_hub: Callable[..., HubProcess], tmp_path: Path) -> None:
+    port = free_port()
+    invite = start_hub(port=port).invite()
+    hub = find_or_start_hub(Home(root=tmp_path / "node"), port=port)
+    assert (hub.process, hub.invite.encode()) == (None, invite)
+    hub.stop()
+    assert answers(f"http://127.0.0.1:{port}")
+
+
+def test_a_port_taken_by_something_else_is_said_in_the_hubs_own_words(tmp_path: Path, another_server: int) -> None:
+    with pytest.raises(HubError, match=rf"Port {another_server} on 127.0.0.1.*--port.*hub\.log"):
+        find_or_start_hub(Home(root=tmp_path), port=another_server)
+
+
+def test_a_hub_that_does_not_come_up_in_time_is_ended(tmp_path: Path) -> None:
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with pytest.raises(HubError, match="did not answer"):
+        find_or_start_hub(Home(root=tmp_path), port=free_port(), start_seconds=0.0)
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before

@@ -1,0 +1,161 @@
+"""What the node tells while it works, and the kinds of listener: a full-screen view, log lines, or a list for tests."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TextIO
+
+from rgym_exp.observe.logs import route_third_party_logs
+from rgym_exp.types import RoundReport
+
+logger = logging.getLogger("rl_swarm.observe")
+
+TransactionRow = tuple[str, int, str, str]
+"""(kind, round, status, detail), as the coordinator lists them, newest first."""
+
+PHASES = ("wait", "generate", "score", "publish", "gather", "train", "record")
+"""A round's phases in their order; ``RoundReport.phase_seconds`` has the same names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """What stays the same during a run."""
+
+    peer_id: str
+    peer_name: str
+    """The animal name that goes with the peer id."""
+    model_name: str
+    network: str
+    device: str
+    dtype: str
+    tasks: str
+    log_file: Path
+
+
+class Progress(Protocol):
+    """Listens to a run. Called from the node's threads; no method raises or takes long."""
+
+    def started(self, run: RunInfo) -> None:
+        """Called once, first of all."""
+
+    def phase(self, name: str, detail: str = "", *, round: int | None = None) -> None:
+        """Called when the node turns to something else: one of ``PHASES``, or anything else by name ("load model").
+
+        ``round`` is the swarm's number, where the phase belongs to a round.
+        """
+
+    def round_done(self, report: RoundReport) -> None:
+        """Called after every finished round."""
+
+    def transactions(self, rows: Sequence[TransactionRow]) -> None:
+        """Called with the last few transactions, newest first, whenever somebody has looked."""
+
+    def held_out(self, value: float) -> None:
+        """Called after an evaluation outside of a round, e.g. at the start; in [0, 1]."""
+
+    def close(self) -> None:
+        """Called once at the end, also after a failure."""
+
+
+def wants_live(live: str, terminal: TextIO) -> bool:
+    """Whether ``observe.live`` (auto, yes or no) means the full-screen view on this terminal."""
+    return live == "yes" or (live == "auto" and terminal.isatty())
+
+
+class LineProgress:
+    """One log line a round: for terminals without a screen, containers and log collectors."""
+
+    def __init__(self) -> None:
+        self._refused: set[TransactionRow] = set()
+
+    def started(self, run: RunInfo) -> None:
+        route_third_party_logs()
+        logger.info(
+            "%s (%s) on network %s: %s, %s %s, tasks %s. Log: %s",
+            run.peer_name, run.peer_id, run.network, run.model_name, run.device, run.dtype, run.tasks, run.log_file,
+        )  # fmt: skip
+
+    def phase(self, name: str, detail: str = "", *, round: int | None = None) -> None:
+        where = "" if round is None else f"round {round}: "
+        # The phases of a round are in its line; anything else is worth a line of its own.
+        level = logging.DEBUG if name in PHASES else logging.INFO
+        logger.log(level, "%s%s%s", where, name, f": {detail}" if detail else "")
+
+    def round_done(self, report: RoundReport) -> None:
+        logger.info("%s", round_line(report))
+
+    def transactions(self, rows: Sequence[TransactionRow]) -> None:
+        for row in rows:
+            if row[2] == "refused" and row not in self._refused:
+                self._refused.add(row)
+                logger.info("The contract refused the %s of round %d: %s", row[0], row[1], row[3])
+
+    def held_out(self, value: float) -> None:
+        logger.info("Held-out accuracy: %.3f", value)
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+
+def round_line(report: RoundReport) -> str:
+    """A round on one line: where, how well, with whom, how fast, and what waits or was dropped."""
+    parts = [f"round {report.round} (step {report.step})"]
+    if report.skipped:
+        parts.append(f"skipped {report.skipped}")
+    parts.append(f"reward {report.own_reward:.3f}")
+    if report.held_out is not None:
+        parts.append(f"held-out {report.held_out:.3f}")
+    groups = f"groups {report.own_groups} own + {report.foreign_groups} foreign"
+    parts.append(f"{groups} from {counted(len(report.foreign_peers), 'peer')}" if report.foreign_peers else groups)
+    parts.append(f"{report.tokens_per_second:.0f} tok/s")
+    phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.phase_seconds.items() if seconds >= 0.05)
+    total = f"{sum(report.phase_seconds.values()):.1f} s"
+    parts.append(f"{total} ({phases})" if phases else total)
+    if report.outbox_depth:
+        parts.append(f"{counted(report.outbox_depth, 'transaction')} waiting")
+    if report.dropped:
+        parts.append(f"dropped {dropped_words(report)}")
+    return " · ".join(parts)
+
+
+def dropped_words(report: RoundReport) -> str:
+    """Reasons and counts, most frequent first."""
+    return ", ".join(f"{count} {why}" for why, count in sorted(report.dropped.items(), key=lambda item: -item[1]))
+
+
+def counted(number: int, noun: str) -> str:
+    """1 peer, 2 peers."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+@dataclass
+class MemoryProgress:
+    """Remembers all it was told, for tests."""
+
+    run: RunInfo | None = None
+    phases: list[tuple[str, str, int | None]] = field(default_factory=list)
+    reports: list[RoundReport] = field(default_factory=list)
+    rows: list[TransactionRow] = field(default_factory=list)
+    held_out_values: list[float] = field(default_factory=list)
+    closed: bool = False
+
+    def started(self, run: RunInfo) -> None:
+        self.run = run
+
+    def phase(self, name: str, detail: str = "", *, round: int | None = None) -> None:
+        self.phases.append((name, detail, round))
+
+    def round_done(self, report: RoundReport) -> None:
+        self.reports.append(report)
+
+    def transactions(self, rows: Sequence[TransactionRow]) -> None:
+        self.rows = list(rows)
+
+    def held_out(self, value: float) -> None:
+        self.held_out_values.append(value)
+
+    def close(self) -> None:
+        self.closed = True

@@ -1,0 +1,79 @@
+"""What the live view knows: everything it was told, boiled down to what it shows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rgym_exp.observe.progress import RunInfo, TransactionRow
+from rgym_exp.types import RoundReport
+
+
+@dataclass
+class ViewState:
+    """Changed by the view's methods under its lock, read by the frame."""
+
+    run: RunInfo | None = None
+    phase: str = "start"
+    detail: str = ""
+    round: int | None = None
+    """The round being played; None until the node says."""
+    phase_since: float = 0.0
+    """Monotonic seconds, like all times here."""
+    started_at: float = 0.0
+    done_phases: list[str] = field(default_factory=list)
+    """Phases of the round being played that are over."""
+    reports: list[RoundReport] = field(default_factory=list)
+    """All rounds, those of earlier runs of this node included, oldest first."""
+    rounds_before: int = 0
+    """How many of ``reports`` are from earlier runs."""
+    first_held_out: float | None = None
+    """An evaluation before the first round of this run."""
+    transactions: Sequence[TransactionRow] = ()
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Records and shares dropped in this run, by reason."""
+    peer_rounds: Counter[str] = field(default_factory=Counter)
+    """In how many rounds a peer's groups were used, by peer id."""
+    notice: str = ""
+    """The last warning in our log."""
+    notice_at: float = 0.0
+    closing: bool = False
+    """The node is finishing, after Ctrl-C or its last round."""
+    closed: bool = False
+    """The view is over: this is its last frame."""
+
+    def enter(self, phase: str, detail: str, round: int | None, now: float) -> None:
+        """The node turns to ``phase``."""
+        if round is not None and round != self.round:
+            self.round = round
+            self.done_phases.clear()
+        elif phase != self.phase and self.phase not in self.done_phases:
+            self.done_phases.append(self.phase)
+        if phase != self.phase or round is not None:
+            self.phase_since = now
+        self.phase, self.detail = phase, detail
+
+    def add(self, report: RoundReport) -> None:
+        """A round is over."""
+        self.reports.append(report)
+        self.peer_rounds.update(report.foreign_peers)
+        self.dropped.update(report.dropped)
+        self.done_phases.clear()
+
+    def curve(self) -> tuple[list[float], list[float | None]]:
+        """Rewards and held-out accuracies by round."""
+        rewards, held_out = [], []
+        for index, report in enumerate(self.reports):
+            if math.isnan(report.own_reward):  # A line of metrics.jsonl without it.
+                continue
+            rewards.append(report.own_reward)
+            at_start = self.first_held_out if index == self.rounds_before else None
+            held_out.append(at_start if report.held_out is None else report.held_out)
+        return rewards, held_out
+
+    def last_held_out(self) -> float | None:
+        """The latest evaluation."""
+        found = [value for value in self.curve()[1] if value is not None]
+        return found[-1] if found else self.first_held_out

@@ -1,0 +1,244 @@
+"""The full-screen view, as a person reads it."""
+
+import io
+import logging
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from rgym_exp.observe.chart import Curve, chart, smoothed
+from rgym_exp.observe.frame import duration, frame, plain
+from rgym_exp.observe.live import LiveView
+from rgym_exp.observe.progress import PHASES, RunInfo
+from rgym_exp.observe.view_state import ViewState
+from rgym_exp.types import RoundReport
+
+NAMES = {"QmA": "brisk golden heron", "QmB": "silent mossy lynx", "QmC": "gentle copper fox"}
+RUN = RunInfo(
+    peer_id="QmQ2gEXoPJg6iMBSUFWGzAabS2VhnzuS782Y637hGjfsRJ",
+    peer_name="quiet amber otter",
+    model_name="SmolLM2-135M-Instruct",
+    network="local",
+    device="cpu",
+    dtype="bfloat16",
+    tasks="starter",
+    log_file=Path("logs/swarm.log"),
+)
+
+
+def report(step: int, **changes: Any) -> RoundReport:
+    values: dict[str, Any] = dict(
+        round=70 + step, step=step, time=0.0, skipped=0, own_groups=4, foreign_groups=3, foreign_peers=("QmA", "QmB"),
+        own_reward=0.05 + step / 100, foreign_reward=0.2, held_out=0.09 + step / 200 if step % 10 == 0 else None,
+        zero_variance_share=0.0, truncated_share=0.0, loss=0.0, entropy=1.0, grad_norm=1.0, clip_share=0.0,
+        tokens_per_second=236.4, phase_seconds={"generate": 7.3, "score": 0.01, "train": 5.2},
+        peak_memory_bytes=2_469_606_195, outbox_depth=1, dropped={}, vote=None,
+    )  # fmt: skip
+    return RoundReport(**{**values, **changes})
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def busy_state() -> ViewState:
+    state = ViewState(run=RUN, started_at=0.0, phase_since=90.0)
+    for step in range(1, 31):
+        state.add(report(step))
+    state.add(report(31, foreign_peers=("QmA", "QmC"), dropped={"late": 2}))
+    state.transactions = (
+        ("reward", 101, "waiting", ""),
+        ("winners", 101, "confirmed", ""),
+        ("reward", 100, "refused", "InvalidRoundNumber"),
+    )
+    state.enter("wait", "", 102, 85.0)
+    state.enter("generate", "4 problems × 8", 102, 88.0)
+    return state
+
+
+def lines_at(state: ViewState, width: int, height: int, now: float = 100.0) -> list[str]:
+    return [line.plain for line in frame(state, width=width, height=height, now=now, name_of=NAMES.__getitem__)]
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 36)])
+def test_a_person_reads_everything_that_matters(width: int, height: int) -> None:
+    console = Console(record=True, width=width, height=height, file=io.StringIO())
+    view = LiveView(name_of=NAMES.__getitem__, console=console, clock=lambda: 100.0)
+    view._state = busy_state()
+    console.print(view)
+    text = console.export_text()
+    for part in (
+        "quiet amber otter",
+        "network local",
+        "SmolLM2-135M-Instruct · cpu · bfloat16 · tasks starter",
+        "round 102  answering this round's problems · 4 problems × 8",
+        "12 s",
+        "● wait  ◉ generate  ○ score",
+        "Reward 0.36",
+        "since the first rounds",
+        "◆ held-out 0.24",
+        "31 rounds",
+        "4 own + 3 foreign of 2 peers",
+        "236 tokens/s · 2.3 GiB",
+        "12.5 s · generate 7.3 · train 5.2",
+        "2 late",
+        "Peers  3",
+        "● brisk golden heron",
+        "○ silent mossy lynx",
+        "Transactions  1 waiting",
+        "winners round 101    confirmed" if width == 120 else "reward  round 101    waiting",
+        "logs/swarm.log",
+        "Ctrl-C: finish cleanly",
+    ):
+        assert part in text
+    assert len(text.rstrip("\n").splitlines()) == height
+    assert ("QmQ2gEXoPJg6iMBSUFWGzAabS2VhnzuS782Y637hGjfsRJ" in text) == (width == 120)
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 75, 76, 80, 109, 110, 120, 200])
+@pytest.mark.parametrize("height", [5, 10, 20, 24, 50, 80])
+def test_a_frame_never_outgrows_the_terminal(width: int, height: int) -> None:
+    for state in (ViewState(), ViewState(run=RUN), busy_state()):
+        lines = lines_at(state, width, height)
+        assert len(lines) <= height
+        assert max(cell_len(line) for line in lines) <= width
+
+
+def test_before_the_first_round_the_view_says_that_nothing_is_missing() -> None:
+    text = "\n".join(lines_at(ViewState(run=RUN, first_held_out=0.08), 80, 24))
+    for part in ("no round yet", "the curve begins with the first round", "nobody else yet: training alone", "0.08"):
+        assert part in text
+
+
+def test_phases_of_the_round_are_ticked_off_in_order() -> None:
+    state = ViewState(run=RUN)
+    for phase in PHASES[:5]:
+        state.enter(phase, "", 7, 0.0)
+    assert "● wait  ● generate  ● score  ● publish  ◉ gather  ○ train  ○ record" in lines_at(state, 80, 24)[4]
+    state.enter("wait", "", 8, 0.0)
+    assert "◉ wait  ○ generate" in lines_at(state, 80, 24)[4]
+
+
+def test_anything_else_that_the_node_does_is_shown_by_its_name() -> None:
+    state = ViewState(run=RUN)
+    state.enter("load model", "SmolLM2", None, 0.0)
+    assert "load model · SmolLM2" in lines_at(state, 80, 24)[3]
+
+
+def test_a_warning_stays_in_sight_for_some_minutes() -> None:
+    state = busy_state()
+    state.notice, state.notice_at = "The chain does not answer.", 100.0
+    assert " ! The chain does not answer. (4 s ago)" in "\n".join(lines_at(state, 80, 24, now=104.0))
+    assert "The chain" not in "\n".join(lines_at(state, 80, 24, now=1000.0))
+
+
+def test_peers_that_do_not_fit_are_counted() -> None:
+    state = ViewState(run=RUN)
+    peers = tuple(f"Qm{number}" for number in range(40))
+    state.add(report(1, foreign_peers=peers))
+    lines = [line.plain for line in frame(state, width=80, height=24, now=0.0, name_of=lambda peer: f"peer {peer}")]
+    assert any("and 34 more" in line for line in lines)
+    assert any("Peers  40" in line for line in lines)
+
+
+def test_a_resumed_run_continues_its_curve() -> None:
+    view = LiveView(name_of=NAMES.__getitem__, history=[report(1), report(2)], console=Console(file=io.StringIO()))
+    view.held_out(0.5)
+    view.round_done(report(3))
+    rewards, held_out = view._state.curve()
+    assert rewards == pytest.approx([0.06, 0.07, 0.08])
+    assert held_out == [None, None, 0.5]
+    assert "3 rounds" in plain(frame(view._state, width=80, height=24, now=0.0, name_of=NAMES.__getitem__))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-1, "0 s"), (59.9, "59 s"), (185, "3 min 05 s"), (7620, "2 h 07 min"), (360_000, "100 h 00 min")],
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def columns_of(lines: list[str], wanted: Callable[[str], bool]) -> list[tuple[int, int]]:
+    return [(x, y) for y, line in enumerate(lines) for x, cell in enumerate(line) if wanted(cell)]
+
+
+def test_a_rising_curve_rises_and_marks_lie_at_their_value() -> None:
+    # Ten rounds from 0 to 0.9 on a scale to 1; the held-out mark of the last one at 0.5, half-way up 8 rows.
+    values = [number / 10 for number in range(10)]
+    lines = [line.plain for line in chart(Curve(rewards=values, marks=[None] * 9 + [0.5]), width=57, height=8)]
+    assert all(len(line) == 57 for line in lines)
+    dots = sorted(columns_of(lines, lambda cell: "⠀" < cell <= "⣿"))
+    assert dots[0][1] == 7 and dots[-1][1] <= 1
+    assert columns_of(lines, lambda cell: cell == "◆") == [(56, 4)]
+    assert lines[0].startswith(" 1.00 ┤") and lines[-1].startswith(" 0.00 ┤")
+
+
+def test_the_scale_fits_the_highest_value() -> None:
+    assert chart(Curve(rewards=[0.01], marks=[None]), width=30, height=5)[0].plain.startswith(" 0.05")
+    assert chart(Curve(rewards=[0.01], marks=[0.31]), width=30, height=5)[0].plain.startswith(" 0.40")
+    assert chart(Curve(rewards=[], marks=[]), width=30, height=5)[0].plain.startswith(" 0.05")
+
+
+def test_smoothing_keeps_a_constant_and_the_length() -> None:
+    assert smoothed([0.5] * 40) == pytest.approx([0.5] * 40)
+    assert smoothed([]) == []
+    noisy = [0.0, 1.0] * 30
+    # 60 values are averaged over 11: between 5/11 and 6/11 wherever the window is whole.
+    assert all(0.45 < value < 0.55 for value in smoothed(noisy)[5:-5])
+
+
+def test_a_reward_that_is_not_a_number_is_no_point_of_the_curve() -> None:
+    state = ViewState(run=RUN)
+    state.add(report(1, own_reward=math.nan))
+    state.add(report(2))
+    assert state.curve()[0] == [0.07]
+    assert lines_at(state, 80, 24)
+
+
+def test_the_view_owns_the_terminal_from_start_to_close(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, height=24, _environ={"TERM": "xterm-256color"})
+    clock = Clock()
+    view = LiveView(name_of=NAMES.__getitem__, console=console, clock=clock)
+    before = sys.stdout, sys.stderr, list(logging.getLogger("rl_swarm").handlers)
+    with caplog.at_level(logging.INFO, logger="rl_swarm"):
+        view.started(RUN)
+        print("a library prints")
+        print("progress 10%\rprogress 20%", file=sys.stderr)
+        logging.getLogger("rl_swarm.chain").warning("The chain does not answer.\nsecond line")
+        view.round_done(report(1))
+        view.transactions([("reward", 71, "sent", "")])
+        view.finishing()
+        assert "finishing" in "\n".join(lines_at(view._state, 80, 24))
+        view.close()
+        view.close()
+    assert (sys.stdout, sys.stderr, logging.getLogger("rl_swarm").handlers) == before
+    assert "a library prints" in caplog.text and "progress 20%" in caplog.text
+    shown = screen.getvalue()
+    assert "a library prints" not in shown
+    on, off = shown.index("\x1b[?1049h"), shown.index("\x1b[?1049l")
+    last_frame = shown[off:]
+    assert on < off
+    assert "stopped" in last_frame and "after 1 round in this run" in last_frame
+    assert "The chain does not answer. (0 s ago)" in last_frame and "second line" not in last_frame
+
+
+def test_closing_a_view_that_never_started_draws_nothing() -> None:
+    screen = io.StringIO()
+    LiveView(console=Console(file=screen)).close()
+    assert screen.getvalue() == ""

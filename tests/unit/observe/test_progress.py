@@ -1,0 +1,99 @@
+"""Log lines for people without a screen."""
+
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rgym_exp.observe.progress import LineProgress, MemoryProgress, Progress, RunInfo, round_line, wants_live
+from rgym_exp.types import RoundReport
+
+RUN = RunInfo(
+    peer_id="QmPeer",
+    peer_name="quiet amber otter",
+    model_name="SmolLM2-135M-Instruct",
+    network="local",
+    device="cpu",
+    dtype="bfloat16",
+    tasks="starter",
+    log_file=Path("logs/swarm.log"),
+)
+
+
+def report(**changes: Any) -> RoundReport:
+    values: dict[str, Any] = dict(
+        round=131, step=57, time=0.0, skipped=0, own_groups=4, foreign_groups=3, foreign_peers=("QmA", "QmB"),
+        own_reward=0.3125, foreign_reward=0.2, held_out=0.25, zero_variance_share=0.0, truncated_share=0.0, loss=0.0,
+        entropy=1.0, grad_norm=1.0, clip_share=0.0, tokens_per_second=236.4,
+        phase_seconds={"generate": 7.31, "score": 0.01, "train": 5.0}, peak_memory_bytes=1, outbox_depth=2,
+        dropped={"late": 1, "other_tasks": 3}, vote=None,
+    )  # fmt: skip
+    return RoundReport(**{**values, **changes})
+
+
+def test_a_round_is_one_complete_line() -> None:
+    assert round_line(report()) == (
+        "round 131 (step 57) · reward 0.312 · held-out 0.250 · groups 4 own + 3 foreign from 2 peers · 236 tok/s ·"
+        " 12.3 s (generate 7.3, train 5.0) · 2 transactions waiting · dropped 3 other_tasks, 1 late"
+    )
+
+
+def test_a_quiet_round_says_nothing_of_what_did_not_happen() -> None:
+    quiet = report(held_out=None, foreign_groups=0, foreign_peers=(), outbox_depth=0, dropped={}, phase_seconds={})
+    assert round_line(quiet) == ("round 131 (step 57) · reward 0.312 · groups 4 own + 0 foreign · 236 tok/s · 0.0 s")
+
+
+def test_missed_rounds_are_named() -> None:
+    assert "(step 57) · skipped 3 · " in round_line(report(skipped=3))
+
+
+def test_the_line_progress_tells_a_run_as_log_lines(caplog: pytest.LogCaptureFixture) -> None:
+    progress: Progress = LineProgress()
+    with caplog.at_level(logging.INFO, logger="rl_swarm.observe"):
+        progress.started(RUN)
+        progress.phase("load model", "SmolLM2-135M-Instruct")
+        progress.phase("generate", round=131)
+        progress.held_out(0.09)
+        progress.round_done(report())
+        for _ in range(2):
+            progress.transactions([("reward", 130, "refused", "OnlyOwner"), ("winners", 130, "confirmed", "")])
+        progress.close()
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "quiet amber otter (QmPeer) on network local: SmolLM2-135M-Instruct, cpu bfloat16, tasks starter."
+        " Log: logs/swarm.log",
+        "load model: SmolLM2-135M-Instruct",
+        "Held-out accuracy: 0.090",
+        round_line(report()),
+        "The contract refused the reward of round 130: OnlyOwner",
+    ]
+
+
+def test_the_memory_progress_remembers() -> None:
+    progress = MemoryProgress()
+    progress.phase("train", "now", round=3)
+    progress.round_done(report())
+    progress.close()
+    assert progress.phases == [("train", "now", 3)]
+    assert progress.reports == [report()]
+    assert progress.closed
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("live", "terminal", "wanted"),
+    [
+        ("auto", Terminal(), True),
+        ("auto", io.StringIO(), False),
+        ("yes", io.StringIO(), True),
+        ("no", Terminal(), False),
+    ],
+)
+def test_the_view_is_for_terminals_unless_told_otherwise(live: str, terminal: io.StringIO, wanted: bool) -> None:
+    assert wants_live(live, terminal) is wanted

@@ -1,0 +1,85 @@
+"""Starting libp2p's daemon (hivemind's ``p2pd``) for one identity, with errors that people can act on.
+
+The daemon ends with its Python parent, on SIGKILL too: it watches the persistent connection that the parent holds open.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Sequence
+
+from hivemind.p2p import P2P
+from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
+from hivemind.utils.logging import use_hivemind_log_handler
+
+from rgym_exp.swarm.errors import SwarmError
+from rgym_exp.swarm.identity import Identity
+
+START_SECONDS = 20.0
+_IDLE_SECONDS = 15.0  # a daemon that was never connected to (its parent died in between) ends after so long
+
+logger = logging.getLogger("rl_swarm.swarm")
+
+
+async def start_daemon(
+    identity: Identity, *, host: str, port: int, announce: Sequence[str] = (), bootnodes: Sequence[str] = ()
+) -> P2P:
+    """Start p2pd and connect to it. It is told of no bootnode to dial, so an absent one can't keep it from starting.
+
+    Raises:
+        SwarmError: the address is no IP address, the port is taken, or the daemon doesn't come up in time.
+    """
+    use_hivemind_log_handler("nowhere")  # its messages go where ours go
+    address = listen_address(host, port)
+    is_local = ipaddress.ip_address(_literal(host)).is_loopback
+    try:
+        return await P2P.create(
+            identity_path=str(identity.path),
+            host_maddrs=[address],
+            announce_maddrs=list(announce) or None,
+            # Behind NAT the bootnodes relay. On loopback there is no NAT, and nothing to ask a router for.
+            use_auto_relay=bool(bootnodes) and not is_local,
+            trusted_relays=None if is_local else list(bootnodes) or None,
+            auto_nat=not is_local,
+            nat_port_map=not is_local,
+            check_if_identity_free=False,
+            idle_timeout=_IDLE_SECONDS,
+            startup_timeout=START_SECONDS,
+        )
+    except (P2PDaemonError, ValueError, OSError) as error:
+        raise SwarmError(_explain(str(error), host, port)) from error
+
+
+def listen_address(host: str, port: int) -> str:
+    """The multiaddr to listen on.
+
+    Raises:
+        SwarmError: ``host`` is neither an IP address nor ``localhost``.
+    """
+    literal = _literal(host)
+    try:
+        version = ipaddress.ip_address(literal).version
+    except ValueError:
+        raise SwarmError(
+            f"communications.host is {host!r}, which is no IP address. "
+            "Use 127.0.0.1 for this machine only, or 0.0.0.0 to be reachable by others."
+        ) from None
+    return f"/ip{version}/{literal}/tcp/{port}"
+
+
+def _literal(host: str) -> str:
+    return "127.0.0.1" if host == "localhost" else host
+
+
+def _explain(message: str, host: str, port: int) -> str:
+    if "address already in use" in message:
+        return (
+            f"Port {port} on {host} is taken by another program (or another node), so the peer-to-peer daemon can't "
+            "listen there. Stop that program, choose another communications.port, or set it to 0 for any free port."
+        )
+    if "permission denied" in message:
+        return f"Listening on port {port} of {host} is not permitted. Choose a communications.port above 1023."
+    if "cannot assign requested address" in message:
+        return f"This machine has no address {host} to listen on. Set communications.host to 127.0.0.1 or 0.0.0.0."
+    return f"The peer-to-peer daemon (p2pd) did not start: {message}"

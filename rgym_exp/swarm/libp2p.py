@@ -1,0 +1,286 @@
+"""The real exchange: libp2p for the bytes, a DHT for the announcements, on one asyncio loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rgym_exp.swarm.announcement import MAX_DIGEST_BYTES, MAX_MODEL_NAME_BYTES, MAX_SWARM_ID_BYTES
+from rgym_exp.swarm.board import AnnouncementBoard
+from rgym_exp.swarm.errors import SwarmError
+from rgym_exp.swarm.exchange import Drops, KnownPeers
+from rgym_exp.swarm.gathering import RoundGathering
+from rgym_exp.swarm.identity import load_or_create_identity
+from rgym_exp.swarm.loop_thread import LoopThread
+from rgym_exp.swarm.share import encode_share
+from rgym_exp.swarm.transfer import ShareServer, ShareStore, fetch_share
+from rgym_exp.swarm.verify import ShareRules
+from rgym_exp.types import Announcement, ReceivedShare, Share
+
+_START_SECONDS = 60.0
+_CLOSE_SECONDS = 15.0
+_LONGEST_PAUSE_SECONDS = 30.0
+
+logger = logging.getLogger("rl_swarm.swarm")
+
+
+class LibP2PExchange:
+    """An ``Exchange`` over libp2p. Constructed means started; a bootnode that is away is looked for in the background.
+
+    ``enough_shares`` is how many shares a gathering fetches before its ``close`` says how many are wanted.
+
+    Raises:
+        SwarmError: the daemon can't start (port taken, ...) or a bootnode address is malformed.
+        IdentityError: the identity file can't be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity_path: Path,
+        swarm_id: str,
+        tasks_digest: str,
+        max_slots: int,
+        num_generations: int | None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        announce: Sequence[str] = (),
+        bootnodes: Sequence[str] = (),
+        max_share_bytes: int = 4 * 1024 * 1024,
+        max_text_chars: int = 65_536,
+        enough_shares: int = 8,
+        fetches_at_once: int = 4,
+        fetch_timeout_seconds: float = 20.0,
+    ) -> None:
+        _check_names(swarm_id, tasks_digest)
+        self._identity = load_or_create_identity(Path(identity_path))
+        self.peer_id = self._identity.peer_id
+        self._rules = ShareRules(
+            swarm_id=swarm_id,
+            tasks_digest=tasks_digest,
+            max_slots=max_slots,
+            num_generations=num_generations,
+            max_text_chars=max_text_chars,
+            max_share_bytes=max_share_bytes,
+        )
+        self._host, self._port = host, port
+        self._announce, self._bootnodes = list(announce), list(bootnodes)
+        self._enough_shares, self._fetches_at_once = enough_shares, fetches_at_once
+        self._fetch_timeout_seconds = fetch_timeout_seconds
+        self._drops = Drops()
+        self._known = KnownPeers(self.peer_id)
+        self._store = ShareStore()
+        self._server = ShareServer(self._store)
+        self._newest: Announcement | None = None
+        self._current: RoundGathering | None = None
+        self._is_closed = False
+        self._close_lock = threading.Lock()
+
+        self._loop = LoopThread("rl-swarm-exchange")
+        try:
+            self._board = self._loop.call(self._open_board(), _START_SECONDS)
+        except TimeoutError as error:
+            self._loop.end()
+            raise SwarmError(f"The peer-to-peer network did not start within {_START_SECONDS:.0f} s.") from error
+        except BaseException:
+            self._loop.end()
+            raise
+        self._loop.soon(lambda: self._loop.spawn(self._stay_alive()))
+
+    def start_gathering(self, round: int) -> LibP2PGathering:
+        """See ``Exchange``."""
+        gathering = RoundGathering(
+            round=round,
+            board=self,
+            fetch=self._fetch,
+            rules=self._rules,
+            known=self._known,
+            drops=self._drops,
+            own_peer_id=self.peer_id,
+            enough_shares=self._enough_shares,
+            fetches_at_once=self._fetches_at_once,
+            rng=random.Random(),
+        )
+        if not self._is_closed:
+            self._loop.soon(self._begin, gathering)
+        return LibP2PGathering(self, gathering)
+
+    def publish(self, share: Share, *, model_name: str, account: str, mean_reward: float) -> Announcement:
+        """See ``Exchange``."""
+        if share.peer_id != self.peer_id:
+            raise ValueError(f"Peer {self.peer_id} can't publish a share in the name of {share.peer_id}.")
+        data = encode_share(share)
+        if len(data) > self._rules.max_share_bytes:
+            raise ValueError(
+                f"The share has {len(data)} bytes, more than the {self._rules.max_share_bytes} that peers accept. "
+                "Lower training.max_completion_length, or raise communications.max_share_bytes for the whole swarm."
+            )
+        announcement = Announcement(
+            swarm_id=share.swarm_id,
+            round=share.round,
+            peer_id=self.peer_id,
+            share_digest=hashlib.sha256(data).hexdigest(),
+            share_size=len(data),
+            group_count=len(share.groups),
+            tasks_digest=share.tasks_digest,
+            model_name=_printable(model_name, MAX_MODEL_NAME_BYTES),
+            account=account,
+            mean_reward=mean_reward,
+            time=time.time(),
+        )
+        if not self._is_closed:
+            self._loop.soon(self._offer, data, announcement)
+        return announcement
+
+    def dropped(self) -> Mapping[str, int]:
+        """See ``Exchange``."""
+        return self._drops.take()
+
+    def peers(self) -> Sequence[str]:
+        """See ``Exchange``."""
+        return self._known.newest_first()
+
+    def visible_maddrs(self) -> list[str]:
+        """Addresses under which others can reach this peer."""
+        return self._board.visible_maddrs()
+
+    def close(self) -> None:
+        """See ``Exchange``."""
+        with self._close_lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            try:
+                self._loop.call(self._shut_down(), _CLOSE_SECONDS)
+            except TimeoutError:
+                logger.warning("Leaving the swarm took over %.0f s; its daemon may linger a while.", _CLOSE_SECONDS)
+            self._loop.end()
+
+    def finish(self, gathering: RoundGathering, timeout_seconds: float, enough_shares: int) -> list[ReceivedShare]:
+        """End a gathering for the node's thread; empty once the exchange is closed."""
+        if self._is_closed:
+            return []
+        work = gathering.finish(timeout_seconds=timeout_seconds, enough_shares=enough_shares)
+        try:
+            return self._loop.call(work, timeout_seconds + _CLOSE_SECONDS)
+        except TimeoutError:
+            logger.warning("The gathering of round %d could not be ended in order.", gathering.round)
+            return []
+
+    # Below here everything runs on the loop.
+
+    async def read(self, round: int, enough: int | None = None, *, wide: bool = True) -> list[Announcement]:
+        """The board's, whichever board is the current one (the daemon may have been restarted)."""
+        return await self._board.read(round, enough, wide=wide)
+
+    async def survey(self, round: int) -> list[Announcement]:
+        """See ``read``."""
+        return await self._board.survey(round)
+
+    async def _open_board(self) -> AnnouncementBoard:
+        board = await AnnouncementBoard.create(
+            identity=self._identity,
+            swarm_id=self._rules.swarm_id,
+            host=self._host,
+            port=self._port,
+            announce=self._announce,
+            bootnodes=self._bootnodes,
+            on_drop=self._drops.add,
+        )
+        await self._server.start(board.p2p)
+        return board
+
+    async def _stay_alive(self) -> None:
+        """Replace the daemon should it end by itself: a node outlives a crash of its p2pd."""
+        pause = 1.0
+        while True:
+            await self._board.stopped.wait()
+            await self._board.close()
+            try:
+                self._board = await self._open_board()
+            except SwarmError as error:
+                logger.error("%s Trying again in %.0f s.", error, pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                continue
+            pause = 1.0
+            if self._newest is not None:
+                self._loop.spawn(self._hang(self._newest))
+
+    def _begin(self, gathering: RoundGathering) -> None:
+        if self._current is not None:
+            self._loop.spawn(self._current.stop())
+        self._current = gathering
+        self._board.set_round(gathering.round)
+        gathering.start()
+
+    def _offer(self, data: bytes, announcement: Announcement) -> None:
+        self._store.put(announcement.round, data)
+        self._newest = announcement
+        self._loop.spawn(self._hang(announcement))
+
+    async def _hang(self, announcement: Announcement) -> None:
+        """Hang an announcement on the board, trying again until it holds or a newer one takes its place."""
+        pause = 0.3
+        while announcement is self._newest:
+            try:
+                if await self._board.announce(announcement):
+                    return
+            except ValueError as error:
+                logger.error("This round's share can't be announced: %s", error)
+                return
+            except Exception:
+                logger.debug("Announcing failed.", exc_info=True)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _fetch(self, announcement: Announcement) -> bytes:
+        return await fetch_share(
+            self._board.p2p,
+            announcement.peer_id,
+            announcement.share_digest,
+            size=announcement.share_size,
+            max_bytes=self._rules.max_share_bytes,
+            timeout_seconds=self._fetch_timeout_seconds,
+        )
+
+    async def _shut_down(self) -> None:
+        if self._current is not None:
+            await self._current.stop()
+        await self._loop.stop_spawned()
+        await self._board.close()
+
+
+class LibP2PGathering:
+    """The node's end of a ``RoundGathering`` (see ``Gathering``)."""
+
+    def __init__(self, exchange: LibP2PExchange, gathering: RoundGathering) -> None:
+        self._exchange = exchange
+        self._gathering = gathering
+        self._result: list[ReceivedShare] | None = None
+
+    def close(self, *, timeout_seconds: float, enough_shares: int) -> list[ReceivedShare]:
+        """See ``Gathering``."""
+        if self._result is None:
+            self._result = self._exchange.finish(self._gathering, timeout_seconds, enough_shares)
+        return list(self._result)
+
+
+def _check_names(swarm_id: str, tasks_digest: str) -> None:
+    for name, text, limit in (
+        ("swarm id", swarm_id, MAX_SWARM_ID_BYTES),
+        ("tasks digest", tasks_digest, MAX_DIGEST_BYTES),
+    ):
+        if not text.isprintable() or len(text.encode()) > limit:
+            raise SwarmError(f"The {name} {text!r} does not fit into announcements: printable, at most {limit} bytes.")
+
+
+def _printable(text: str, max_bytes: int) -> str:
+    clean = "".join(character for character in text if character.isprintable())
+    return clean.encode("utf-8", "ignore")[:max_bytes].decode("utf-8", "ignore")

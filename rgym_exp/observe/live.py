@@ -95,11 +95,6 @@ class LiveView:
         with self._lock:
             self._state.first_held_out = value
 
-    def finishing(self) -> None:
-        """Ctrl-C was pressed: say that the node is about to stop."""
-        with self._lock:
-            self._state.closing = True
-
     def close(self) -> None:
         if self._live is None:
             return

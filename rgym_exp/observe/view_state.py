@@ -39,8 +39,6 @@ class ViewState:
     notice: str = ""
     """The last warning in our log."""
     notice_at: float = 0.0
-    closing: bool = False
-    """The node is finishing, after Ctrl-C or its last round."""
     closed: bool = False
     """The view is over: this is its last frame."""
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rgym_exp.observe.chart import Curve, chart, smoothed
 from rgym_exp.observe.frame import duration, frame, plain
 from rgym_exp.observe.live import LiveView
-from rgym_exp.observe.progress import PHASES, RunInfo
+from rgym_exp.observe.progress import PHASES, STOP, RunInfo
 from rgym_exp.observe.view_state import ViewState
 from rgym_exp.types import RoundReport
 
@@ -223,8 +223,8 @@ def test_the_view_owns_the_terminal_from_start_to_close(
         logging.getLogger("rl_swarm.chain").warning("The chain does not answer.\nsecond line")
         view.round_done(report(1))
         view.transactions([("reward", 71, "sent", "")])
-        view.finishing()
-        assert "finishing" in "\n".join(lines_at(view._state, 80, 24))
+        view.phase(STOP)
+        assert "finishing: checkpoint and last transactions" in "\n".join(lines_at(view._state, 80, 24))
         view.close()
         view.close()
     assert (sys.stdout, sys.stderr, logging.getLogger("rl_swarm").handlers) == before

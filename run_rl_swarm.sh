@@ -144,8 +144,8 @@ ask_questions() {
     case "$network" in local | offline) return 0 ;; esac
 
     if [ -z "${HF_TOKEN+set}" ] && [ -z "${HUGGINGFACE_ACCESS_TOKEN+set}" ]; then
-        printf 'Push the trained model to the Hugging Face Hub? Paste a token with write access, or press Enter for no [N]: '
-        read -rs answer || true
+        # read's own prompt: it comes after the echo is off, so that nothing typed early shows.
+        read -rs -p 'Push the trained model to the Hugging Face Hub? Paste a token with write access, or Enter for no [N]: ' answer || true
         printf '\n'
         case "$answer" in "" | [Nn] | [Nn]o | [Nn]one) ;; *) export HF_TOKEN="$answer" ;; esac
     fi

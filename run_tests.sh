@@ -48,7 +48,7 @@ export VIRTUAL_ENV="$VENV" PATH="$VENV/bin:$PATH"
 if wanted lint; then
     check "ruff check" ruff check .
     check "ruff format --check" ruff format --check .
-    check "shellcheck" shellcheck -x "${SHELL_SCRIPTS[@]}"
+    ! command -v shellcheck >/dev/null 2>&1 || check "shellcheck" shellcheck -x "${SHELL_SCRIPTS[@]}"
 fi
 if wanted types; then check "mypy" mypy; fi
 if wanted tests; then

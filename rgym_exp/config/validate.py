@@ -40,6 +40,7 @@ RANGES: Mapping[str, tuple[float, float | None]] = {
     "communications.gather_timeout_seconds": (0, None),
     "communications.max_share_bytes": (1024, 64 * 1024 * 1024),
     "communications.groups_per_peer": (1, None),
+    "communications.max_slots": (1, 1024),
     "eval.every_rounds": (0, None),
     "eval.items": (1, None),
     "network.chain_id": (1, None),
@@ -173,7 +174,13 @@ def _seams(config: Config) -> Iterator[str]:
 
 
 def _together(config: Config) -> Iterator[str]:
-    network, chain = config.network, config.blockchain
+    network, chain, training = config.network, config.blockchain, config.training
+    slots = training.own_groups * (1 + training.redraws)
+    if slots > config.communications.max_slots:
+        yield (
+            f"training.own_groups x (1 + training.redraws) is {slots}, above communications.max_slots"
+            f" ({config.communications.max_slots}): other peers would drop the shares. Lower one of the two."
+        )
     if not network.swarm_id.strip() or len(network.swarm_id) > 100:
         yield "network.swarm_id must be 1 to 100 characters: it keeps this swarm apart from others."
     kind = network.coordinator if chain.coordinator == "auto" else chain.coordinator

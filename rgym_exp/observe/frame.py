@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from rich.text import Text
 
 from rgym_exp.observe.chart import LINE_STYLE, MARK, MARK_STYLE, Curve, chart
-from rgym_exp.observe.progress import PHASES, STOP, counted
+from rgym_exp.observe.progress import PHASES, counted
 from rgym_exp.observe.view_state import ViewState
 
 LABEL, FAINT, STRONG, GOOD, WARN, ACCENT = "grey62", "grey50", "bold", "green", "yellow", "cyan"
@@ -25,7 +25,10 @@ WORDS = {
     "gather": "gathering other peers' answers",
     "train": "training on own and foreign groups",
     "record": "recording reward and vote",
-    STOP: "finishing: checkpoint and last transactions",
+    "load model": "loading the model",
+    "evaluate": "measuring held-out accuracy",
+    "checkpoint": "writing a checkpoint",
+    "leave the swarm": "leaving the swarm: last transactions",
 }
 STATUS_STYLES = {"confirmed": GOOD, "refused": "red", "sent": ACCENT, "waiting": FAINT}
 
@@ -212,7 +215,9 @@ def _transactions(state: ViewState, rows: int) -> list[Text]:
 
 def _footer(state: ViewState, width: int, now: float) -> list[Text]:
     log = f" {state.run.log_file}" if state.run else ""
-    keys = "stopped" if state.closed else "finishing …" if state.phase == STOP else "Ctrl-C: finish cleanly"
+    keys = (
+        "stopped" if state.closed else "finishing (again: end at once)" if state.closing else "Ctrl-C: finish cleanly"
+    )
     up = f"up {duration(now - state.started_at)}"
     last = _apart(Text(log, style=FAINT), Text(f"{up} · {keys} ", style=FAINT), width)
     if state.notice and now - state.notice_at < NOTICE_SECONDS:

@@ -95,6 +95,11 @@ class LiveView:
         with self._lock:
             self._state.first_held_out = value
 
+    def finishing(self) -> None:
+        """Say that the node is about to stop: Ctrl-C was pressed, and pressing it again ends at once."""
+        with self._lock:
+            self._state.closing = True
+
     def close(self) -> None:
         if self._live is None:
             return

@@ -13,9 +13,6 @@ from rgym_exp.types import RoundReport
 
 logger = logging.getLogger("rl_swarm.observe")
 
-STOP = "stop"
-"""The phase after the last round or Ctrl-C, until ``close``."""
-
 TransactionRow = tuple[str, int, str, str]
 """(kind, round, status, detail), as the coordinator lists them, newest first."""
 
@@ -45,8 +42,7 @@ class Progress(Protocol):
         """Called once, first of all."""
 
     def phase(self, name: str, detail: str = "", *, round: int | None = None) -> None:
-        """Called when the node turns to something else: one of ``PHASES``, ``STOP``, or anything else by
-        name ("load model").
+        """Called when the node turns to something else: one of ``PHASES``, or anything else by name ("load model").
 
         ``round`` is the swarm's number, where the phase belongs to a round.
         """

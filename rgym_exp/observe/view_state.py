@@ -39,6 +39,8 @@ class ViewState:
     notice: str = ""
     """The last warning in our log."""
     notice_at: float = 0.0
+    closing: bool = False
+    """The node is finishing, after Ctrl-C."""
     closed: bool = False
     """The view is over: this is its last frame."""
 
@@ -46,7 +48,8 @@ class ViewState:
         """The node turns to ``phase``."""
         if round is not None and round != self.round:
             self.round = round
-            self.done_phases.clear()
+            # Which round it is turns out at the end of the wait, which belongs to it.
+            self.done_phases = ["wait"] if self.phase == "wait" != phase else []
         elif phase != self.phase and self.phase not in self.done_phases:
             self.done_phases.append(self.phase)
         if phase != self.phase or round is not None:
@@ -59,6 +62,7 @@ class ViewState:
         self.peer_rounds.update(report.foreign_peers)
         self.dropped.update(report.dropped)
         self.done_phases.clear()
+        self.round = None
 
     def curve(self) -> tuple[list[float], list[float | None]]:
         """Rewards and held-out accuracies by round."""

@@ -15,7 +15,7 @@ from rich.console import Console
 from rgym_exp.observe.chart import Curve, chart, smoothed
 from rgym_exp.observe.frame import duration, frame, plain
 from rgym_exp.observe.live import LiveView
-from rgym_exp.observe.progress import PHASES, STOP, RunInfo
+from rgym_exp.observe.progress import PHASES, RunInfo
 from rgym_exp.observe.view_state import ViewState
 from rgym_exp.types import RoundReport
 
@@ -131,10 +131,23 @@ def test_phases_of_the_round_are_ticked_off_in_order() -> None:
     assert "◉ wait  ○ generate" in lines_at(state, 80, 24)[4]
 
 
+def test_a_wait_belongs_to_the_round_that_it_turned_out_to_be_for() -> None:
+    state = ViewState(run=RUN)
+    state.enter("record", "", 7, 0.0)
+    state.add(report(1))
+    state.enter("wait", "", None, 0.0)
+    assert "round" not in lines_at(state, 80, 24)[3].replace("next round", "")
+    state.enter("generate", "", 8, 0.0)
+    assert "round 8" in lines_at(state, 80, 24)[3]
+    assert "● wait  ◉ generate  ○ score" in lines_at(state, 80, 24)[4]
+
+
 def test_anything_else_that_the_node_does_is_shown_by_its_name() -> None:
     state = ViewState(run=RUN)
+    state.enter("defragment", "", None, 0.0)
+    assert "defragment" in lines_at(state, 80, 24)[3]
     state.enter("load model", "SmolLM2", None, 0.0)
-    assert "load model · SmolLM2" in lines_at(state, 80, 24)[3]
+    assert "loading the model · SmolLM2" in lines_at(state, 80, 24)[3]
 
 
 def test_a_warning_stays_in_sight_for_some_minutes() -> None:
@@ -223,8 +236,8 @@ def test_the_view_owns_the_terminal_from_start_to_close(
         logging.getLogger("rl_swarm.chain").warning("The chain does not answer.\nsecond line")
         view.round_done(report(1))
         view.transactions([("reward", 71, "sent", "")])
-        view.phase(STOP)
-        assert "finishing: checkpoint and last transactions" in "\n".join(lines_at(view._state, 80, 24))
+        view.finishing()
+        assert "finishing (again: end at once)" in "\n".join(lines_at(view._state, 80, 24))
         view.close()
         view.close()
     assert (sys.stdout, sys.stderr, logging.getLogger("rl_swarm").handlers) == before

@@ -36,6 +36,8 @@ class Completion:
     """Mean log-probability per token under the policy that sampled it, in nats; None when unknown."""
     token_ids: tuple[int, ...] | None = None
     """The sampled ids, EOS included, of an own completion; None for foreign text, which we tokenise ourselves."""
+    token_logprobs: tuple[float, ...] | None = None
+    """Log-probability of each of ``token_ids`` when it was sampled, nats; None when unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,3 +158,19 @@ class RoundReport:
     """Records and shares of others dropped this round, by reason."""
     vote: str | None
     """Peer id voted for; None when nobody earned a vote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepStats:
+    """What one optimizer step was like, as the trainer logged it."""
+
+    step: int
+    """How many optimizer steps this model has made, this one included."""
+    loss: float
+    entropy: float
+    """Mean per-token entropy, nats."""
+    grad_norm: float
+    """Before clipping."""
+    clip_share: float
+    """Share of tokens whose ratio was clipped, in [0, 1]."""
+    peak_memory_bytes: int

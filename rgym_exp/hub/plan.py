@@ -19,6 +19,9 @@ DEFAULT_PORT = 8600
 DEFAULT_P2P_PORT = 38600
 
 
+_STARTER_TASKS = "starter"
+
+
 @dataclass(frozen=True, kw_only=True)
 class HubOptions:
     """What the host chose. None: as this hub was last time, else the default."""
@@ -82,12 +85,17 @@ def _only_hub_of(home: Home) -> Iterator[None]:
 def _record(home: Home, options: HubOptions) -> HubRecord:
     """This hub's record: what it was, changed by what the host now asks for."""
     known = load_record(home.hub / "hub.json") or HubRecord(
-        swarm_id=new_swarm_id(), tasks="starter", model_name="auto", port=DEFAULT_PORT, p2p_port=DEFAULT_P2P_PORT
+        swarm_id=new_swarm_id(),
+        tasks=_STARTER_TASKS,
+        model_name=_default_model(_STARTER_TASKS),
+        port=DEFAULT_PORT,
+        p2p_port=DEFAULT_P2P_PORT,
     )
+    tasks = _known_tasks(options.tasks) if options.tasks else known.tasks
     record = dataclasses.replace(
         known,
-        tasks=_known_tasks(options.tasks) if options.tasks else known.tasks,
-        model_name=options.model_name or known.model_name,
+        tasks=tasks,
+        model_name=options.model_name or (known.model_name if tasks == known.tasks else _default_model(tasks)),
         port=options.port or known.port,
         p2p_port=options.p2p_port or known.p2p_port,
         rpc_url=options.rpc_url or known.rpc_url,
@@ -96,6 +104,11 @@ def _record(home: Home, options: HubOptions) -> HubRecord:
     if record.rpc_url != known.rpc_url and options.contract is None:
         record = dataclasses.replace(record, contract=None)
     return record
+
+
+def _default_model(tasks: str) -> str:
+    """The starter tasks suit the small model that needs no model hub; for others each joiner's hardware decides."""
+    return "SmolLM2-135M-Instruct" if tasks == _STARTER_TASKS else "auto"
 
 
 def _known_tasks(name: str) -> str:

@@ -1,0 +1,100 @@
+"""``rl-swarm run``: take part in a swarm."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from contextlib import ExitStack, suppress
+
+from rgym_exp.config.environment import secrets_in
+from rgym_exp.config.invite import read_invite
+from rgym_exp.config.load import load_with_notes
+from rgym_exp.config.paths import Home
+from rgym_exp.config.schema import Config
+from rgym_exp.observe.logs import setup_logging
+from rgym_exp.observe.progress import wants_live
+
+EPILOG = """examples:
+  rl-swarm run                                    a swarm of your own, on this machine
+  rl-swarm run --rounds 20                        the same, for twenty rounds
+  rl-swarm run --join rlswarm1:...                somebody's swarm
+  rl-swarm run training.num_generations=4         any key of configs/rg-swarm.yaml
+
+Ctrl-C once finishes cleanly and writes a checkpoint; twice ends at once."""
+
+logger = logging.getLogger("rl_swarm.run")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``rl-swarm run``."""
+    parser.epilog = EPILOG
+    parser.add_argument("--network", metavar="NAME", help="local (default), gensyn-testnet or offline")
+    parser.add_argument("--join", metavar="INVITE", help="an invite: the line itself, a file or a URL")
+    parser.add_argument("--rounds", type=int, metavar="N", help="stop after N rounds")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of configs/rg-swarm.yaml (Hydra)")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Play until stopped; 0 after a clean end."""
+    home: Home = args.home
+    _quiet_libraries()
+    overrides = list(args.overrides)
+    if args.rounds is not None:
+        overrides.append(f"training.max_rounds={args.rounds}")
+    invite = read_invite(args.join) if args.join else None
+    config, notes = load_with_notes(home, network=args.network, invite=invite, overrides=overrides)
+    live = wants_live(config.observe.live, sys.stdout)
+    setup_logging(home.logs / "swarm.log", config.observe.log_level, console=not live, secrets=secrets_in(os.environ))
+    for note in notes:
+        logger.info(note)
+    with ExitStack() as life:
+        if config.network.hub and invite is None:
+            logger.info("Looking for this machine's hub, or starting one")
+            from rgym_exp.hub.local import find_or_start_hub
+
+            hub = find_or_start_hub(home)
+            life.callback(hub.stop)
+            config, _ = load_with_notes(home, network=config.network.name, invite=hub.invite, overrides=overrides)
+        _play(config, home, live)
+    return 0
+
+
+def _play(config: Config, home: Home, live: bool) -> None:
+    # Imported here: loading torch takes seconds, and mistakes in the configuration are told before.
+    from rgym_exp.node.interrupts import Interrupts
+    from rgym_exp.node.node import NodeOptions, run_node
+    from rgym_exp.observe.live import LiveView
+    from rgym_exp.observe.metrics import read_reports
+    from rgym_exp.observe.progress import LineProgress
+    from rgym_exp.swarm.names import animal_name
+
+    view = LiveView(name_of=animal_name, history=read_reports(home.logs / "metrics.jsonl")) if live else None
+    progress = view or LineProgress()
+
+    def on_first_signal() -> None:
+        if view is not None:
+            view.finishing()
+        else:
+            logger.info("Finishing: writing a checkpoint and leaving the swarm. Ctrl-C again ends at once.")
+
+    try:
+        with Interrupts(on_first_signal, progress.close) as interrupts:
+            run_node(NodeOptions(config=config, home=home, progress=progress, interrupts=interrupts))
+    finally:
+        progress.close()
+
+
+def _quiet_libraries() -> None:
+    """Settings that libraries read when they are imported."""
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # Threads that wait for each other must sleep, not spin: a spinning one takes the core that a second node or the
+    # hub on this machine needs, and both become many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with suppress(AttributeError):
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

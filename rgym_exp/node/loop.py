@@ -1,0 +1,126 @@
+"""Rounds inside TRL's training loop: one round is one optimizer step."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from rgym_exp.node.batch import TrainingBatch
+from rgym_exp.node.evaluation import Evaluation
+from rgym_exp.node.interrupts import Interrupts
+from rgym_exp.node.round import Rooms, play_round
+from rgym_exp.node.settings import RoundSettings
+from rgym_exp.observe.metrics import peak_memory_bytes
+from rgym_exp.observe.progress import Progress
+from rgym_exp.observe.tracker import Tracker
+from rgym_exp.training.policy import ChatTokens
+from rgym_exp.training.rollout import Rollout, to_rollout
+from rgym_exp.types import RoundReport, StepStats
+
+logger = logging.getLogger("rl_swarm.node")
+
+
+class RoundLoop(TrainerCallback):
+    """Plays a round whenever the trainer asks for a rollout, and finishes it when the step is logged.
+
+    ``play_round`` is suspended at its optimizer step while TRL makes that step.
+    """
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        settings: RoundSettings,
+        *,
+        tokens: ChatTokens,
+        evaluation: Evaluation,
+        progress: Progress,
+        tracker: Tracker,
+        interrupts: Interrupts,
+        save: Callable[[], None],
+        checkpoint_seconds: float,
+        last_round: int | None,
+    ) -> None:
+        self._rooms = rooms
+        self._settings = settings
+        self._tokens = tokens
+        self._evaluation = evaluation
+        self._progress = progress
+        self._tracker = tracker
+        self._interrupts = interrupts
+        self._save = save
+        self._checkpoint_seconds = checkpoint_seconds
+        self._checkpoint_time = time.monotonic()
+        self._playing: Generator[TrainingBatch, StepStats, RoundReport] | None = None
+        self.last_round = last_round
+        """The swarm's number of the last round that was trained on."""
+
+    def play(self) -> Rollout:
+        """Play the next round up to its optimizer step; called by the trainer once per step."""
+        self._playing = play_round(self._rooms, self._settings, self.last_round)
+        batch = next(self._playing)
+        return to_rollout(
+            batch.groups, me=self._rooms.exchange.peer_id, tokens=self._tokens, messages=self._rooms.tasks.messages
+        )
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """From the update to its record in the report a stop has to wait, or step count and weights would part."""
+        self._interrupts.raise_shield()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """The step is made and logged: finish its round."""
+        if self._playing is None:
+            return  # TRL's summary at the very end belongs to no round.
+        # The Trainer keeps every log line for ever, and a node runs for weeks.
+        state.log_history.clear()
+        report = self._finish_round(_stats(state.global_step, logs or {}, self._rooms))
+        self.last_round = report.round
+        self._interrupts.lower_shield()
+        if self._evaluation.is_due(report.step):
+            self._progress.phase("evaluate")
+            report = dataclasses.replace(report, held_out=self._evaluation.accuracy(self._rooms.policy))
+        self._tracker.log_round(report)
+        self._progress.round_done(report)
+        self._progress.transactions(
+            [(row.kind, row.round or 0, row.status, row.detail) for row in self._rooms.coordinator.transactions()]
+        )
+        if time.monotonic() - self._checkpoint_time >= self._checkpoint_seconds:
+            self._progress.phase("checkpoint")
+            self._interrupts.raise_shield()
+            self._save()
+            self._checkpoint_time = time.monotonic()
+            self._interrupts.lower_shield()
+
+    def _finish_round(self, stats: StepStats) -> RoundReport:
+        assert self._playing is not None
+        playing, self._playing = self._playing, None
+        try:
+            playing.send(stats)
+        except StopIteration as done:
+            report: RoundReport = done.value
+            return report
+        raise RuntimeError("play_round yielded a second batch; a round makes exactly one optimizer step")
+
+
+def _stats(step: int, logs: dict[str, float], rooms: Rooms) -> StepStats:
+    return StepStats(
+        step=step,
+        loss=float(logs.get("loss", 0.0)),
+        entropy=float(logs.get("entropy") or 0.0),
+        grad_norm=float(logs.get("grad_norm", 0.0)),
+        clip_share=float(logs.get("clip_ratio/region_mean") or 0.0),
+        peak_memory_bytes=peak_memory_bytes(rooms.device),
+    )

@@ -1,0 +1,199 @@
+"""A node's life: get ready, play rounds until told to stop, leave nothing half done."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from rgym_exp.chain.coordinator import ChainUnavailable, Coordinator
+from rgym_exp.config.paths import Home
+from rgym_exp.config.resolved import save_resolved
+from rgym_exp.config.schema import Config
+from rgym_exp.node.evaluation import Evaluation
+from rgym_exp.node.interrupts import Interrupts, StopRequested
+from rgym_exp.node.loop import RoundLoop
+from rgym_exp.node.rooms import make_coordinator_of, make_exchange, make_tasks, make_tracker_of
+from rgym_exp.node.round import Rooms
+from rgym_exp.node.settings import RoundSettings
+from rgym_exp.observe.logs import route_third_party_logs
+from rgym_exp.observe.progress import Progress, RunInfo
+from rgym_exp.swarm.identity import load_or_create_identity
+from rgym_exp.swarm.names import animal_name
+from rgym_exp.tasks.source import TaskSource
+from rgym_exp.training.build import Learner, build_learner
+from rgym_exp.training.checkpoint import CheckpointStore, SwarmRecord
+from rgym_exp.training.hardware import Hardware, find_hardware
+from rgym_exp.training.models import choose_model
+from rgym_exp.training.rollout import Rollout
+
+logger = logging.getLogger("rl_swarm.node")
+
+# How long a stopping node tries to get its last transactions confirmed; the rest is sent at the next start.
+_FLUSH_SECONDS = 3.0
+# So many prompts show how long prompts are.
+_SAMPLE_PROMPTS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeOptions:
+    """What a run is given besides its configuration."""
+
+    config: Config
+    home: Home
+    progress: Progress
+    interrupts: Interrupts
+
+
+def run_node(options: NodeOptions) -> None:
+    """Take part in the swarm until ``max_rounds``, a stop, or a failure.
+
+    Raises:
+        SwarmUserError: something that a person has to mend; everything is closed by then.
+    """
+    with ExitStack() as life:
+        node = _Node(options, life)
+        try:
+            node.train()
+        except StopRequested:
+            logger.info("Stopping, as asked.")
+        finally:
+            # What was trained is written before anything is closed, also after a failure.
+            with options.interrupts.closing():
+                node.save_if_needed()
+                options.progress.phase("leave the swarm")
+                life.close()
+
+
+class _Node:
+    """The parts of one run."""
+
+    def __init__(self, options: NodeOptions, life: ExitStack) -> None:
+        config, home, progress = options.config, options.home, options.progress
+        self._options = options
+        self._peer_id = load_or_create_identity(home.identity).peer_id
+        self._hardware = find_hardware(config.training.device)
+        self._model_name = choose_model(
+            config.training.model_name, config.network.model_name, _pool(config, self._hardware), self._peer_id
+        )
+        self._store = CheckpointStore(home.checkpoints, keep=config.training.checkpoints_to_keep)
+        self._resumed = self._store.latest_for(model_name=self._model_name, lora=config.training.lora)
+        self._saved_step = self._resumed.record.step if self._resumed else 0
+
+        tasks = make_tasks(config)
+        life.callback(tasks.close)
+        self._learner = self._build_learner(tasks)
+        progress.started(self._run_info())
+        coordinator = make_coordinator_of(config, home)
+        life.callback(lambda: coordinator.close(flush_seconds=_FLUSH_SECONDS))
+        exchange = make_exchange(config, home, tasks.digest, _contract_bootnodes(coordinator))
+        life.callback(exchange.close)
+        tracker = make_tracker_of(config, home, run_name=animal_name(self._peer_id))
+        life.callback(tracker.close)
+        coordinator.register(self._peer_id)
+        save_resolved(config, home.logs / "config.yaml")
+
+        self._rooms = Rooms(
+            coordinator=coordinator,
+            tasks=tasks,
+            policy=self._learner.policy,
+            exchange=exchange,
+            sleep=options.interrupts.sleep,
+            announce_phase=lambda name, round: progress.phase(name, round=round),
+            device=self._hardware.device,
+        )
+        self._evaluation = Evaluation(tasks, items=config.eval.items, every_rounds=config.eval.every_rounds)
+        self._loop = RoundLoop(
+            self._rooms,
+            RoundSettings.of(config),
+            tokens=self._learner.tokens,
+            evaluation=self._evaluation,
+            progress=progress,
+            tracker=tracker,
+            interrupts=options.interrupts,
+            save=self.save,
+            checkpoint_seconds=60 * config.training.checkpoint_minutes,
+            last_round=self._last_round(),
+        )
+        self._learner.trainer.add_callback(self._loop)
+
+    def train(self) -> None:
+        """Play rounds until the end of the run."""
+        if self._evaluation.is_on and self._resumed is None:
+            self._options.progress.phase("evaluate", "held-out accuracy before training")
+            self._options.progress.held_out(self._evaluation.accuracy(self._learner.policy))
+        self._learner.trainer.train(resume_from_checkpoint=str(self._resumed.folder) if self._resumed else None)
+
+    def save(self) -> None:
+        """Write a checkpoint of the last round."""
+        trainer, last_round = self._learner.trainer, self._loop.last_round
+        if last_round is None:
+            return
+        record = SwarmRecord(
+            step=trainer.state.global_step,
+            round=last_round,
+            swarm_id=self._options.config.network.swarm_id,
+            peer_id=self._peer_id,
+            model_name=self._model_name,
+            lora=self._options.config.training.lora,
+        )
+        self._store.commit(trainer.write_checkpoint(self._store.staging()), record)
+        self._saved_step = record.step
+        logger.info("Checkpoint of step %d (round %d) written.", record.step, record.round)
+
+    def save_if_needed(self) -> None:
+        """Write a checkpoint unless the last one holds everything already."""
+        if self._learner.trainer.state.global_step > self._saved_step:
+            self._options.progress.phase("checkpoint")
+            self.save()
+
+    def _play(self) -> Rollout:
+        return self._loop.play()
+
+    def _build_learner(self, tasks: TaskSource) -> Learner:
+        training = self._options.config.training
+        self._options.progress.phase("load model", self._model_name)
+        # Libraries imported by now put terminal handlers of their own in place.
+        route_third_party_logs()
+        return build_learner(
+            training,
+            self._hardware,
+            model_name=self._model_name,
+            max_completion_length=training.max_completion_length or tasks.max_completion_length,
+            sample_chats=[tasks.messages(problem) for problem in tasks.held_out(_SAMPLE_PROMPTS)],
+            play=self._play,
+            first_step=self._saved_step,
+        )
+
+    def _last_round(self) -> int | None:
+        """The round of the checkpoint, if it was one of this very swarm: another's rounds have their own numbers."""
+        if self._resumed is None:
+            return None
+        record = self._resumed.record
+        logger.info("Resuming after step %d (round %d) from %s.", record.step, record.round, self._resumed.folder)
+        return record.round if record.swarm_id == self._options.config.network.swarm_id else None
+
+    def _run_info(self) -> RunInfo:
+        config, home = self._options.config, self._options.home
+        return RunInfo(
+            peer_id=self._peer_id,
+            peer_name=animal_name(self._peer_id),
+            model_name=self._model_name,
+            network=config.network.name,
+            device=self._hardware.device,
+            dtype=str(self._learner.dtype).removeprefix("torch."),
+            tasks=config.network.tasks if config.tasks == "auto" else str(config.tasks),
+            log_file=home.logs / "swarm.log",
+        )
+
+
+def _pool(config: Config, hardware: Hardware) -> list[str]:
+    return config.default_large_model_pool if hardware.is_large else config.default_small_model_pool
+
+
+def _contract_bootnodes(coordinator: Coordinator) -> list[str]:
+    try:
+        return coordinator.bootnodes()
+    except ChainUnavailable as error:
+        logger.warning("The contract's list of bootnodes cannot be read now (%s); using the network's.", error)
+        return []

@@ -1,0 +1,190 @@
+"""One round of Swarm sAmpling Policy Optimization (arXiv 2509.08721), top to bottom, in the order in which it happens.
+
+``play_round`` is a generator: it plays up to the optimizer step, yields the batch, is sent what the step was like, and
+returns the report. TRL's trainer owns the step and calls us for its rollouts, so the round is written around it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+from rgym_exp.chain.coordinator import Coordinator
+from rgym_exp.node.batch import TrainingBatch, assemble
+from rgym_exp.node.own import OwnDraws
+from rgym_exp.node.settings import RoundSettings
+from rgym_exp.node.turn import await_turn
+from rgym_exp.observe.phases import Phases
+from rgym_exp.swarm.exchange import Exchange
+from rgym_exp.swarm.selection import select
+from rgym_exp.tasks.source import TaskSource
+from rgym_exp.training.policy import Policy
+from rgym_exp.types import Completion, Group, Problem, ReceivedShare, RoundReport, Share, SharedGroup, StepStats
+
+logger = logging.getLogger("rl_swarm.node")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rooms:
+    """The rooms that a round calls."""
+
+    coordinator: Coordinator
+    tasks: TaskSource
+    policy: Policy
+    exchange: Exchange
+    sleep: Callable[[float], object]
+    """Waits for so many seconds; a stop ends it."""
+    announce_phase: Callable[[str, int | None], None]
+    """Told the phase's name and, once it is known, the round."""
+    device: str
+    """What trains: cpu, cuda or mps; says whose memory to report."""
+
+
+def play_round(
+    rooms: Rooms, settings: RoundSettings, last_round: int | None
+) -> Generator[TrainingBatch, StepStats, RoundReport]:
+    """Play the next round of the swarm."""
+    phases = Phases(rooms.announce_phase)
+    me = rooms.exchange.peer_id
+
+    # 1. Which round is it? Behind: jump to it. Ahead: wait.
+    with phases("wait"):
+        turn = await_turn(rooms.coordinator, last_round, poll_seconds=settings.poll_seconds, sleep=rooms.sleep)
+
+    phases.round = turn.round
+
+    # 2. This peer's problems follow from (swarm, round, peer, slot). Alone, we answer for the missing others too.
+    own = OwnDraws(rooms.tasks, rooms.policy, settings, round=turn.round, peer_id=me)
+    alone = not rooms.exchange.peers()
+
+    # 3. Others' shares are gathered in the background from here on.
+    gathering = rooms.exchange.start_gathering(turn.round)
+
+    # 4. G completions for each own problem, in one batched call; 5. scored, drawn again where they teach nothing.
+    own.draw(settings.own_groups + (settings.foreign_groups if alone else 0), phases)
+    own.redraw(settings.redraws, phases)
+    with phases("publish"):
+        rooms.exchange.publish(
+            _share(own.groups, settings.swarm_id, turn.round, me, rooms.tasks.digest),
+            model_name=rooms.policy.model_name,
+            account=rooms.coordinator.account,
+            mean_reward=own.mean_reward,
+        )
+
+    # 6. Close the gathering; score everything ourselves; choose uniformly over peers among groups that teach.
+    with phases("gather"):
+        received = gathering.close(
+            timeout_seconds=settings.gather_timeout_seconds, enough_shares=2 * settings.foreign_groups
+        )
+    with phases("score"):
+        seen = _score_shares(received, rooms.tasks, settings.swarm_id)
+        foreign = select(
+            seen,
+            count=settings.foreign_groups,
+            per_peer=settings.groups_per_peer,
+            rng=random.Random(f"{settings.swarm_id}/{turn.round}/{me}"),
+        )
+    batch = assemble(own, foreign, own_groups=settings.own_groups, total=_total(settings), phases=phases)
+
+    # 7. One optimizer step on own and foreign groups.
+    with phases("train"):
+        step = yield batch
+
+    # 8. Reward and vote go to the outbox; training never waits for the chain.
+    with phases("record"):
+        vote = best_peer(seen)
+        rooms.coordinator.submit_reward(round=turn.round, stage=turn.stage, reward=int(own.total_reward), peer_id=me)
+        if vote is not None:
+            rooms.coordinator.submit_winners(round=turn.round, winners=[vote], peer_id=me)
+    return _report(turn.round, turn.skipped, own, batch, step, phases, rooms, vote)
+
+
+def best_peer(seen: Sequence[Group]) -> str | None:
+    """The other peer whose groups earned the most reward in our own scoring; None when nobody earned any."""
+    totals: Counter[str] = Counter()
+    for group in seen:
+        totals[group.peer_id] += sum(group.rewards)
+    best = max(totals.items(), key=lambda item: (item[1], item[0]), default=None)
+    return best[0] if best and best[1] > 0 else None
+
+
+def _total(settings: RoundSettings) -> int:
+    return settings.own_groups + settings.foreign_groups
+
+
+def _share(groups: Sequence[Group], swarm_id: str, round: int, me: str, tasks_digest: str) -> Share:
+    """What others get of our groups: slot numbers and text."""
+    shared = tuple(
+        SharedGroup(
+            slot=group.problem.slot,
+            completions=tuple(
+                Completion(text=c.text, ended=c.ended, mean_logprob=c.mean_logprob) for c in group.completions
+            ),
+        )
+        for group in groups
+    )
+    return Share(swarm_id=swarm_id, round=round, peer_id=me, tasks_digest=tasks_digest, groups=shared)
+
+
+def _score_shares(received: Sequence[ReceivedShare], tasks: TaskSource, swarm_id: str) -> list[Group]:
+    """Rebuild each foreign problem from its slot and score every foreign completion, in one call to the cage."""
+    rebuilt: list[tuple[str, Problem, tuple[Completion, ...]]] = [
+        (
+            item.share.peer_id,
+            tasks.problem(swarm_id=swarm_id, round=item.share.round, peer_id=item.share.peer_id, slot=shared.slot),
+            shared.completions,
+        )
+        for item in received
+        for shared in item.share.groups
+    ]
+    rewards = iter(tasks.score([(problem, c.text) for _, problem, completions in rebuilt for c in completions]))
+    return [
+        Group(
+            peer_id=peer_id,
+            problem=problem,
+            completions=completions,
+            rewards=tuple(next(rewards) for _ in completions),
+        )
+        for peer_id, problem, completions in rebuilt
+    ]
+
+
+def _report(
+    round_number: int,
+    skipped: int,
+    own: OwnDraws,
+    batch: TrainingBatch,
+    step: StepStats,
+    phases: Phases,
+    rooms: Rooms,
+    vote: str | None,
+) -> RoundReport:
+    foreign = [group for group in batch.groups if group.peer_id != rooms.exchange.peer_id]
+    return RoundReport(
+        round=round_number,
+        step=step.step,
+        time=time.time(),
+        skipped=skipped,
+        own_groups=len(batch.groups) - len(foreign),
+        foreign_groups=len(foreign),
+        foreign_peers=tuple(dict.fromkeys(group.peer_id for group in foreign)),
+        own_reward=own.mean_reward,
+        foreign_reward=sum(group.mean_reward for group in foreign) / len(foreign) if foreign else None,
+        held_out=None,
+        zero_variance_share=own.zero_variance_share,
+        truncated_share=own.truncated_share,
+        loss=step.loss,
+        entropy=step.entropy,
+        grad_norm=step.grad_norm,
+        clip_share=step.clip_share,
+        tokens_per_second=own.sampled_tokens / max(phases.seconds["generate"], 1e-9),
+        phase_seconds=dict(phases.seconds),
+        peak_memory_bytes=step.peak_memory_bytes,
+        outbox_depth=rooms.coordinator.pending(),
+        dropped=dict(rooms.exchange.dropped()),
+        vote=vote,
+    )

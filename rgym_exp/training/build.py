@@ -1,0 +1,197 @@
+"""From the configuration to a trainer that is ready: model, memory plan, sampler, TRL's arguments."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
+from trl import GRPOConfig
+
+from rgym_exp.config.schema import TrainingConfig
+from rgym_exp.training.hardware import Hardware, choose_dtype
+from rgym_exp.training.memory import MemoryPlan, Shape, plan_memory
+from rgym_exp.training.models import eos_token_ids, load_model, with_lora
+from rgym_exp.training.packing import packing_pays
+from rgym_exp.training.policy import Chat, ChatPolicy, ChatTokens
+from rgym_exp.training.rollout import Rollout
+from rgym_exp.training.samplers import InferenceCopy, SharedPrefillSampler, TrlSampler
+from rgym_exp.training.sampling import SamplingSettings
+from rgym_exp.training.trainer import SwarmTrainer
+
+logger = logging.getLogger("rl_swarm.training")
+
+_SMALL_MODEL_PARAMETERS = 300_000_000
+_ENDLESS = 10**9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """All of the training room that a node needs."""
+
+    trainer: SwarmTrainer
+    policy: ChatPolicy
+    tokens: ChatTokens
+    plan: MemoryPlan
+    dtype: torch.dtype
+
+
+def build_learner(
+    config: TrainingConfig,
+    hardware: Hardware,
+    *,
+    model_name: str,
+    max_completion_length: int,
+    sample_chats: Sequence[Chat],
+    play: Callable[[], Rollout],
+    first_step: int,
+) -> Learner:
+    """Load the model and make the trainer.
+
+    Args:
+        sample_chats: typical prompts, from whose length the memory plan is made.
+        play: called once per optimizer step for the batch.
+        first_step: optimizer steps made before this run (of the checkpoint to resume from).
+
+    Raises:
+        ModelError: the model cannot be had.
+        NotEnoughMemory: it does not fit.
+    """
+    model, tokenizer = load_model(model_name)
+    dtype = choose_dtype(config.dtype, hardware)
+    if config.lora:
+        model = with_lora(model, config.lora_rank)
+    tokens = ChatTokens(tokenizer, max_completion_length)
+    prompt_length = max(len(tokens.prompt(chat)) for chat in sample_chats)
+    plan = _plan(config, hardware, model, prompt_length, max_completion_length, dtype)
+    logger.info("%s", plan)
+    model = model.to(hardware.device)  # type: ignore[arg-type]
+    shared_prompt = config.shared_prompt and not config.use_vllm and not config.use_continuous_batching
+    # The copy comes before the trainer, which patches the model's forward.
+    inference = InferenceCopy(model, dtype) if shared_prompt else None
+    trainer = SwarmTrainer(
+        play=play,
+        groups_at_once=plan.groups_at_once,
+        shared_prompt=config.shared_prompt,
+        weigh_foreign=config.foreign_weight == "bounded",
+        model=model,
+        processing_class=tokenizer,
+        train_dataset=_placeholders(config.own_groups + config.foreign_groups),
+        args=_arguments(config, hardware, model, plan, max_completion_length, dtype, first_step),
+    )
+    # The node reports its rounds itself.
+    trainer.remove_callback(PrinterCallback)
+    settings = _sampling(config, model, tokenizer, max_completion_length)
+    sampler = TrlSampler(trainer) if inference is None else SharedPrefillSampler(inference, settings)
+    return Learner(
+        trainer=trainer, policy=ChatPolicy(tokens, sampler, model_name), tokens=tokens, plan=plan, dtype=dtype
+    )
+
+
+def _plan(
+    config: TrainingConfig,
+    hardware: Hardware,
+    model: PreTrainedModel,
+    prompt_length: int,
+    completion_length: int,
+    dtype: torch.dtype,
+) -> MemoryPlan:
+    packed = config.shared_prompt and packing_pays(
+        model.config, prompt_length, completion_length, config.num_generations
+    )
+    shape = Shape.of(
+        model.config,
+        parameters=sum(p.numel() for p in model.parameters()),
+        trained_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        prompt_length=prompt_length,
+        completion_length=completion_length,
+        groups=config.own_groups + config.foreign_groups,
+        group_size=config.num_generations,
+        bf16=dtype == torch.bfloat16,
+        packed=packed,
+    )
+    # On a CPU the weights are in memory already; on a GPU they are about to move there.
+    loaded = 4 * shape.parameters if hardware.device == "cpu" else 0
+    return plan_memory(
+        shape,
+        hardware.free_bytes() + loaded,
+        groups_at_once=config.micro_batch_groups,
+        gradient_checkpointing=config.gradient_checkpointing,
+    )
+
+
+def _placeholders(groups: int) -> Dataset:
+    """TRL walks through a data set of prompts; a round brings its own problems, so these are never read."""
+    return Dataset.from_dict({"prompt": ["a round of the swarm"] * groups})
+
+
+def learning_rate(config: TrainingConfig, model: PreTrainedModel) -> float:
+    """The configured rate, or 1e-6; 1e-5 for small models and for LoRA, whose updates need it."""
+    if config.learning_rate is not None:
+        return config.learning_rate
+    small = sum(p.numel() for p in model.parameters()) < _SMALL_MODEL_PARAMETERS
+    return 1e-5 if small or config.lora else 1e-6
+
+
+def _arguments(
+    config: TrainingConfig,
+    hardware: Hardware,
+    model: PreTrainedModel,
+    plan: MemoryPlan,
+    completion_length: int,
+    dtype: torch.dtype,
+    first_step: int,
+) -> GRPOConfig:
+    groups = config.own_groups + config.foreign_groups
+    return GRPOConfig(
+        # Checkpoints are ours (checkpoint.py); nothing is written here.
+        output_dir=tempfile.gettempdir(),
+        per_device_train_batch_size=groups * config.num_generations,
+        gradient_accumulation_steps=1,
+        max_steps=_ENDLESS if config.max_rounds is None else first_step + config.max_rounds,
+        num_generations=config.num_generations,
+        max_completion_length=completion_length,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        top_k=config.top_k,
+        learning_rate=learning_rate(config, model),
+        lr_scheduler_type="constant",
+        loss_type=config.loss_type,
+        epsilon=config.epsilon,
+        epsilon_high=config.epsilon_high,
+        beta=config.beta,
+        scale_rewards=config.scale_rewards,
+        max_grad_norm=config.max_grad_norm,
+        bf16=dtype == torch.bfloat16,
+        use_cpu=hardware.device == "cpu",
+        activation_checkpointing=plan.gradient_checkpointing,
+        use_vllm=config.use_vllm,
+        vllm_mode="colocate",
+        vllm_gpu_memory_utilization=config.vllm_gpu_memory_utilization,
+        use_transformers_continuous_batching=config.use_continuous_batching,
+        ignore_data_skip=True,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=hardware.device == "cuda",
+        seed=config.seed,
+    )
+
+
+def _sampling(
+    config: TrainingConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, completion_length: int
+) -> SamplingSettings:
+    return SamplingSettings(
+        max_new_tokens=completion_length,
+        temperature=config.temperature,
+        top_k=config.top_k,
+        top_p=config.top_p,
+        eos_token_ids=eos_token_ids(model, tokenizer),
+        pad_token_id=int(tokenizer.pad_token_id),
+    )

@@ -1,0 +1,117 @@
+"""Checkpoints: everything needed to go on after a restart, complete or not there at all.
+
+Hugging Face's Trainer writes weights, optimizer and random state into a folder file by file. The folder gets its name
+only when all of it is on disk, together with the swarm's side of it (``swarm.json``), so a node that is killed while it
+writes resumes from the checkpoint before.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rgym_exp.config.files import atomic_write
+
+logger = logging.getLogger("rl_swarm.training")
+
+_RECORD = "swarm.json"
+_STAGING = ".writing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwarmRecord:
+    """The swarm's side of a checkpoint."""
+
+    step: int
+    """Optimizer steps made: rounds taken part in."""
+    round: int
+    """The swarm's round of the last step."""
+    swarm_id: str
+    peer_id: str
+    model_name: str
+    lora: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A complete checkpoint on disk."""
+
+    folder: Path
+    record: SwarmRecord
+
+
+class CheckpointStore:
+    """The checkpoints of one node: ``step-<n>`` folders, of which the newest few are kept."""
+
+    def __init__(self, folder: Path, *, keep: int) -> None:
+        self._folder = folder
+        self._keep = keep
+
+    def staging(self) -> Path:
+        """An empty folder to write the next checkpoint into; ``commit`` gives it its name."""
+        staging = self._folder / _STAGING
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        return staging
+
+    def commit(self, written: Path, record: SwarmRecord) -> Checkpoint:
+        """Make what was written a checkpoint, and remove the oldest beyond the number to keep.
+
+        Args:
+            written: the folder below ``staging()`` that the Trainer wrote.
+        """
+        atomic_write(written / _RECORD, json.dumps(asdict(record), indent=2).encode())
+        for file in written.iterdir():
+            _sync(file)
+        target = self._folder / f"step-{record.step:08d}"
+        # A checkpoint of the same step is of the same weights; the new one has the newer round.
+        shutil.rmtree(target, ignore_errors=True)
+        os.rename(written, target)
+        _sync(self._folder)
+        shutil.rmtree(self._folder / _STAGING, ignore_errors=True)
+        for old in self._complete()[: -self._keep]:
+            shutil.rmtree(old.folder, ignore_errors=True)
+        return Checkpoint(folder=target, record=record)
+
+    def latest(self) -> Checkpoint | None:
+        """The newest complete checkpoint; None when there is none."""
+        return next(reversed(self._complete()), None)
+
+    def latest_for(self, *, model_name: str, lora: bool) -> Checkpoint | None:
+        """The newest checkpoint of this model; one of another model is named in the log and left alone."""
+        newest = self.latest()
+        if newest is None or (newest.record.model_name == model_name and newest.record.lora == lora):
+            return newest
+        logger.warning(
+            "The checkpoint %s is of %s%s, not of %s; starting from the base model. Move it away to keep it: it is "
+            "removed when %d newer ones exist.",
+            newest.folder,
+            newest.record.model_name,
+            " with LoRA" if newest.record.lora else "",
+            model_name,
+            self._keep,
+        )
+        return None
+
+    def _complete(self) -> list[Checkpoint]:
+        found = []
+        for folder in sorted(self._folder.glob("step-*")):
+            try:
+                record = SwarmRecord(**json.loads((folder / _RECORD).read_text()))
+            except (OSError, ValueError, TypeError) as error:
+                logger.warning("Leaving aside %s: it is not a complete checkpoint (%s).", folder, error)
+                continue
+            found.append(Checkpoint(folder=folder, record=record))
+        return sorted(found, key=lambda checkpoint: checkpoint.record.step)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

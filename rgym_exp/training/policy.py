@@ -1,0 +1,95 @@
+"""The model being trained, as the rest of the node sees it: chats in, completions out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from transformers import PreTrainedTokenizerBase
+
+from rgym_exp.training.sampling import SampledTokens
+from rgym_exp.types import Completion
+
+Chat = list[dict[str, str]]
+"""Messages with a role and a content."""
+
+
+class Policy(Protocol):
+    """The model being trained. The trainer's is ``ChatPolicy``; tests and simulations script their own."""
+
+    model_name: str
+
+    def complete(self, prompts: Sequence[Chat], copies: int) -> list[list[Completion]]:
+        """Sample ``copies`` completions of each chat in one batched call: ``[len(prompts)][copies]``."""
+
+    def greedy(self, prompts: Sequence[Chat]) -> list[str]:
+        """The most likely answer to each chat, for evaluation: ``[len(prompts)]`` texts."""
+
+
+class Sampler(Protocol):
+    """Turns prompt ids into answers; two kinds: our shared prefill, and TRL's own generation."""
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], copies: int, *, greedy: bool = False
+    ) -> list[list[SampledTokens]]:
+        """``copies`` answers to each prompt: ``[len(prompts)][copies]``."""
+
+
+class ChatTokens:
+    """Chats and answers as token ids, in the words of one tokenizer."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_completion_length: int) -> None:
+        self._tokenizer = tokenizer
+        self._max_completion_length = max_completion_length
+
+    def prompt(self, chat: Chat) -> list[int]:
+        """The chat up to where the assistant's answer begins."""
+        # Models that can think aloud (Qwen3) would spend the whole length limit on it; other templates ignore the key.
+        return list(
+            self._tokenizer.apply_chat_template(
+                chat, add_generation_prompt=True, tokenize=True, return_dict=False, enable_thinking=False
+            )
+        )
+
+    def answer(self, completion: Completion) -> list[int]:
+        """Ids to train on: the sampled ones of an own completion; foreign text in our own tokens, EOS if it ended."""
+        if completion.token_ids is not None:
+            return list(completion.token_ids)
+        ids = list(self._tokenizer(completion.text, add_special_tokens=False)["input_ids"])
+        fits = len(ids) < self._max_completion_length
+        ids = ids[: self._max_completion_length]
+        # An answer of no tokens cannot be trained on; that it ended at once is what it taught.
+        return [*ids, self._tokenizer.eos_token_id] if (completion.ended and fits) or not ids else ids
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The answer without special tokens."""
+        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+
+
+class ChatPolicy:
+    """The trainer's policy: chat template, sampler, text."""
+
+    def __init__(self, tokens: ChatTokens, sampler: Sampler, model_name: str) -> None:
+        self.model_name = model_name
+        self._tokens = tokens
+        self._sampler = sampler
+
+    def complete(self, prompts: Sequence[Chat], copies: int) -> list[list[Completion]]:
+        """See ``Policy.complete``."""
+        answers = self._sampler.sample([self._tokens.prompt(chat) for chat in prompts], copies)
+        return [[self._completion(answer) for answer in group] for group in answers]
+
+    def greedy(self, prompts: Sequence[Chat]) -> list[str]:
+        """See ``Policy.greedy``."""
+        answers = self._sampler.sample([self._tokens.prompt(chat) for chat in prompts], 1, greedy=True)
+        return [self._tokens.text(group[0].token_ids) for group in answers]
+
+    def _completion(self, answer: SampledTokens) -> Completion:
+        known = answer.logprobs if answer.logprobs else None
+        return Completion(
+            text=self._tokens.text(answer.token_ids),
+            ended=answer.ended,
+            mean_logprob=sum(known) / len(known) if known else None,
+            token_ids=answer.token_ids,
+            token_logprobs=known,
+        )

@@ -1,0 +1,59 @@
+"""From the groups of a round to what TRL's ``rollout_func`` returns, and the weight of foreign groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rgym_exp.training.policy import Chat, ChatTokens
+from rgym_exp.types import Group, Problem
+
+_LOWEST_WEIGHT = 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """One row per completion; the G rows of a group stand together, as TRL's advantages expect."""
+
+    prompt_ids: list[list[int]]
+    completion_ids: list[list[int]]
+    logprobs: list[list[float]]
+    """Log-probability of each token when it was sampled; NaN where unknown, which TRL counts as on-policy."""
+    rewards: list[float]
+    sender_mean_logprobs: list[float]
+    """A foreign completion's mean log-probability under its sender's policy; NaN for own ones and where unknown."""
+
+
+def to_rollout(groups: Sequence[Group], *, me: str, tokens: ChatTokens, messages: Callable[[Problem], Chat]) -> Rollout:
+    """Tokenise a batch: own completions as sampled, foreign text with our own chat template and tokenizer."""
+    rollout = Rollout(prompt_ids=[], completion_ids=[], logprobs=[], rewards=[], sender_mean_logprobs=[])
+    for group in groups:
+        prompt = tokens.prompt(messages(group.problem))
+        for completion, reward in zip(group.completions, group.rewards, strict=True):
+            ids = tokens.answer(completion)
+            foreign = group.peer_id != me
+            known = completion.mean_logprob if foreign else None
+            rollout.prompt_ids.append(prompt)
+            rollout.completion_ids.append(ids)
+            rollout.logprobs.append(list(completion.token_logprobs or [math.nan] * len(ids)))
+            rollout.rewards.append(reward)
+            rollout.sender_mean_logprobs.append(math.nan if known is None else known)
+    return rollout
+
+
+def foreign_weights(own_mean_logprobs: Tensor, sender_mean_logprobs: Tensor) -> Tensor:
+    """clip(exp(mean log-prob under our policy - under the sender's), 0.8, 1.0), per completion (HACPO, arXiv 2603.02604).
+
+    The upper bound is 1, so a sender that lies about its log-probs can only weaken its own groups. Own completions
+    and unknown senders (NaN) weigh 1.
+
+    Args:
+        own_mean_logprobs: ``[B]``, nats per token.
+        sender_mean_logprobs: ``[B]``, nats per token, NaN where there is none.
+    """
+    weights = (own_mean_logprobs - sender_mean_logprobs).exp().clamp(_LOWEST_WEIGHT, 1.0)
+    return torch.where(sender_mean_logprobs.isnan(), torch.ones_like(weights), weights)

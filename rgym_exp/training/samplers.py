@@ -1,0 +1,111 @@
+"""The two ways to sample: our shared prefill on a copy for inference, and TRL's own generation (vLLM included)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from trl import GRPOTrainer
+
+from rgym_exp.training.out_of_memory import halve_until_it_fits
+from rgym_exp.training.sampling import SampledTokens, SamplingSettings, sample_groups
+
+
+class InferenceCopy:
+    """The policy as generation uses it: the model itself, or a bf16 copy of it that follows every update.
+
+    The training model keeps fp32 master weights; generating through autocast would cast all of them for every single
+    token. Take the copy before TRL patches the model's forward, which a copy would share.
+    """
+
+    def __init__(self, model: PreTrainedModel, dtype: torch.dtype) -> None:
+        self._source = model
+        self.model: nn.Module = model
+        if model.dtype != dtype:
+            self.model = copy.deepcopy(model).to(dtype).eval().requires_grad_(False)
+
+    def refresh(self) -> None:
+        """Take over the source's weights as they are now."""
+        if self.model is self._source:
+            return
+        with torch.no_grad():
+            for target, source in zip(self.model.parameters(), self._source.parameters(), strict=True):
+                # Frozen weights (the base under LoRA) never change.
+                if source.requires_grad:
+                    target.copy_(source)
+
+
+class SharedPrefillSampler:
+    """Every prompt computed once, answers that ended leave the batch (``sampling.py``)."""
+
+    def __init__(self, inference: InferenceCopy, settings: SamplingSettings) -> None:
+        self._inference = inference
+        self._settings = settings
+        self._prompts_at_once: int | None = None
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], copies: int, *, greedy: bool = False
+    ) -> list[list[SampledTokens]]:
+        """See ``Sampler.sample``."""
+        self._inference.refresh()
+        model = self._inference.model
+        settings = replace(self._settings, temperature=0.0) if greedy else self._settings
+        was_training = model.training
+        model.eval()
+
+        def run(at_once: int) -> list[list[SampledTokens]]:
+            chunks = [prompts[start : start + at_once] for start in range(0, len(prompts), at_once)]
+            return [group for chunk in chunks for group in sample_groups(model, chunk, copies, settings)]
+
+        try:
+            wanted = min(self._prompts_at_once or len(prompts), len(prompts))
+            answers, fitted = halve_until_it_fits(wanted, run, "prompts")
+            if fitted < wanted:
+                self._prompts_at_once = fitted
+            return answers
+        finally:
+            model.train(was_training)
+
+
+class TrlSampler:
+    """TRL's own generation: transformers, continuous batching or vLLM, whichever the trainer was told to use."""
+
+    def __init__(self, trainer: GRPOTrainer) -> None:
+        self._trainer = trainer
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], copies: int, *, greedy: bool = False
+    ) -> list[list[SampledTokens]]:
+        """See ``Sampler.sample``. Greedy answers need transformers' generation; vLLM and batching draw theirs."""
+        repeated = [list(ids) for ids in prompts for _ in range(copies)]
+        # The one call that covers all three backends. It is private: `trl` is pinned to a minor version, and a
+        # contract test holds its shape.
+        ids, logprobs = self._generate(repeated, copies, greedy)
+        eos = set(self._trainer.eos_token_ids)
+        answers = [
+            SampledTokens(
+                token_ids=tuple(row),
+                logprobs=tuple(logprobs[index]) if logprobs is not None else (),
+                ended=bool(row) and row[-1] in eos,
+            )
+            for index, row in enumerate(ids)
+        ]
+        return [answers[start : start + copies] for start in range(0, len(answers), copies)]
+
+    def _generate(
+        self, prompts: list[list[int]], copies: int, greedy: bool
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
+        trainer = self._trainer
+        if not greedy or trainer.use_vllm or trainer.use_transformers_continuous_batching:
+            return trainer._generate_single_turn(prompts, None, {}, copies)
+        sampling = trainer.generation_config
+        trainer.generation_config = copy.deepcopy(sampling)
+        trainer.generation_config.do_sample = False
+        try:
+            return trainer._generate_single_turn(prompts, None, {}, copies)
+        finally:
+            trainer.generation_config = sampling

@@ -1,0 +1,194 @@
+"""TRL's GRPOTrainer with a swarm as its rollout function.
+
+TRL owns advantages, loss, clipping, optimizer and resume. Overridden here, each for one reason:
+
+* ``_get_per_token_logps_and_entropies``: a group's prompt is computed once (``packing.py``);
+* ``_generate_and_score_completions``: carries the weights of foreign groups to the loss;
+* ``_prepare_inputs``: keeps the rows of a group together, where TRL shuffles them;
+* ``training_step``: goes through the batch group by group, so that it fits memory, and leaves out what teaches nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from trl import GRPOTrainer
+
+from rgym_exp.training.out_of_memory import halve_until_it_fits
+from rgym_exp.training.packing import pack_groups, packed_log_probs, packing_pays
+from rgym_exp.training.rollout import Rollout, foreign_weights
+
+Batch = dict[str, Any]
+
+# TRL divides these losses by the tokens of the whole batch, so that parts of it simply add up.
+_NORMALISED_OVER_THE_BATCH = frozenset({"dapo", "cispo", "vespo"})
+
+
+def swarm_reward(completions: list[Any], reward: list[float], **_: Any) -> list[float]:
+    """TRL's reward function: the rewards that the cage gave, which travel with the rollout."""
+    return reward
+
+
+class SwarmTrainer(GRPOTrainer):
+    """GRPO on the groups that ``play`` returns, one optimizer step per call.
+
+    Args:
+        play: called once per step; returns the rows of the whole batch (of this process's part, with several).
+        groups_at_once: groups per forward and backward pass; halved after an out-of-memory error.
+        shared_prompt: compute each group's prompt once where that is faster.
+        weigh_foreign: weight foreign groups (``foreign_weights``) instead of trusting all alike.
+        kwargs: GRPOTrainer's own.
+    """
+
+    def __init__(
+        self,
+        *,
+        play: Callable[[], Rollout],
+        groups_at_once: int,
+        shared_prompt: bool,
+        weigh_foreign: bool,
+        **kwargs: Any,
+    ) -> None:
+        self._play = play
+        self._rollout: Rollout | None = None
+        self.groups_at_once = groups_at_once
+        self._shared_prompt = shared_prompt
+        self._weigh_foreign = weigh_foreign
+        super().__init__(reward_funcs=swarm_reward, rollout_func=_rollout_func, **kwargs)
+
+    def play_step(self) -> dict[str, Any]:
+        """Play the round and hand its rows to TRL."""
+        self._rollout = self._play()
+        return {
+            "prompt_ids": self._rollout.prompt_ids,
+            "completion_ids": self._rollout.completion_ids,
+            "logprobs": self._rollout.logprobs,
+            "reward": self._rollout.rewards,
+        }
+
+    def write_checkpoint(self, folder: Path) -> Path:
+        """Write weights, optimizer, random state and step count below ``folder``; returns the folder written."""
+        self.args.output_dir = str(folder)
+        # GRPOTrainer's own method only adds a model card.
+        super(GRPOTrainer, self)._save_checkpoint(self.model, trial=None)
+        return folder / f"checkpoint-{self.state.global_step}"
+
+    def _generate_and_score_completions(self, inputs: list[Batch]) -> Batch:
+        batch = super()._generate_and_score_completions(inputs)
+        if self._rollout is not None:
+            batch["sender_mean_logprobs"] = torch.tensor(self._rollout.sender_mean_logprobs, device=self.args.device)
+        return batch
+
+    def _prepare_inputs(self, generation_batch: Any) -> Batch:
+        return self._generate_and_score_completions(generation_batch)
+
+    def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """One optimizer step's forward and backward passes; returns the loss of the whole batch."""
+        model.train()
+        batch = self._prepare_inputs(inputs)
+        taught = self._groups_that_teach(batch)
+
+        def run(groups_at_once: int) -> Tensor:
+            # After an out-of-memory error the parts done so far are done again.
+            model.zero_grad(set_to_none=True)
+            return self._backward_in_parts(model, batch, taught, groups_at_once)
+
+        loss, self.groups_at_once = halve_until_it_fits(self.groups_at_once, run, "groups")
+        self._step += 1
+        return loss
+
+    def _groups_that_teach(self, batch: Batch) -> list[int]:
+        """Indices of the groups with an advantage. Without one, and with no KL term, a group's gradient is exactly 0."""
+        advantages = batch["advantages"].view(-1, self.num_generations)
+        everything = list(range(advantages.size(0)))
+        # With several processes every one must run the same number of passes.
+        if self.beta != 0.0 or self._entropy_bonus_enabled or self.accelerator.num_processes > 1:
+            return everything
+        return advantages.ne(0).any(dim=1).nonzero().flatten().tolist() or everything[:1]
+
+    def _backward_in_parts(self, model: nn.Module, batch: Batch, groups: list[int], at_once: int) -> Tensor:
+        total = torch.zeros((), device=self.args.device)
+        starts = range(0, len(groups), at_once)
+        for start in starts:
+            part = self._rows_of(batch, groups[start : start + at_once])
+            last = start == starts[-1]
+            # Gradients of all parts are summed before they are averaged over processes.
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                with self.compute_loss_context_manager():
+                    loss = self.compute_loss(model, part) * self._share_of_loss(part, batch)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+    def _rows_of(self, batch: Batch, groups: list[int]) -> Batch:
+        rows = batch["advantages"].size(0)
+        index = torch.tensor(
+            [group * self.num_generations + row for group in groups for row in range(self.num_generations)],
+            device=self.args.device,
+        )
+        return {
+            key: value[index] if isinstance(value, Tensor) and value.dim() > 0 and value.size(0) == rows else value
+            for key, value in batch.items()
+        }
+
+    def _share_of_loss(self, part: Batch, batch: Batch) -> Tensor | float:
+        """What a part's mean must be multiplied by so that the parts add up to the batch's loss."""
+        if self.loss_type in _NORMALISED_OVER_THE_BATCH:
+            return 1.0
+        if self.loss_type == "bnpo":
+            return part["completion_mask"].sum() / batch["completion_mask"].sum().clamp(min=1)
+        return part["advantages"].size(0) / batch["advantages"].size(0)
+
+    def _compute_loss(self, model: nn.Module, inputs: Batch) -> Tensor:
+        if not self._weigh_foreign:
+            return super()._compute_loss(model, inputs)
+        # The weights need our log-probs of this very pass: make it here and let TRL's loss find it done.
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+        keep = inputs["completion_ids"].size(1)
+        self._done = self._get_per_token_logps_and_entropies(model, ids, mask, keep, compute_entropy=True)
+        completion_mask = inputs["completion_mask"]
+        mean = (self._done[0].detach() * completion_mask).sum(dim=1) / completion_mask.sum(dim=1).clamp(min=1)
+        weights = foreign_weights(mean, inputs["sender_mean_logprobs"])
+        # A positive weight on the advantage is a weight on the clipped loss: min(r wA, clip(r) wA) = w min(rA, clip(r)A).
+        return super()._compute_loss(model, {**inputs, "advantages": inputs["advantages"] * weights})
+
+    _done: tuple[Tensor, Tensor | None, Tensor | None] | None = None
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: nn.Module,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        if self._done is not None:
+            done, self._done = self._done, None
+            return done
+        prompt_length = input_ids.size(1) - logits_to_keep
+        if not self._shared_prompt or not packing_pays(
+            self.model.config,
+            prompt_length,
+            logits_to_keep,
+            self.num_generations,
+        ):
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
+            )
+        packed = pack_groups(input_ids, attention_mask, logits_to_keep, self.num_generations)
+        with self.accelerator.autocast():
+            log_probs, entropies = packed_log_probs(model, packed, self.temperature)
+        return log_probs, entropies if compute_entropy else None, None
+
+
+def _rollout_func(prompts: list[Any], trainer: SwarmTrainer) -> dict[str, Any]:
+    """TRL's hook. The prompts are placeholders: a round brings its own."""
+    return trainer.play_step()

@@ -56,7 +56,9 @@ def execute(args: argparse.Namespace) -> int:
 
             hub = find_or_start_hub(home)
             life.callback(hub.stop)
-            config, _ = load_with_notes(home, network=config.network.name, invite=hub.invite, overrides=overrides)
+            config, _ = load_with_notes(
+                home, network=args.network or config.network.name, invite=hub.invite, overrides=overrides
+            )
         _play(config, home, live)
     return 0
 

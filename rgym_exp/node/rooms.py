@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rgym_exp.chain.coordinator import Coordinator
 from rgym_exp.chain.factory import make_coordinator
@@ -28,7 +29,7 @@ def make_coordinator_of(config: Config, home: Home) -> Coordinator:
     """The contract: as the network says, unless the section ``blockchain`` says otherwise."""
     chain, network = config.blockchain, config.network
     kind = network.coordinator if chain.coordinator == "auto" else chain.coordinator
-    given = {
+    given: dict[str, Any] = {
         "rpc_url": chain.rpc_url or network.rpc_url,
         "contract_address": chain.contract_address or network.coordinator_address,
         "chain_id": network.chain_id,
@@ -46,7 +47,7 @@ def make_exchange(config: Config, home: Home, tasks_digest: str, contract_bootno
     """The peer-to-peer network, with the bootnodes of the network, the contract and the user."""
     settings = config.communications
     bootnodes = list(dict.fromkeys([*config.network.bootnodes, *contract_bootnodes, *settings.bootnodes]))
-    given = {
+    given: dict[str, Any] = {
         "identity_path": home.identity,
         "swarm_id": config.network.swarm_id,
         "tasks_digest": tasks_digest,

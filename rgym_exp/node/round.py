@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
@@ -105,7 +105,7 @@ def play_round(
 
 def best_peer(seen: Sequence[Group]) -> str | None:
     """The other peer whose groups earned the most reward in our own scoring; None when nobody earned any."""
-    totals: Counter[str] = Counter()
+    totals: dict[str, float] = defaultdict(float)
     for group in seen:
         totals[group.peer_id] += sum(group.rewards)
     best = max(totals.items(), key=lambda item: (item[1], item[0]), default=None)

@@ -60,8 +60,7 @@ def _convert(gguf: Path, folder: Path) -> None:
         # The weights are dequantised now; left in place, these marks make save_pretrained refuse.
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
-        model.hf_quantizer = None
-        model.is_quantized = False
+        vars(model).update(hf_quantizer=None, is_quantized=False)
         model.save_pretrained(work)
         tokenizer.save_pretrained(work)
         try:

@@ -65,9 +65,7 @@ def find_hardware(device: str = "auto") -> Hardware:
             has_bf16=torch.cuda.is_bf16_supported(including_emulation=False),
         )
     if device == "mps" and not torch.backends.mps.is_available():
-        raise HardwareError(
-            "training.device is mps, but this is no Mac with a GPU that PyTorch can use. Set it to cpu."
-        )
+        raise HardwareError("training.device is mps, but PyTorch sees no Apple GPU on this machine. Set it to cpu.")
     return Hardware(
         device=device,
         name=platform.processor() or platform.machine(),

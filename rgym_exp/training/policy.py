@@ -63,7 +63,7 @@ class ChatTokens:
 
     def text(self, ids: Sequence[int]) -> str:
         """The answer without special tokens."""
-        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
 class ChatPolicy:

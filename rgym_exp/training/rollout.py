@@ -46,7 +46,7 @@ def to_rollout(groups: Sequence[Group], *, me: str, tokens: ChatTokens, messages
 
 
 def foreign_weights(own_mean_logprobs: Tensor, sender_mean_logprobs: Tensor) -> Tensor:
-    """clip(exp(mean log-prob under our policy - under the sender's), 0.8, 1.0), per completion (HACPO, arXiv 2603.02604).
+    """clip(exp(mean log-prob under our policy - under the sender's), 0.8, 1.0) (HACPO, arXiv 2603.02604).
 
     The upper bound is 1, so a sender that lies about its log-probs can only weaken its own groups. Own completions
     and unknown senders (NaN) weigh 1.

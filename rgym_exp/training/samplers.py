@@ -26,7 +26,7 @@ class InferenceCopy:
         self._source = model
         self.model: nn.Module = model
         if model.dtype != dtype:
-            self.model = copy.deepcopy(model).to(dtype).eval().requires_grad_(False)
+            self.model = nn.Module.to(copy.deepcopy(model), dtype).eval().requires_grad_(False)
 
     def refresh(self) -> None:
         """Take over the source's weights as they are now."""

@@ -61,6 +61,7 @@ def sample_groups(
     device = next(model.parameters()).device
     logits, cache, mask = _prefill(model, prompts, copies, settings.pad_token_id, device)
     warp = _warpers(settings)
+    no_ids: Any = None  # Neither filter looks at the ids so far.
     eos = torch.tensor(settings.eos_token_ids, device=device)
     rows = len(prompts) * copies
     tokens = torch.full((rows, settings.max_new_tokens), settings.pad_token_id, dtype=torch.long, device=device)
@@ -69,7 +70,7 @@ def sample_groups(
     ended = torch.zeros(rows, dtype=torch.bool, device=device)
     live = torch.arange(rows, device=device)  # which answer each row of the batch is
     for step in range(settings.max_new_tokens):
-        drawn, drawn_logprobs = _draw(warp(None, logits) if warp else logits, settings.temperature)
+        drawn, drawn_logprobs = _draw(warp(no_ids, logits) if warp else logits, settings.temperature)
         writable = ~ended[live]
         tokens[live[writable], step] = drawn[writable]
         logprobs[live[writable], step] = drawn_logprobs[writable]
@@ -96,7 +97,8 @@ def _prefill(
     width = max(len(ids) for ids in prompts)
     input_ids = torch.tensor([[pad] * (width - len(ids)) + list(ids) for ids in prompts], device=device)
     mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts], device=device)
-    cache = DynamicCache(config=model.config)
+    config: Any = model.config
+    cache = DynamicCache(config=config)
     logits = _next_logits(model, input_ids, mask, cache)
     cache.batch_repeat_interleave(copies)
     return logits.repeat_interleave(copies, dim=0), cache, mask.repeat_interleave(copies, dim=0)

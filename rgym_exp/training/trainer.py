@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 from trl import GRPOTrainer
 
 from rgym_exp.training.out_of_memory import halve_until_it_fits
@@ -59,7 +60,14 @@ class SwarmTrainer(GRPOTrainer):
         self.groups_at_once = groups_at_once
         self._shared_prompt = shared_prompt
         self._weigh_foreign = weigh_foreign
-        super().__init__(reward_funcs=swarm_reward, rollout_func=_rollout_func, **kwargs)
+        # Any, since TRL writes down narrower types for its hooks than it takes.
+        hooks: dict[str, Any] = {"reward_funcs": swarm_reward, "rollout_func": _rollout_func}
+        super().__init__(**hooks, **kwargs)
+        self._group_size = int(kwargs["args"].num_generations)
+
+    @property
+    def _policy(self) -> PreTrainedModel:
+        return cast(PreTrainedModel, self.model)
 
     def play_step(self) -> dict[str, Any]:
         """Play the round and hand its rows to TRL."""
@@ -75,7 +83,7 @@ class SwarmTrainer(GRPOTrainer):
         """Write weights, optimizer, random state and step count below ``folder``; returns the folder written."""
         self.args.output_dir = str(folder)
         # GRPOTrainer's own method only adds a model card.
-        super(GRPOTrainer, self)._save_checkpoint(self.model, trial=None)
+        super(GRPOTrainer, self)._save_checkpoint(self._policy, trial=None)
         return folder / f"checkpoint-{self.state.global_step}"
 
     def _generate_and_score_completions(self, inputs: list[Batch]) -> Batch:
@@ -103,8 +111,8 @@ class SwarmTrainer(GRPOTrainer):
         return loss
 
     def _groups_that_teach(self, batch: Batch) -> list[int]:
-        """Indices of the groups with an advantage. Without one, and with no KL term, a group's gradient is exactly 0."""
-        advantages = batch["advantages"].view(-1, self.num_generations)
+        """Indices of the groups with an advantage. One without has a gradient of exactly 0, save for a KL term."""
+        advantages = batch["advantages"].view(-1, self._group_size)
         everything = list(range(advantages.size(0)))
         # With several processes every one must run the same number of passes.
         if self.beta != 0.0 or self._entropy_bonus_enabled or self.accelerator.num_processes > 1:
@@ -128,7 +136,7 @@ class SwarmTrainer(GRPOTrainer):
     def _rows_of(self, batch: Batch, groups: list[int]) -> Batch:
         rows = batch["advantages"].size(0)
         index = torch.tensor(
-            [group * self.num_generations + row for group in groups for row in range(self.num_generations)],
+            [group * self._group_size + row for group in groups for row in range(self._group_size)],
             device=self.args.device,
         )
         return {
@@ -155,7 +163,7 @@ class SwarmTrainer(GRPOTrainer):
         completion_mask = inputs["completion_mask"]
         mean = (self._done[0].detach() * completion_mask).sum(dim=1) / completion_mask.sum(dim=1).clamp(min=1)
         weights = foreign_weights(mean, inputs["sender_mean_logprobs"])
-        # A positive weight on the advantage is a weight on the clipped loss: min(r wA, clip(r) wA) = w min(rA, clip(r)A).
+        # A positive weight on the advantage is one on the clipped loss: min(r wA, clip(r) wA) = w min(r A, clip(r) A).
         return super()._compute_loss(model, {**inputs, "advantages": inputs["advantages"] * weights})
 
     _done: tuple[Tensor, Tensor | None, Tensor | None] | None = None
@@ -175,15 +183,15 @@ class SwarmTrainer(GRPOTrainer):
             return done
         prompt_length = input_ids.size(1) - logits_to_keep
         if not self._shared_prompt or not packing_pays(
-            self.model.config,
+            self._policy.config,
             prompt_length,
             logits_to_keep,
-            self.num_generations,
+            self._group_size,
         ):
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
             )
-        packed = pack_groups(input_ids, attention_mask, logits_to_keep, self.num_generations)
+        packed = pack_groups(input_ids, attention_mask, logits_to_keep, self._group_size)
         with self.accelerator.autocast():
             log_probs, entropies = packed_log_probs(model, packed, self.temperature)
         return log_probs, entropies if compute_entropy else None, None

@@ -56,6 +56,7 @@ home="${RL_SWARM_HOME:-$ROOT}"
 asking="yes"
 print_only=""
 arguments=()
+settings=()
 
 # needs_value OPTION [VALUE]: refuses an option that came without its value.
 needs_value() {
@@ -104,14 +105,16 @@ read_arguments() {
                 ;;
             --)
                 shift
-                arguments+=("$@")
+                settings+=("$@")
                 break
                 ;;
             -*) misuse "There is no option $1." ;;
-            *=* | '~'*) arguments+=("$1") && shift ;;
+            *=* | '~'*) settings+=("$1") && shift ;;
             *) misuse "'$1' is neither an option nor a setting (KEY=VALUE)." ;;
         esac
     done
+    # Settings last: Python's parser refuses a second batch of them after an option.
+    arguments+=(${settings[@]+"${settings[@]}"})
     [ -z "$network" ] || [ -z "$invite" ] || misuse "--network and --join exclude each other: an invite names its own network."
     case "$network" in
         "" | local | gensyn-testnet | offline) ;;
@@ -172,7 +175,7 @@ needs_node() {
     local cache="${XDG_CACHE_HOME:-${HOME:-$ROOT}/.cache}/rl-swarm/anvil" binary
     [ -z "${ANVIL:-}" ] || return 1
     command -v anvil >/dev/null 2>&1 && return 1
-    for binary in "$ROOT"/contracts/node_modules/@foundry-rs/anvil-*/bin/anvil "$cache"/node_modules/@foundry-rs/anvil-*/bin/anvil; do
+    for binary in "$ROOT"/contracts/node_modules/@foundry-rs/anvil-*/bin/anvil "$cache"/*/node_modules/@foundry-rs/anvil-*/bin/anvil; do
         [ ! -x "$binary" ] || return 1
     done
 }

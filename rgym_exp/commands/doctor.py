@@ -48,8 +48,6 @@ def execute(args: argparse.Namespace) -> int:
 def findings(home: Home, network: NetworkConfig) -> Iterator[Finding]:
     """Every check in turn; slow ones last."""
     from rgym_exp.commands import checks, network_checks
-    from rgym_exp.hub.client import hub_status
-    from rgym_exp.hub.errors import HubError
 
     yield checks.check_python()
     yield checks.check_disk(home)
@@ -59,20 +57,37 @@ def findings(home: Home, network: NetworkConfig) -> Iterator[Finding]:
     yield checks.check_models()
     yield checks.check_p2pd()
     yield checks.check_chain_program()
-    own_hub = network.hub_url if (network.hub_url or "").startswith("http://127.0.0.1") else None
-    try:
-        running = own_hub if own_hub and hub_status(own_hub) else None
-    except HubError:
-        running = None
+    running = _own_hub_running(network)
     for port, purpose in network_checks.PORTS.items():
         yield network_checks.check_port(port, purpose, hub_url=running)
     yield network_checks.check_hub(network)
+    if running is not None or not network_checks.is_own(network.hub_url):
+        # With the own hub down, its chain and bootnode are down as well, and that is no fault.
+        yield from _beyond_the_hub(network)
+    yield checks.check_accelerator()
+
+
+def _beyond_the_hub(network: NetworkConfig) -> Iterator[Finding]:
+    """The checks that need the network's servers."""
+    from rgym_exp.commands import network_checks
+
     if network.hub_url or network.rpc_url:
         yield network_checks.check_clock(f"{network.hub_url}/invite" if network.hub_url else str(network.rpc_url))
     for bootnode in network.bootnodes:
         yield network_checks.check_bootnode(bootnode)
     yield network_checks.check_chain(network)
-    yield checks.check_accelerator()
+
+
+def _own_hub_running(network: NetworkConfig) -> str | None:
+    """The address of the hub on this machine, if it answers."""
+    from rgym_exp.commands.network_checks import is_own
+    from rgym_exp.hub.client import hub_status
+    from rgym_exp.hub.errors import HubError
+
+    try:
+        return network.hub_url if network.hub_url and is_own(network.hub_url) and hub_status(network.hub_url) else None
+    except HubError:
+        return None
 
 
 def worded(finding: Finding, *, colour: bool) -> str:

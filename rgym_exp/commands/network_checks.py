@@ -6,12 +6,13 @@ import json
 import re
 import socket
 import time
+import urllib.parse
 from email.utils import parsedate_to_datetime
 
 from rgym_exp.commands.checks import Finding
 from rgym_exp.commands.text import plain
 from rgym_exp.config.schema import NetworkConfig
-from rgym_exp.hub.client import fetch, hub_status
+from rgym_exp.hub.client import LOOPBACK_HOSTS, fetch, hub_status
 from rgym_exp.hub.errors import HubError
 from rgym_exp.hub.ports import is_free
 
@@ -22,6 +23,11 @@ CLOCK_SECONDS = 60.0
 DIAL_SECONDS = 3.0
 
 _MULTIADDR = re.compile(r"/(?:ip4|ip6|dns|dns4|dns6)/(?P<host>[^/]+)/tcp/(?P<port>\d+)(?:/|$)")
+
+
+def is_own(hub_url: str | None) -> bool:
+    """Whether the hub is one of this machine, which a run starts when it isn't there."""
+    return hub_url is not None and urllib.parse.urlsplit(hub_url).hostname in LOOPBACK_HOSTS
 
 
 def check_port(port: int, purpose: str, *, hub_url: str | None) -> Finding:
@@ -62,7 +68,7 @@ def check_hub(network: NetworkConfig) -> Finding:
     try:
         status = hub_status(network.hub_url)
     except HubError as error:
-        if network.hub:
+        if is_own(network.hub_url):
             return Finding(level="ok", what=f"no hub at {network.hub_url} now: `rl-swarm run` starts one")
         return Finding(
             level="failure", what=str(error), remedy="Ask the host whether the hub runs and its port is open to you."

@@ -184,17 +184,23 @@ def _outbox(home: Home, contract: str, chain_id: Any, account: str) -> tuple[int
 
 
 def _last_round(home: Home) -> Iterator[str]:
-    """The last line of ``logs/metrics.jsonl``: what this node did last, by its own account."""
+    """The last whole line of ``logs/metrics.jsonl``: what this node did last, by its own account."""
     try:
         with (home.logs / "metrics.jsonl").open("rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - METRICS_TAIL_BYTES))
-            last = json.loads(file.read().splitlines()[-1])
-        took_part, reward, when = int(last["step"]), float(last["own_reward"]), float(last["time"])
-        round = int(last["round"])
-    except (OSError, ValueError, IndexError, KeyError, TypeError):
+            lines = file.read().splitlines()
+    except OSError:
         return
-    yield _line("last round", f"{round}, {_ago(when)}: reward {reward:.2f}, the {took_part}. one of this node")
+    for line in reversed(lines[-2:]):  # a node that was killed leaves a torn last line
+        try:
+            last = json.loads(line)
+            round, took_part = int(last["round"]), int(last["step"])
+            reward, when = float(last["own_reward"]), float(last["time"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        yield _line("last round", f"{round}, {_ago(when)}: reward {reward:.2f}; this node has played {took_part}")
+        return
 
 
 def _ago(moment: float) -> str:

@@ -46,10 +46,13 @@ def find_or_start_hub(home: Home, *, port: int = DEFAULT_PORT, start_seconds: fl
     """
     running = _running(port)
     if running is not None:
-        log.info("using the hub that already runs on port %d", port)
+        log.info("Using the hub that already runs on port %d.", port)
         return LocalHub(invite=running, process=None)
     # Fetched by us, where a person sees it: a hub in the background would seem to hang on its first start.
     find_or_install_anvil()
+    if not is_free("127.0.0.1", port):
+        taken, port = port, free_port()
+        log.warning("Port %d is taken by another program; this machine's hub takes port %d instead.", taken, port)
     log_file = home.logs / "hub.log"
     process = _start(home, port, log_file)
     try:

@@ -41,6 +41,9 @@ SEND = "eth_sendRawTransaction"
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_BATCH = 40
+MAX_BRACKETS = 2_000
+"""Opening brackets in a body, and so its greatest depth. web3's py_ecc raises Python's recursion limit to 100,000, with
+which the JSON parser runs through the C stack: 100 KB of ``[`` would kill the process."""
 MAX_RAW_TRANSACTION_BYTES = 128 * 1024
 """What Ethereum nodes commonly accept; a whole year of votes is far below it."""
 MAX_LOG_BLOCKS = 2_000
@@ -169,6 +172,8 @@ def _parse(body: bytes) -> Any:
     """The request as an object or a list of 1 .. MAX_BATCH; raises Refused."""
     if len(body) > MAX_BODY_BYTES:
         raise Refused(INVALID_REQUEST, f"A request may have at most {MAX_BODY_BYTES} bytes.")
+    if body.count(b"[") + body.count(b"{") > MAX_BRACKETS:
+        raise Refused(INVALID_REQUEST, f"A request may have at most {MAX_BRACKETS} brackets.")
     try:
         request = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from rgym_exp.errors import SwarmUserError
 
-class SwarmError(Exception):
+
+class SwarmError(SwarmUserError):
     """The peer-to-peer network can't be started here; the message says why and what to do."""
 
 

@@ -56,9 +56,24 @@ def test_a_hub_that_already_runs_is_used_and_left_running(start_hub: Callable[..
     assert answers(f"http://127.0.0.1:{port}")
 
 
-def test_a_port_taken_by_something_else_is_said_in_the_hubs_own_words(tmp_path: Path, another_server: int) -> None:
-    with pytest.raises(HubError, match=rf"Port {another_server} on 127.0.0.1.*--port.*hub\.log"):
-        find_or_start_hub(Home(root=tmp_path), port=another_server)
+def test_a_hub_beside_another_program_takes_another_port(
+    tmp_path: Path, another_server: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = find_or_start_hub(Home(root=tmp_path), port=another_server)
+    try:
+        assert hub.invite.hub_url != f"http://127.0.0.1:{another_server}"
+        assert answers(hub.invite.hub_url or "")
+        assert f"Port {another_server} is taken by another program" in caplog.text
+    finally:
+        hub.stop()
+
+
+def test_a_hub_that_cannot_start_is_reported_in_its_own_words_with_its_log(tmp_path: Path) -> None:
+    home = Home(root=tmp_path)
+    home.hub.mkdir(parents=True)
+    (home.hub / "hub.json").write_text("{")
+    with pytest.raises(HubError, match=r"could not start: .*hub\.json is damaged.*\(log: .*hub\.log\)"):
+        find_or_start_hub(home, port=free_port())
 
 
 def test_a_hub_that_does_not_come_up_in_time_is_ended(tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""The command line: fast help, and failures as one sentence with the log."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rgym_exp import cli
+from rgym_exp.commands import invite as invite_command
+from rgym_exp.errors import SwarmUserError
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def test_help_names_every_command_and_loads_no_heavy_library() -> None:
+    program = (
+        "import sys; from rgym_exp.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print(*sys.modules)"
+    )
+    for arguments in (["--help"], *([command, "--help"] for command in cli.COMMANDS)):
+        answer = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        )
+        assert "example" in answer.stdout, arguments
+        loaded = set(answer.stdout.splitlines()[-1].split())
+        assert not loaded & {"torch", "hivemind", "web3", "transformers", "aiohttp"}, arguments
+        if arguments == ["--help"]:
+            assert all(f"\n    {command} " in answer.stdout for command in cli.COMMANDS)
+
+
+def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
+def test_an_unknown_command_is_wrong_usage() -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["dance"])
+
+
+def test_our_own_errors_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["invite", "rlswarm1:broken", "--home", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith("rl-swarm invite: The invite is damaged")
+
+
+def test_the_log_is_named_when_the_command_has_written_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "logs" / "invite.log"
+
+    def fails(args: object) -> int:
+        log.parent.mkdir()
+        log.write_text("what happened")
+        raise SwarmUserError("It did not work. Do this.")
+
+    monkeypatch.setattr(invite_command, "execute", fails)
+    assert cli.main(["invite", "--home", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"rl-swarm invite: It did not work. Do this.\nlog: {log}\n"
+
+
+def test_an_unexpected_error_keeps_its_traceback_in_the_log_and_off_the_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(args: object) -> int:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(invite_command, "execute", fails)
+    assert cli.main(["invite", "--home", str(tmp_path)]) == 1
+    shown = capsys.readouterr().err
+    log = tmp_path / "logs" / "invite.log"
+    assert "unexpected ZeroDivisionError: oh" in shown and f"log: {log}" in shown and "Traceback" not in shown
+    assert "Traceback" in log.read_text() and "in fails" in log.read_text()
+
+
+def test_ctrl_c_is_no_crash(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(args: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(invite_command, "execute", interrupted)
+    assert cli.main(["invite", "--home", str(tmp_path)]) == 130
+    assert "stopped" in capsys.readouterr().err
+
+
+def test_errors_of_every_room_are_told_in_one_sentence() -> None:
+    from rgym_exp.chain.coordinator import ChainError
+    from rgym_exp.config.errors import ConfigError, InviteError
+    from rgym_exp.swarm.errors import IdentityError, SwarmError
+    from rgym_exp.tasks.errors import TasksError
+
+    for error in (ChainError, ConfigError, InviteError, IdentityError, SwarmError, TasksError):
+        assert issubclass(error, SwarmUserError)

@@ -1,0 +1,185 @@
+"""Show, back up, restore."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rgym_exp import cli
+from rgym_exp.commands.backup import BackupError, seal, unseal
+from rgym_exp.config.paths import Home
+from rgym_exp.swarm.identity import load_or_create_identity
+from rgym_exp.swarm.names import animal_name
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RL_SWARM_PASSPHRASE", "correct horse")
+    monkeypatch.delenv("IDENTITY_PATH", raising=False)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A home with an identity and an account."""
+    home = Home(root=tmp_path / "home")
+    load_or_create_identity(home.identity)
+    home.account_key.parent.mkdir(parents=True)
+    home.account_key.write_text(json.dumps({"address": "0x" + "ab" * 20, "private_key": "0x" + "01" * 32}))
+    return home
+
+
+def identity(home: Home, *arguments: str) -> int:
+    return cli.main(["identity", "--home", str(home.root), *arguments])
+
+
+def test_show_tells_file_peer_id_name_and_account(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    peer_id = load_or_create_identity(home.identity).peer_id
+    assert identity(home, "show") == 0
+    shown = capsys.readouterr().out
+    for fact in (str(home.identity), peer_id, animal_name(peer_id), "0x" + "ab" * 20):
+        assert fact in shown
+    assert "01" * 32 not in shown
+
+
+def test_home_may_come_after_the_action(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["identity", "show", "--home", str(home.root)]) == 0
+    assert str(home.identity) in capsys.readouterr().out
+
+
+def test_without_an_identity_show_says_where_one_comes_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert identity(Home(root=tmp_path), "show") == 1
+    assert "made on the first `rl-swarm run`" in capsys.readouterr().err
+    assert not (tmp_path / "swarm.pem").exists()
+
+
+def test_a_backup_restores_the_same_peer_and_account_elsewhere(home: Home, tmp_path: Path) -> None:
+    backup = tmp_path / "my.backup"
+    other = Home(root=tmp_path / "new machine")
+    assert identity(home, "backup", str(backup)) == 0
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o600
+    assert identity(other, "restore", str(backup)) == 0
+    for path, original in ((other.identity, home.identity), (other.account_key, home.account_key)):
+        assert path.read_bytes() == original.read_bytes()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_restoring_twice_changes_nothing(home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    backup = tmp_path / "my.backup"
+    assert identity(home, "backup", str(backup)) == 0
+    assert identity(home, "restore", str(backup)) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("different", ["identity", "account_key"])
+def test_a_different_key_is_never_overwritten_not_even_in_part(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str], different: str
+) -> None:
+    backup = tmp_path / "my.backup"
+    assert identity(home, "backup", str(backup)) == 0
+    other = Home(root=tmp_path / "other")
+    kept: Path = getattr(other, different)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(b"another key")
+    assert identity(other, "restore", str(backup)) == 1
+    assert kept.read_bytes() == b"another key"
+    assert [path for path in (other.identity, other.account_key) if path.exists()] == [kept]
+    shown = capsys.readouterr().err
+    assert str(kept) in shown and "--home DIR" in shown
+
+
+def test_a_wrong_passphrase_opens_and_changes_nothing(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backup = tmp_path / "my.backup"
+    assert identity(home, "backup", str(backup)) == 0
+    monkeypatch.setenv("RL_SWARM_PASSPHRASE", "wrong")
+    other = Home(root=tmp_path / "other")
+    assert identity(other, "restore", str(backup)) == 1
+    assert "passphrase doesn't open this backup" in capsys.readouterr().err
+    assert not other.root.exists()
+
+
+def test_a_backup_never_overwrites_a_file(home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    assert identity(home, "backup", str(target)) == 1
+    assert target.read_text() == "precious"
+    assert "Choose another name" in capsys.readouterr().err
+
+
+def test_nothing_of_the_keys_can_be_read_in_a_backup(home: Home, tmp_path: Path) -> None:
+    backup = tmp_path / "my.backup"
+    assert identity(home, "backup", str(backup)) == 0
+    content = backup.read_bytes()
+    assert b"01" * 32 not in content and b"swarm.pem" not in content and home.identity.read_bytes()[:64] not in content
+
+
+def test_any_change_of_a_backup_is_noticed() -> None:
+    backup = seal({"a": b"b" * 20}, "p")
+    assert unseal(backup, "p") == {"a": b"b" * 20}
+    header = json.loads(backup)
+    for field in ("salt", "nonce", "sealed"):
+        letters = header[field]
+        changed = {**header, field: ("A" if letters[0] != "A" else "B") + letters[1:]}
+        with pytest.raises(BackupError, match="passphrase doesn't open"):
+            unseal(json.dumps(changed).encode(), "p")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b"{}",
+        b'{"format": "rl-swarm-identity-1"}',
+        b'{"format": "rl-swarm-identity-1", "n": 1099511627776, "r": 8, "p": 1, "salt": "", "nonce": "", "sealed": ""}',
+        b'{"format": "rl-swarm-identity-1", "n": 65536, "r": 8, "p": 1, "salt": "%", "nonce": "", "sealed": ""}',
+        b'{"format": "rl-swarm-identity-1", "n": 65536, "r": 8, "p": 1, "salt": "", "nonce": "", "sealed": ""}',
+        b" " * 2_000_000,
+    ],
+)
+def test_what_is_no_backup_is_refused(content: bytes) -> None:
+    with pytest.raises(BackupError):
+        unseal(content, "p")
+
+
+def test_an_empty_passphrase_is_refused() -> None:
+    with pytest.raises(BackupError, match="empty"):
+        seal({}, "")
+
+
+def test_at_a_terminal_two_different_passphrases_write_nothing(home: Home, tmp_path: Path) -> None:
+    backup = tmp_path / "my.backup"
+    master, terminal = pty.openpty()
+    environment = {key: value for key, value in os.environ.items() if key != "RL_SWARM_PASSPHRASE"}
+    command = [sys.executable, "-m", "rgym_exp.cli", "identity", "backup", str(backup), "--home", str(home.root)]
+    asking = subprocess.Popen(
+        command,
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        env={**environment, "PYTHONPATH": str(REPOSITORY)},
+    )
+    os.close(terminal)
+    assert asking.stdout is not None
+    for prompt, passphrase in ((b"Passphrase for the backup: ", b"one\n"), (b"Once more: ", b"another\n")):
+        while not prompt.startswith(asking.stdout.read(1)):
+            pass
+        assert asking.stdout.read(len(prompt) - 1) == prompt[1:]
+        os.write(master, passphrase)
+    output, _ = asking.communicate(timeout=30)
+    os.close(master)
+    assert asking.returncode == 1
+    assert b"two passphrases differ" in output
+    assert not backup.exists()

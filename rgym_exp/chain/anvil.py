@@ -25,6 +25,7 @@ ANVIL_VERSION = "1.7.1"
 """The one that contracts/package.json pins, too."""
 INSTALL_TIMEOUT_SECONDS = 300
 
+_REPOSITORY = Path(__file__).resolve().parents[2]
 _SYSTEMS = {"linux": "linux", "darwin": "darwin"}
 _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
@@ -33,7 +34,7 @@ class AnvilMissing(ChainError):
     """There is no anvil here and it can't be had."""
 
 
-def find_anvil(environ: Mapping[str, str] = os.environ) -> Path | None:
+def find_anvil(environ: Mapping[str, str] = os.environ, repository: Path = _REPOSITORY) -> Path | None:
     """The anvil binary: $ANVIL, the PATH, this repository's node_modules, the cache; None when in none of them.
 
     Raises AnvilMissing when $ANVIL names something that can't be run.
@@ -46,14 +47,13 @@ def find_anvil(environ: Mapping[str, str] = os.environ) -> Path | None:
     on_path = shutil.which("anvil", path=environ.get("PATH"))
     if on_path is not None:
         return Path(on_path)
-    repository = Path(__file__).resolve().parents[2]
     folders = (repository / "contracts" / "node_modules", _cache() / "node_modules")
     return next((path for folder in folders if _is_program(path := _binary(folder))), None)
 
 
-def find_or_install_anvil(environ: Mapping[str, str] = os.environ) -> Path:
+def find_or_install_anvil(environ: Mapping[str, str] = os.environ, repository: Path = _REPOSITORY) -> Path:
     """The anvil binary, fetched with npm into the cache (43 MB, once) when there is none. Raises AnvilMissing."""
-    found = find_anvil(environ)
+    found = find_anvil(environ, repository)
     if found is not None:
         return found
     npm = find_npm(environ)

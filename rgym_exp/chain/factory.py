@@ -39,7 +39,7 @@ def make_coordinator(
         raise ChainError(f"There is no coordinator {kind!r}. blockchain.coordinator takes one of: {', '.join(KINDS)}.")
     if rpc_url is None or contract_address is None:
         raise ChainError(
-            "The wallet coordinator needs to know where the chain and its contract are, and the network names no rpc_url "
+            "The wallet coordinator needs to know where the chain and its contract are; the network names no rpc_url "
             "or coordinator_address. Join with an invite, set both under blockchain, or use "
             "blockchain.coordinator=offline."
         )

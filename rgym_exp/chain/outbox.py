@@ -91,8 +91,9 @@ class Outbox:
     Every method raises ChainError when the file can't be read or written (a full disk, a damaged file).
     """
 
-    def __init__(self, path: Path, *, target: str, account: str) -> None:
+    def __init__(self, path: Path, *, target: str, account: str, finished_kept: int = FINISHED_ROWS_KEPT) -> None:
         self._path = path
+        self._finished_kept = finished_kept
         self._scope = {"target": target, "account": account}
         self._lock = threading.RLock()
         with self._trouble_named():
@@ -204,7 +205,7 @@ class Outbox:
         self._execute(
             "DELETE FROM writes WHERE status IN ('confirmed', 'refused') AND kind != 'register' AND id <= "
             "(SELECT max(id) FROM writes) - :kept",
-            {"kept": FINISHED_ROWS_KEPT},
+            {"kept": self._finished_kept},
         )
 
     def _execute(self, statement: str, values: Mapping[str, Any]) -> sqlite3.Cursor:

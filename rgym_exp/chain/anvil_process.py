@@ -1,0 +1,174 @@
+"""anvil as a process that we own: started, watched, renewed, and stopped so that its state is saved."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from rgym_exp.chain import saved_state
+from rgym_exp.chain.coordinator import ChainError
+
+logger = logging.getLogger("rl_swarm.chain")
+
+START_TIMEOUT_SECONDS = 30.0
+STOP_TIMEOUT_SECONDS = 20.0
+UPKEEP_SECONDS = 60.0
+"""How often the state is copied, and its size looked at."""
+RENEW_AT_BYTES = 4 * 1024 * 1024
+"""About 2000 blocks. anvil writes the whole file every few seconds, idle or not."""
+STEADY_SECONDS = 10.0
+"""A process that lived shorter than this won't live longer the next time: it isn't started again."""
+
+_STARTER = Path(__file__).with_name("die_with_parent.py")
+_LISTENING = "Listening on 127.0.0.1:"
+
+
+class DevnetError(ChainError):
+    """The local chain can't be started, or ended by itself."""
+
+
+class AnvilProcess:
+    """Runs ``command`` (without a port) for as long as we live.
+
+    A thread of its own starts it and waits for it, because the signal that ends it with its parent is tied to the
+    thread that started it, and a caller's thread (a worker of asyncio's pool, say) may end at any time. When it ends
+    without being told to, it is started again on the same port.
+    """
+
+    def __init__(self, command: list[str], *, port: int, state_file: Path, log_file: Path) -> None:
+        """Returns when it listens. ``port`` 0 takes a free one. Raises DevnetError or StateLost."""
+        self.port = port
+        self._command = command
+        self._state_file = state_file
+        self._log_file = log_file
+        self._process: subprocess.Popen[str] | None = None
+        self._listening: queue.SimpleQueue[int | ChainError] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._renewing = False
+        self._runner = threading.Thread(target=self._run, name="anvil", daemon=True)
+        self._runner.start()
+        self._await_listening()
+        threading.Thread(target=self._keep_up, name="anvil upkeep", daemon=True).start()
+
+    @property
+    def is_running(self) -> bool:
+        return self._runner.is_alive() and not self._stop.is_set()
+
+    @property
+    def process_id(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def renew(self) -> None:
+        """Restart it with a shortened state and return when it listens again. Raises like the constructor."""
+        while not self._listening.empty():  # said by a start that nobody waited for
+            self._listening.get()
+        self._renewing = True
+        self._terminate()
+        self._await_listening()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._terminate()
+        self._runner.join(timeout=5.0)
+
+    def _await_listening(self) -> None:
+        try:
+            answer = self._listening.get(timeout=START_TIMEOUT_SECONDS)
+        except queue.Empty:
+            self.stop()
+            raise DevnetError(
+                f"The local chain didn't start within {START_TIMEOUT_SECONDS:.0f} s. What it said is in "
+                f"{self._log_file}."
+            ) from None
+        if isinstance(answer, ChainError):
+            raise answer
+        self.port = answer
+
+    def _terminate(self) -> None:
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            logger.warning("The local chain didn't end within %.0f s and was killed.", STOP_TIMEOUT_SECONDS)
+            process.kill()
+            process.wait()
+
+    def _run(self) -> None:
+        """Thread "anvil": one life after the other."""
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                saved_state.prepare(self._state_file)
+                self._process = self._start()
+                if self._stop.is_set():  # set while it started, when there was nothing to terminate yet
+                    self._process.terminate()
+                status = self._follow(self._process)
+            except (ChainError, OSError) as error:
+                trouble = error if isinstance(error, ChainError) else DevnetError(f"anvil can't be started: {error}.")
+                if not self._stop.is_set():
+                    logger.error("%s", trouble)
+                self._listening.put(trouble)
+                return
+            if self._stop.is_set():
+                return
+            if self._renewing:
+                self._renewing = False
+            elif time.monotonic() - began < STEADY_SECONDS:
+                logger.error("The local chain ended by itself (status %d) and isn't started again.", status)
+                return
+            else:
+                logger.warning("The local chain ended by itself (status %d); starting it again.", status)
+
+    def _start(self) -> subprocess.Popen[str]:
+        starter = [sys.executable, "-I", "-S", str(_STARTER), str(os.getpid())]
+        return subprocess.Popen(
+            [*starter, *self._command, "--port", str(self.port)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            # A Ctrl-C at the terminal is for us; we then end the chain in our own order.
+            start_new_session=True,
+        )
+
+    def _follow(self, process: subprocess.Popen[str]) -> int:
+        """Read what it says until it ends; returns its status. The log keeps the start, where all that matters is."""
+        assert process.stdout is not None
+        listening = False
+        last = ""
+        with self._log_file.open("w", encoding="utf-8") as log:
+            for line in process.stdout:
+                if listening:
+                    continue
+                log.write(line)
+                log.flush()
+                last = line.strip() or last
+                if line.startswith(_LISTENING):
+                    listening = True
+                    self._listening.put(int(line.removeprefix(_LISTENING)))
+        status = process.wait()
+        if not listening:
+            raise DevnetError(f"The local chain ended at its start ({last or status}). See {self._log_file}.")
+        return status
+
+    def _keep_up(self) -> None:
+        """Thread "anvil upkeep": a copy of the state now and then, and a renewal when it has grown."""
+        while not self._stop.wait(UPKEEP_SECONDS) and self._runner.is_alive():
+            try:
+                saved_state.back_up(self._state_file)
+                if self._state_file.exists() and self._state_file.stat().st_size > RENEW_AT_BYTES:
+                    logger.info("The local chain's state has grown to %d bytes; renewing it.", RENEW_AT_BYTES)
+                    self.renew()
+            except (OSError, ChainError) as error:
+                logger.warning("The local chain's upkeep failed: %s", error)

@@ -1,0 +1,89 @@
+"""The devnet's state file, kept small and kept whole.
+
+anvil saves every block header it ever made (2 KB each) and writes the whole file again every few seconds; left alone,
+a busy swarm's file grows by tens of megabytes a day. It also writes in place, so that a machine that dies in that
+moment leaves half a file. So: old blocks are cut off whenever anvil isn't running, and a copy of the last whole file is
+kept beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from rgym_exp.chain.coordinator import ChainError
+from rgym_exp.config.files import atomic_write
+
+logger = logging.getLogger("rl_swarm.chain")
+
+BLOCKS_KEPT = 64
+"""Receipts older than that are only asked for by a node that was away, which then asks the contract instead."""
+
+
+class StateLost(ChainError):
+    """Neither the state file nor its copy can be read."""
+
+
+def prepare(path: Path) -> None:
+    """Before anvil starts: put back the copy if the file is damaged, and cut off old blocks. Raises StateLost."""
+    if not path.exists() and not copy_of(path).exists():
+        return
+    state = _read(path)
+    if state is None:
+        state = _read(copy_of(path))
+        if state is None:
+            raise StateLost(
+                f"The local chain's state {path} is damaged, and so is its copy. Move both away to begin a new chain "
+                "(joiners then need a new invite)."
+            )
+        logger.warning("%s was damaged; going back to its copy of a minute or so before.", path)
+    atomic_write(path, json.dumps(shortened(state)).encode())
+    back_up(path)
+
+
+def back_up(path: Path) -> bool:
+    """Copy the file beside itself if it is whole; whether it was."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return False
+    if _parse(data) is None:
+        return False
+    atomic_write(copy_of(path), data)
+    return True
+
+
+def copy_of(path: Path) -> Path:
+    """Where the copy is kept."""
+    return path.with_name(f"{path.stem}.copy{path.suffix}")
+
+
+def shortened(state: dict[str, Any]) -> dict[str, Any]:
+    """The state without the blocks before the last few, and without those blocks' transactions."""
+    blocks = sorted(state["blocks"], key=_number)[-BLOCKS_KEPT:]
+    first = _number(blocks[0]) if blocks else 0
+    transactions = [each for each in state["transactions"] if int(each.get("block_number", first)) >= first]
+    return {**state, "blocks": blocks, "transactions": transactions}
+
+
+def _number(block: dict[str, Any]) -> int:
+    number = block["header"]["number"]
+    return int(number, 16) if isinstance(number, str) else int(number)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return _parse(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _parse(data: bytes) -> dict[str, Any] | None:
+    try:
+        state = json.loads(data)
+        shortened(state)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return state if isinstance(state, dict) else None

@@ -1,0 +1,182 @@
+"""The local chain: free of fees, deaf to strangers, and with its state safe whatever ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+from eth_account import Account
+
+from rgym_exp.chain import saved_state
+from rgym_exp.chain.anvil_process import DevnetError
+from rgym_exp.chain.contract import SwarmContract
+from rgym_exp.chain.deploy import OwnerClient, deploy_coordinator
+from rgym_exp.chain.devnet import DEVNET_CHAIN_ID, Devnet
+from rgym_exp.chain.transactions import Transactor
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def rpc(devnet, method, *params, content_type="application/json", **headers):
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)})
+    return requests.post(devnet.rpc_url, data=body, headers={"content-type": content_type, **headers}, timeout=10)
+
+
+def test_it_answers_with_its_own_chain_id_on_loopback_only(devnet):
+    assert int(rpc(devnet, "eth_chainId").json()["result"], 16) == devnet.chain_id == DEVNET_CHAIN_ID
+    listening = psutil.Process(devnet.process_id).net_connections(kind="inet")
+    assert [(each.laddr.ip, each.laddr.port) for each in listening if each.status == "LISTEN"] == [
+        ("127.0.0.1", devnet.port)
+    ]
+
+
+def test_nobody_has_a_key_to_its_accounts_but_the_owner(devnet):
+    assert rpc(devnet, "eth_accounts").json()["result"] == []
+    well_known = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+    assert int(rpc(devnet, "eth_getBalance", well_known, "latest").json()["result"], 16) == 0
+    assert int(rpc(devnet, "eth_getBalance", devnet.owner.address, "latest").json()["result"], 16) > 0
+
+
+def test_a_web_page_gets_nothing_from_it(devnet):
+    """A page can send text/plain without asking first, and anything else only where CORS headers allow it."""
+    assert "result" not in rpc(devnet, "eth_chainId", content_type="text/plain").json()
+    answer = rpc(devnet, "eth_chainId", origin="http://evil.example")
+    assert not any(name.lower().startswith("access-control") for name in answer.headers)
+
+
+def test_a_full_block_does_not_bring_fees_back(chain):
+    """EIP-1559 raises the base fee after a block more than half full; accounts here have nothing to pay with."""
+    receipt = chain.owner_person.do("addBootnodes", ["x" * 200] * 85)
+    limit = chain.contract.web3.eth.get_block("latest")["gasLimit"]
+    assert receipt["gasUsed"] > limit / 2
+    chain.owner.advance_round()
+    poor = chain.person(Account.create())
+    poor.do("registerPeer", "QmPoor")
+    assert chain.contract.web3.eth.gas_price == 0
+    assert poor.transactions_made() == 1
+
+
+def test_a_taken_port_is_told_in_a_sentence(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(DevnetError, match=f"Port {port} on 127.0.0.1"):
+            Devnet.start(tmp_path / "devnet", port=port)
+
+
+def test_a_restart_keeps_the_contract_and_the_owner(tmp_path):
+    with Devnet.start(tmp_path / "devnet") as first:
+        deployment = deploy_coordinator(first.rpc_url, first.owner)
+        OwnerClient(first.rpc_url, deployment.address, first.owner).advance_round()
+    assert not first.is_running
+    with Devnet.start(tmp_path / "devnet") as second:
+        assert second.owner.address == first.owner.address
+        again = deploy_coordinator(second.rpc_url, second.owner, deployment.address)
+        assert (again.address, again.is_new) == (deployment.address, False)
+        assert SwarmContract(second.rpc_url, again.address).round_and_stage() == (1, 0)
+
+
+def test_a_renewal_cuts_off_old_blocks_and_keeps_address_and_contract(tmp_path, monkeypatch):
+    monkeypatch.setattr(saved_state, "BLOCKS_KEPT", 4)
+    with Devnet.start(tmp_path / "devnet") as devnet:
+        owner = OwnerClient(devnet.rpc_url, deploy_coordinator(devnet.rpc_url, devnet.owner).address, devnet.owner)
+        for _ in range(10):
+            owner.advance_round()
+        process_id = devnet.process_id
+        devnet.renew()
+        assert devnet.process_id != process_id
+        assert devnet.rpc_url.endswith(str(devnet.port))
+        assert len(json.loads((tmp_path / "devnet" / "chain.json").read_text())["blocks"]) == 4
+        assert owner.advance_round() == (11, 0)
+
+
+def test_half_a_state_file_is_replaced_by_its_copy(tmp_path):
+    state = tmp_path / "devnet" / "chain.json"
+    with Devnet.start(tmp_path / "devnet") as devnet:
+        address = deploy_coordinator(devnet.rpc_url, devnet.owner).address
+    assert saved_state.back_up(state) is True
+    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+    assert saved_state.back_up(state) is False
+    with Devnet.start(tmp_path / "devnet") as devnet:
+        assert SwarmContract(devnet.rpc_url, address).round_and_stage() == (0, 0)
+
+
+def test_a_state_that_is_lost_is_told_in_a_sentence(tmp_path):
+    folder = tmp_path / "devnet"
+    folder.mkdir()
+    (folder / "chain.json").write_text("{")
+    with pytest.raises(saved_state.StateLost, match="Move both away"):
+        Devnet.start(folder)
+
+
+def test_a_saved_chain_can_be_given_another_id(tmp_path):
+    with Devnet.start(tmp_path / "devnet") as devnet:
+        address = deploy_coordinator(devnet.rpc_url, devnet.owner).address
+    with Devnet.start(tmp_path / "devnet", chain_id=7) as devnet:
+        assert devnet.chain_id == 7
+        contract = SwarmContract(devnet.rpc_url, address, chain_id=7)
+        Transactor(contract, devnet.owner).execute(contract.contract.functions.updateStageAndRound())
+        assert contract.round_and_stage() == (1, 0)
+
+
+_PARENT = """
+import sys, threading
+from pathlib import Path
+from rgym_exp.chain.devnet import Devnet
+made = []
+thread = threading.Thread(target=lambda: made.append(Devnet.start(Path(sys.argv[1]))))
+thread.start()
+thread.join()
+print(made[0].process_id, made[0].port, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_it_ends_with_its_parent_even_when_that_is_killed_and_not_with_the_thread_that_asked(tmp_path, wait_until):
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _PARENT, str(tmp_path / "devnet")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert parent.stdout is not None
+    process_id, port = map(int, parent.stdout.readline().split())
+    anvil = psutil.Process(process_id)
+    # The thread that called start() has ended by now; the chain must not have.
+    assert requests.post(
+        f"http://127.0.0.1:{port}", json={"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}, timeout=10
+    ).ok
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    wait_until(lambda: not anvil.is_running() or anvil.status() == psutil.STATUS_ZOMBIE)
+    assert (tmp_path / "devnet" / "chain.json").exists()  # ended by SIGTERM, so it saved its state
+
+
+def test_a_chain_that_dies_at_once_is_not_started_for_ever(tmp_path, monkeypatch):
+    program = tmp_path / "anvil"
+    program.write_text("#!/bin/sh\necho cannot do that; exit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("ANVIL", str(program))
+    with pytest.raises(DevnetError, match="cannot do that"):
+        Devnet.start(tmp_path / "devnet")
+
+
+def test_starting_in_a_thread_that_ends_leaves_the_chain_running(tmp_path):
+    made: list[Devnet] = []
+    thread = threading.Thread(target=lambda: made.append(Devnet.start(tmp_path / "devnet")))
+    thread.start()
+    thread.join()
+    assert rpc(made[0], "eth_chainId").ok
+    made[0].stop()
+    assert not made[0].is_running

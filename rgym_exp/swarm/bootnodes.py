@@ -150,7 +150,7 @@ def _parse(address: str) -> Bootnode:
         parsed = Multiaddr(address)
         peer_id = PeerID.from_base58(parsed["p2p"])
         transport = Multiaddr(address[: address.rindex("/p2p/")])
-    except (ValueError, KeyError) as error:
+    except (ValueError, LookupError) as error:
         raise SwarmError(complaint) from error
     parts = address.strip("/").split("/")
     is_tcp = len(parts) == 6 and parts[2] == "tcp" and parts[0] in ("ip4", "ip6", "dns", "dns4", "dns6")

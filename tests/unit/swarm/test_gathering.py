@@ -1,0 +1,240 @@
+"""The gathering of a round, against a board and peers that say and serve what each test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from swarm_builders import GENERATIONS, MAX_SLOTS, SWARM_ID, TASKS_DIGEST, make_announcement, make_share
+
+from rgym_exp.swarm.errors import FetchFailed
+from rgym_exp.swarm.exchange import Drops, KnownPeers
+from rgym_exp.swarm.gathering import RoundGathering
+from rgym_exp.swarm.share import encode_share
+from rgym_exp.swarm.verify import ShareRules
+from rgym_exp.types import Announcement
+
+OWN = "QmOwn"
+RULES = ShareRules(swarm_id=SWARM_ID, tasks_digest=TASKS_DIGEST, max_slots=MAX_SLOTS, num_generations=GENERATIONS)
+
+
+class FakeSwarm:
+    """A board and the peers behind it."""
+
+    def __init__(self) -> None:
+        self.hung: dict[int, list[Announcement]] = {}
+        self.served: dict[tuple[str, str], bytes] = {}
+        self.fetches: Counter[str] = Counter()
+        self.looks = asyncio.Semaphore(0)
+        self.is_broken = False
+
+    def hang(self, peer_id: str, round: int, **changes: object) -> Announcement:
+        data = encode_share(make_share(peer_id, round))
+        announcement = make_announcement(peer_id, round, data=data, **changes)
+        self.hung.setdefault(round, []).append(announcement)
+        self.served[peer_id, announcement.share_digest] = data
+        return announcement
+
+    async def read(self, round: int, enough: int | None = None, *, wide: bool = True) -> list[Announcement]:
+        self.looks.release()
+        if self.is_broken:
+            raise RuntimeError("the network is down")
+        return list(self.hung.get(round, []))
+
+    async def survey(self, round: int) -> list[Announcement]:
+        return await self.read(round)
+
+    async def fetch(self, announcement: Announcement) -> bytes:
+        self.fetches[announcement.peer_id] += 1
+        await asyncio.sleep(0)
+        data = self.served.get((announcement.peer_id, announcement.share_digest))
+        if data is None:
+            raise FetchFailed("fetch_failed")
+        return data
+
+
+@pytest.fixture
+async def swarm() -> FakeSwarm:
+    return FakeSwarm()
+
+
+@pytest.fixture
+def drops() -> Drops:
+    return Drops()
+
+
+@pytest.fixture
+def gather(swarm: FakeSwarm, drops: Drops) -> Callable[[int], RoundGathering]:
+    known = KnownPeers(OWN)
+
+    def start(round: int) -> RoundGathering:
+        gathering = RoundGathering(
+            round=round,
+            board=swarm,
+            fetch=swarm.fetch,
+            rules=RULES,
+            known=known,
+            drops=drops,
+            own_peer_id=OWN,
+            enough_shares=8,
+            fetches_at_once=4,
+            rng=random.Random(0),
+        )
+        gathering.start()
+        return gathering
+
+    return start
+
+
+Gather = Callable[[int], RoundGathering]
+
+
+async def test_with_nobody_known_it_ends_at_once(gather: Gather) -> None:
+    begin = time.monotonic()
+    assert await gather(5).finish(timeout_seconds=60, enough_shares=8) == []
+    assert time.monotonic() - begin < 5
+
+
+async def test_it_takes_what_is_there_although_nobody_was_known(gather: Gather, swarm: FakeSwarm) -> None:
+    swarm.hang("QmA", 5)
+    (received,) = await gather(5).finish(timeout_seconds=60, enough_shares=8)
+    assert received.share == make_share("QmA", 5)
+
+
+async def test_it_waits_for_a_peer_that_took_part_in_the_round_before(gather: Gather, swarm: FakeSwarm) -> None:
+    swarm.hang("QmA", 4)
+    gathering = gather(5)
+    ending = asyncio.create_task(gathering.finish(timeout_seconds=60, enough_shares=8))
+    for _ in range(4):
+        await swarm.looks.acquire()
+    assert not ending.done()
+    swarm.hang("QmA", 5)
+    (received,) = await ending
+    assert received.share.peer_id == "QmA"
+
+
+async def test_it_does_not_wait_longer_than_it_may(gather: Gather, swarm: FakeSwarm) -> None:
+    swarm.hang("QmAway", 4)
+    swarm.hang("QmA", 5)
+    received = await gather(5).finish(timeout_seconds=0.5, enough_shares=8)
+    assert [share.share.peer_id for share in received] == ["QmA"]
+
+
+async def test_a_peer_silent_for_two_rounds_is_not_waited_for(gather: Gather, swarm: FakeSwarm) -> None:
+    swarm.hang("QmAway", 3)
+    await gather(4).finish(timeout_seconds=0.3, enough_shares=8)
+    await gather(5).finish(timeout_seconds=0.3, enough_shares=8)
+    begin = time.monotonic()
+    assert await gather(6).finish(timeout_seconds=60, enough_shares=8) == []
+    assert time.monotonic() - begin < 5
+
+
+async def test_it_ends_when_enough_shares_are_here(gather: Gather, swarm: FakeSwarm) -> None:
+    for number in range(6):
+        swarm.hang(f"Qm{number}", 5)
+    swarm.hang("QmLate", 4)
+    received = await gather(5).finish(timeout_seconds=60, enough_shares=3)
+    assert len({share.share.peer_id for share in received}) >= 3
+
+
+async def test_it_gathers_in_the_background_before_it_is_asked(gather: Gather, swarm: FakeSwarm) -> None:
+    swarm.hang("QmA", 5)
+    gathering = gather(5)
+    async with asyncio.timeout(10):
+        while not swarm.fetches["QmA"]:
+            await swarm.looks.acquire()
+    swarm.is_broken = True
+    assert len(await gathering.finish(timeout_seconds=5, enough_shares=1)) == 1
+
+
+async def test_its_own_announcement_is_left_alone(gather: Gather, swarm: FakeSwarm, drops: Drops) -> None:
+    swarm.hang(OWN, 5)
+    assert await gather(5).finish(timeout_seconds=60, enough_shares=8) == []
+    assert not swarm.fetches
+    assert drops.take() == {}
+
+
+async def test_a_share_of_other_tasks_is_not_fetched_and_said_once(
+    gather: Gather, swarm: FakeSwarm, drops: Drops, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="rl_swarm.swarm")
+    swarm.hang("QmA", 5, tasks_digest="other")
+    assert await gather(5).finish(timeout_seconds=60, enough_shares=8) == []
+    assert drops.take() == {"other_tasks": 1}
+    assert not swarm.fetches
+    assert sum("other tasks" in record.getMessage() for record in caplog.records) == 1
+
+
+async def test_what_is_wrong_is_dropped_and_counted_and_the_rest_comes_through(
+    gather: Gather, swarm: FakeSwarm, drops: Drops
+) -> None:
+    swarm.hang("QmGood", 5)
+    garbage = swarm.hang("QmGarbage", 5)
+    swarm.served["QmGarbage", garbage.share_digest] = b"garbage"
+    liar = swarm.hang("QmLiar", 5)
+    swarm.served["QmLiar", liar.share_digest] = encode_share(make_share("QmOther", 5))
+    gone = swarm.hang("QmGone", 5)
+    del swarm.served["QmGone", gone.share_digest]
+    received = await gather(5).finish(timeout_seconds=30, enough_shares=8)
+    assert [share.share.peer_id for share in received] == ["QmGood"]
+    assert drops.take() == {"share_malformed": 1, "not_as_announced": 1, "fetch_failed": 1}
+
+
+async def test_an_unreachable_peer_is_tried_three_times(gather: Gather, swarm: FakeSwarm) -> None:
+    gone = swarm.hang("QmGone", 5)
+    swarm.served.clear()
+    await gather(5).finish(timeout_seconds=30, enough_shares=8)
+    assert swarm.fetches[gone.peer_id] == 3
+
+
+async def test_a_peer_that_announces_anew_after_a_restart_is_heard(gather: Gather, swarm: FakeSwarm) -> None:
+    swarm.hang("QmA", 4)  # expected, so that the gathering goes on waiting
+    swarm.hang("QmB", 4)
+    stale = swarm.hang("QmA", 5)
+    swarm.served.clear()
+    gathering = gather(5)
+    ending = asyncio.create_task(gathering.finish(timeout_seconds=60, enough_shares=8))
+    async with asyncio.timeout(20):
+        while swarm.fetches["QmA"] < 3:
+            await swarm.looks.acquire()
+    data = encode_share(make_share("QmA", 5, group_count=1))
+    fresh = make_announcement("QmA", 5, data=data, group_count=1)
+    swarm.hung[5].remove(stale)
+    swarm.hung[5].append(fresh)
+    swarm.served["QmA", fresh.share_digest] = data
+    swarm.hang("QmB", 5)
+    received = {share.share.peer_id: share.announcement for share in await ending}
+    assert received["QmA"] == fresh
+
+
+async def test_a_broken_network_is_counted_and_never_raises(gather: Gather, swarm: FakeSwarm, drops: Drops) -> None:
+    swarm.is_broken = True
+    assert await gather(5).finish(timeout_seconds=1, enough_shares=8) == []
+    assert drops.take()["board_unreadable"] >= 2
+
+
+async def test_the_very_first_round_has_none_before_it(gather: Gather, swarm: FakeSwarm) -> None:
+    swarm.hang("QmA", 0)
+    assert len(await gather(0).finish(timeout_seconds=10, enough_shares=8)) == 1
+    assert -1 not in swarm.hung
+
+
+def test_known_peers_are_listed_newest_first_without_ourselves() -> None:
+    known = KnownPeers(OWN)
+    for peer, round in (("QmOld", 3), ("QmNew", 5), (OWN, 5), ("QmNew", 4)):
+        known.seen(peer, round)
+    assert known.newest_first() == ["QmNew", "QmOld"]
+    assert known.expected(6) == {"QmNew"}
+    assert known.newest_first() == ["QmNew"]
+
+
+def test_drops_are_counted_from_one_call_to_the_next() -> None:
+    drops = Drops()
+    drops.add("bad")
+    drops.add("bad")
+    assert drops.take() == {"bad": 2}
+    assert drops.take() == {}

@@ -1,0 +1,343 @@
+"""The exchange among real peers, hostile ones included, through restarts and crashes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from swarm_builders import GENERATIONS, MAX_SLOTS, SWARM_ID, TASKS_DIGEST, make_announcement, make_share
+
+from rgym_exp.swarm.board import AnnouncementBoard
+from rgym_exp.swarm.errors import IdentityError, SwarmError
+from rgym_exp.swarm.exchange import Exchange
+from rgym_exp.swarm.identity import Identity
+from rgym_exp.swarm.libp2p import LibP2PExchange
+from rgym_exp.swarm.loop_thread import LoopThread
+from rgym_exp.swarm.share import encode_share
+from rgym_exp.swarm.transfer import HERE, PROTOCOL
+from rgym_exp.types import Announcement, Completion, ReceivedShare, SharedGroup
+
+MakePeer = Callable[..., LibP2PExchange]
+
+
+@pytest.fixture
+def make_peer(identities: list[Identity]) -> Iterator[MakePeer]:
+    peers: list[LibP2PExchange] = []
+
+    def make(index: int, **options: object) -> LibP2PExchange:
+        settings: dict[str, object] = {
+            "identity_path": identities[index].path,
+            "swarm_id": SWARM_ID,
+            "tasks_digest": TASKS_DIGEST,
+            "max_slots": MAX_SLOTS,
+            "num_generations": GENERATIONS,
+            "bootnodes": peers[0].visible_maddrs() if peers else (),
+            **options,
+        }
+        peer = LibP2PExchange(**settings)
+        peers.append(peer)
+        return peer
+
+    yield make
+    for peer in peers:
+        peer.close()
+
+
+def publish(peer: Exchange, round: int, **changes: str) -> Announcement:
+    return peer.publish(
+        make_share(peer.peer_id, round, **changes), model_name="maker/model", account="", mean_reward=0.5
+    )
+
+
+def gather(peer: Exchange, round: int, enough: int = 8, seconds: float = 30) -> dict[str, ReceivedShare]:
+    received = peer.start_gathering(round).close(timeout_seconds=seconds, enough_shares=enough)
+    return {share.share.peer_id: share for share in received}
+
+
+def test_what_three_peers_publish_each_of_them_gathers(make_peer: MakePeer) -> None:
+    peers = [make_peer(index) for index in range(3)]
+    for round in (4, 5):
+        gatherings = [peer.start_gathering(round) for peer in peers]
+        announcements = {peer.peer_id: publish(peer, round) for peer in peers}
+        for peer, gathering in zip(peers, gatherings, strict=True):
+            received = gathering.close(timeout_seconds=30, enough_shares=2)
+            others = [other for other in peers if other is not peer]
+            assert {share.announcement.peer_id for share in received} == {other.peer_id for other in others}
+            for share in received:
+                assert share.announcement == announcements[share.share.peer_id]
+                assert share.share == make_share(share.share.peer_id, round)
+            assert set(peer.peers()) == {other.peer_id for other in others}
+            assert peer.dropped() == {}
+
+
+def test_a_newcomer_waits_for_those_of_the_round_before(make_peer: MakePeer) -> None:
+    member, newcomer = make_peer(0), make_peer(1)
+    publish(member, 4)
+    assert gather(newcomer, 4, enough=1)  # the announcement has spread
+    third = make_peer(2)
+    gathering = third.start_gathering(5)
+    result: list[ReceivedShare] = []
+    waiting = threading.Thread(target=lambda: result.extend(gathering.close(timeout_seconds=60, enough_shares=8)))
+    waiting.start()
+    publish(member, 5)
+    waiting.join(60)
+    assert [share.share.peer_id for share in result] == [member.peer_id]
+
+
+def test_alone_a_peer_does_not_wait(make_peer: MakePeer) -> None:
+    peer = make_peer(0)
+    publish(peer, 4)
+    begin = time.monotonic()
+    assert gather(peer, 4, seconds=60) == {}
+    assert time.monotonic() - begin < 10
+
+
+def test_other_tasks_are_left_alone_and_counted(make_peer: MakePeer) -> None:
+    peer, other = make_peer(0), make_peer(1, tasks_digest="other")
+    publish(other, 4, tasks_digest="other")
+    dropped: Counter[str] = Counter()
+    wait_until(lambda: gather(peer, 4) == {} and dropped.update(peer.dropped()) is None and dropped.total() > 0)
+    assert set(dropped) == {"other_tasks"}
+
+
+def test_publishing_in_anothers_name_or_too_much_is_a_mistake_of_the_caller(make_peer: MakePeer) -> None:
+    peer = make_peer(0, max_share_bytes=500)
+    with pytest.raises(ValueError, match="in the name of"):
+        peer.publish(make_share("QmOther", 4), model_name="m", account="", mean_reward=0.0)
+    noise = make_share(peer.peer_id, 4, tasks_digest=os.urandom(1000).hex())
+    with pytest.raises(ValueError, match="more than the 500"):
+        peer.publish(noise, model_name="m", account="", mean_reward=0.0)
+
+
+def test_an_unusable_identity_or_swarm_id_is_refused(tmp_path: Path, make_peer: MakePeer) -> None:
+    (tmp_path / "swarm.pem").write_bytes(b"")
+    with pytest.raises(IdentityError, match="is empty"):
+        make_peer(0, identity_path=tmp_path / "swarm.pem")
+    with pytest.raises(SwarmError, match="swarm id"):
+        make_peer(0, swarm_id="x" * 65)
+
+
+def test_a_closed_exchange_is_quiet(make_peer: MakePeer) -> None:
+    peer = make_peer(0)
+    gathering = peer.start_gathering(4)
+    peer.close()
+    peer.close()
+    assert gathering.close(timeout_seconds=30, enough_shares=1) == []
+    assert gather(peer, 5) == {}
+    publish(peer, 5)
+    assert peer.peers() == []
+
+
+class HostilePeer:
+    """A peer that announces in order, signed and all, and then serves what a test wants it to."""
+
+    def __init__(self, identity: Identity, bootnodes: list[str]) -> None:
+        self._loop = LoopThread("hostile")
+        self.board = self._loop.call(
+            AnnouncementBoard.create(identity=identity, swarm_id=SWARM_ID, bootnodes=bootnodes), 60
+        )
+        self.asked = threading.Event()
+
+        self._loop.call(self.board.p2p.add_binary_stream_handler(PROTOCOL, self._handle), 30)
+        self._answer, self._hangs = b"", False
+
+    def serve(self, answer: bytes, *, hang: bool = False) -> None:
+        """From now on: what to answer any request with, and whether to leave the stream open then."""
+        self._answer, self._hangs = answer, hang
+
+    async def _handle(self, info: object, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(32)
+        self.asked.set()
+        writer.write(self._answer)
+        await writer.drain()
+        if self._hangs:
+            await asyncio.Event().wait()
+        writer.close()
+
+    def announce(self, round: int, data: bytes, **changes: object) -> None:
+        announcement = make_announcement(self.board.peer_id, round, data=data, **changes)
+        assert self._loop.call(self.board.announce(announcement), 30)
+
+    def close(self) -> None:
+        self._loop.call(self.board.close(), 30)
+        self._loop.end()
+
+
+@pytest.fixture
+def make_hostile(identities: list[Identity]) -> Iterator[Callable[[LibP2PExchange], HostilePeer]]:
+    hostile: list[HostilePeer] = []
+
+    def make(victim: LibP2PExchange) -> HostilePeer:
+        hostile.append(HostilePeer(identities[3], victim.visible_maddrs()))
+        return hostile[-1]
+
+    yield make
+    for peer in hostile:
+        peer.close()
+
+
+def framed(data: bytes) -> bytes:
+    return HERE + len(data).to_bytes(4, "big") + data
+
+
+def slots(*numbers: int) -> tuple[SharedGroup, ...]:
+    completions = (Completion(text="a", ended=True),) * GENERATIONS
+    return tuple(SharedGroup(slot=number, completions=completions) for number in numbers)
+
+
+HOSTILITIES: list[tuple[str, dict[str, object], Callable[[bytes], bytes], dict[str, object]]] = [
+    # reason counted, what is wrong with the share, what is sent when asked for it, what is wrong with the announcement
+    ("wrong_digest", {}, lambda data: framed(data[:-1] + b"!"), {}),
+    ("not_as_announced", {"peer_id": "QmAnother"}, lambda data: framed(data), {}),
+    ("not_as_announced", {"round": 999}, lambda data: framed(data), {}),
+    ("group_count", {"group_count": 3}, lambda data: framed(data), {}),
+    ("slots", {"groups": slots(0, MAX_SLOTS)}, lambda data: framed(data), {}),
+    ("slots", {"groups": slots(1, 1)}, lambda data: framed(data), {}),
+    ("wrong_size", {}, lambda data: HERE + b"\xff\xff\xff\xff" + data, {}),
+    ("fetch_failed", {}, lambda data: framed(data)[:-5], {}),
+    ("fetch_failed", {}, lambda data: b"", {}),
+    ("fetch_failed", {}, lambda data: b"\x77nonsense", {}),
+    ("fetch_not_here", {}, lambda data: b"\x01", {}),
+    ("share_too_large", {}, lambda data: framed(data), {"share_size": 2**31}),
+    ("group_count", {}, lambda data: framed(data), {"group_count": 200}),
+]
+
+
+def test_what_a_hostile_peer_serves_is_dropped_and_counted(
+    make_peer: MakePeer, make_hostile: Callable[[LibP2PExchange], HostilePeer]
+) -> None:
+    victim = make_peer(0)
+    hostile = make_hostile(victim)
+    for round, (reason, share_changes, answer, announcement_changes) in enumerate(HOSTILITIES):
+        share = make_share(**{"peer_id": hostile.board.peer_id, "round": round, **share_changes})
+        data = encode_share(share)
+        hostile.serve(answer(data))
+        hostile.announce(round, data, **announcement_changes)
+        assert gather(victim, round) == {}
+        assert victim.dropped() == {reason: 1}, HOSTILITIES[round]
+
+
+def test_a_peer_that_hangs_does_not_hold_up_the_others(
+    make_peer: MakePeer, make_hostile: Callable[[LibP2PExchange], HostilePeer]
+) -> None:
+    victim = make_peer(0, fetch_timeout_seconds=0.5)
+    honest = make_peer(1)
+    hostile = make_hostile(victim)
+    own = encode_share(make_share(hostile.board.peer_id, 4))
+    hostile.serve(framed(own)[:100], hang=True)
+    hostile.announce(4, own)
+    publish(honest, 4)
+    gathering = victim.start_gathering(4)
+    assert hostile.asked.wait(30)
+    received = gathering.close(timeout_seconds=60, enough_shares=8)
+    assert [share.share.peer_id for share in received] == [honest.peer_id]
+    assert victim.dropped() == {"fetch_timeout": 1}
+
+
+def test_a_share_that_fits_its_announcement_is_taken_from_the_same_peer(
+    make_peer: MakePeer, make_hostile: Callable[[LibP2PExchange], HostilePeer]
+) -> None:
+    victim = make_peer(0)
+    hostile = make_hostile(victim)
+    own = encode_share(make_share(hostile.board.peer_id, 4))
+    hostile.serve(framed(own))
+    hostile.announce(4, own)
+    (received,) = gather(victim, 4).values()
+    assert received.announcement.share_digest == hashlib.sha256(own).hexdigest()
+
+
+def test_a_bootnode_that_is_away_at_the_start_is_found_when_it_comes(
+    make_peer: MakePeer, identities: list[Identity]
+) -> None:
+    port = free_port()
+    address = f"/ip4/127.0.0.1/tcp/{port}/p2p/{identities[0].peer_id}"
+    begin = time.monotonic()
+    early = make_peer(1, bootnodes=[address])
+    assert time.monotonic() - begin < 20
+    make_peer(0, port=port, bootnodes=())
+    late = make_peer(2, bootnodes=[address])
+    publish(early, 4)
+    wait_until(lambda: early.peer_id in gather(late, 4))
+
+
+def test_peers_find_each_other_again_after_the_bootnode_restarted(
+    make_peer: MakePeer, identities: list[Identity]
+) -> None:
+    port = free_port()
+    bootnode = make_peer(0, port=port)
+    address = f"/ip4/127.0.0.1/tcp/{port}/p2p/{identities[0].peer_id}"
+    assert bootnode.visible_maddrs() == [address]
+    old = make_peer(1)
+    bootnode.close()
+    make_peer(0, port=port, bootnodes=())
+    # The newcomer can know of the old peer only through the bootnode, which has forgotten everything.
+    newcomer = make_peer(2, bootnodes=[address])
+    publish(old, 4)
+    wait_until(lambda: old.peer_id in gather(newcomer, 4))
+    publish(newcomer, 5)
+    wait_until(lambda: newcomer.peer_id in gather(old, 5))
+
+
+def test_a_peer_outlives_a_crash_of_its_daemon(make_peer: MakePeer) -> None:
+    stable, crashing = make_peer(0), make_peer(1)
+    daemon = crashing._board.p2p._child.pid
+    publish(crashing, 4)
+    assert crashing.peer_id in gather(stable, 4, enough=1)
+    os.kill(daemon, signal.SIGKILL)
+    publish(crashing, 5)
+    publish(stable, 5)
+    wait_until(lambda: crashing.peer_id in gather(stable, 5))
+    wait_until(lambda: stable.peer_id in gather(crashing, 5))
+
+
+_NODE = """
+import sys, threading
+from pathlib import Path
+from rgym_exp.swarm.libp2p import LibP2PExchange
+LibP2PExchange(identity_path=Path(sys.argv[1]), swarm_id="s", tasks_digest="t", max_slots=4, num_generations=2)
+print("up", flush=True)
+threading.Event().wait()
+"""
+
+
+def test_the_daemon_ends_with_its_parent_even_when_that_is_killed(tmp_path: Path) -> None:
+    node = subprocess.Popen([sys.executable, "-c", _NODE, str(tmp_path / "swarm.pem")], stdout=subprocess.PIPE)
+    try:
+        assert node.stdout is not None
+        assert select.select([node.stdout], [], [], 60)[0]
+        assert node.stdout.readline() == b"up\n"
+        daemons = [child for child in psutil.Process(node.pid).children() if "p2pd" in child.name()]
+        assert len(daemons) == 1
+    finally:
+        node.kill()
+        node.wait(30)
+    gone, alive = psutil.wait_procs(daemons, timeout=30)
+    assert (len(gone), len(alive)) == (1, 0)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Each look takes its own time (a gathering); a pause in between keeps a quick one from spinning."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        pause.wait(0.2)

@@ -1,0 +1,168 @@
+"""The guard of the DHT: which records are stored, passed on and believed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from dataclasses import replace
+
+import msgpack
+import pytest
+from hivemind.dht.routing import DHTID
+from hivemind.dht.storage import DHTLocalStorage, DictionaryDHTValue
+from hivemind.dht.validation import DHTRecord
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from swarm_builders import SWARM_ID, make_announcement
+
+from rgym_exp.swarm.announcement import encode_announcement
+from rgym_exp.swarm.identity import Identity
+from rgym_exp.swarm.shards import board_key, shard_of
+from rgym_exp.swarm.validator import RECORD_LIFETIME_SECONDS, AnnouncementValidator
+
+ROUND = 3
+
+
+def key_for(peer_id: str, round: int = ROUND, level: int = 0, swarm_id: str = SWARM_ID) -> bytes:
+    return DHTID.generate(source=board_key(swarm_id, round, level, shard_of(peer_id, round, level))).to_bytes()
+
+
+def record_of(identity: Identity, *, level: int = 0, round: int = ROUND, **changes: object) -> DHTRecord:
+    announcement = make_announcement(identity.peer_id, round, **changes)
+    return DHTRecord(
+        key=key_for(identity.peer_id, round, level, announcement.swarm_id),
+        subkey=msgpack.packb(identity.peer_id),
+        value=msgpack.packb(encode_announcement(announcement, identity, level=level)),
+        expiration_time=time.time() + RECORD_LIFETIME_SECONDS,
+    )
+
+
+@pytest.fixture
+def drops() -> Counter[str]:
+    return Counter()
+
+
+@pytest.fixture
+def validator(drops: Counter[str]) -> AnnouncementValidator:
+    return AnnouncementValidator(SWARM_ID, lambda reason: drops.update([reason]))
+
+
+@pytest.mark.parametrize("level", [0, 1, 7])
+def test_a_signed_announcement_in_its_own_shard_is_accepted(
+    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity], level: int
+) -> None:
+    assert validator.validate(record_of(identities[0], level=level))
+    assert not drops
+
+
+def test_an_announcement_under_another_peers_subkey_is_refused(
+    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity]
+) -> None:
+    record = replace(record_of(identities[0]), subkey=msgpack.packb(identities[1].peer_id))
+    assert not validator.validate(record)
+    assert drops == {"wrong_subkey": 1}
+
+
+@pytest.mark.parametrize("place", [{"round": ROUND + 1}, {"level": 1}, {"swarm_id": "other"}])
+def test_an_announcement_in_a_place_where_it_does_not_belong_is_refused(
+    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity], place: dict[str, object]
+) -> None:
+    record = replace(record_of(identities[0]), key=key_for(identities[0].peer_id, **place))
+    assert not validator.validate(record)
+    assert drops == {"wrong_key": 1}
+
+
+def test_an_announcement_of_another_swarm_is_refused(
+    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity]
+) -> None:
+    assert not validator.validate(record_of(identities[0], swarm_id="other"))
+    assert drops == {"other_swarm": 1}
+
+
+@pytest.mark.parametrize("expiration_time", [math.nan, math.inf, time.time() + 30 * RECORD_LIFETIME_SECONDS])
+def test_a_record_that_would_stay_for_ever_is_refused(
+    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity], expiration_time: float
+) -> None:
+    assert not validator.validate(replace(record_of(identities[0]), expiration_time=expiration_time))
+    assert drops == {"expiry": 1}
+
+
+def test_rounds_far_from_ours_are_refused_once_ours_is_known(
+    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity]
+) -> None:
+    records = [record_of(identities[0], round=round) for round in (10, 1000, 5000)]
+    assert [validator.validate(record) for record in records] == [True, True, True]
+    validator.set_round(1000)
+    assert [validator.validate(record) for record in records] == [False, True, False]
+    assert drops == {"stale_round": 2}
+
+
+@pytest.mark.parametrize("value", [b"", msgpack.packb("text"), msgpack.packb(b"bytes"), b"\xc1", msgpack.packb(None)])
+def test_values_that_are_no_record_are_refused(
+    validator: AnnouncementValidator, identities: list[Identity], value: bytes
+) -> None:
+    assert not validator.validate(replace(record_of(identities[0]), value=value))
+
+
+def test_a_value_without_a_subkey_is_refused(validator: AnnouncementValidator, identities: list[Identity]) -> None:
+    assert not validator.validate(replace(record_of(identities[0]), subkey=msgpack.packb(None)))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=st.binary(max_size=40), subkey=st.binary(max_size=60), value=st.binary(max_size=1200), time_=st.floats())
+def test_random_records_are_refused_and_never_raise(validator, key, subkey, value, time_) -> None:
+    assert not validator.validate(DHTRecord(key, subkey, value, time_))
+
+
+def test_a_bad_record_that_comes_by_many_times_counts_once(
+    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity]
+) -> None:
+    record = replace(record_of(identities[0]), subkey=msgpack.packb("QmOther"))
+    for _ in range(5):
+        validator.validate(record)
+    assert drops == {"wrong_subkey": 1}
+
+
+def test_a_bad_entry_does_not_take_the_good_ones_of_its_shard_with_it(
+    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity]
+) -> None:
+    shard = DictionaryDHTValue()
+    good = record_of(identities[0])
+    shard.store(identities[0].peer_id, good.value, good.expiration_time)
+    shard.store(identities[1].peer_id, good.value, good.expiration_time)  # a copy under another name
+    shard.store(17, b"junk", good.expiration_time + 1)
+    shard.store(identities[2].peer_id, good.value, good.expiration_time * 2)
+    assert validator.keep_valid_entries(good.key, shard)
+    assert set(shard.data) == {identities[0].peer_id}
+    assert drops.total() == 3
+
+
+def test_a_shard_without_a_good_entry_is_refused(validator: AnnouncementValidator, identities: list[Identity]) -> None:
+    shard = DictionaryDHTValue()
+    shard.store("QmNobody", b"junk", time.time() + 60)
+    assert not validator.keep_valid_entries(key_for("QmNobody"), shard)
+
+
+def test_a_full_shard_takes_no_more_peers(
+    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity]
+) -> None:
+    storage = DHTLocalStorage()
+    record = record_of(identities[0])
+    validator.watch_storage(storage)
+    for number in range(1024):
+        storage.store(DHTID.from_bytes(record.key), b"", record.expiration_time, subkey=f"peer {number}")
+    assert not validator.validate(record)
+    assert drops == {"shard_full": 1}
+
+
+def test_what_is_read_is_checked_against_its_subkey_again(
+    validator: AnnouncementValidator, identities: list[Identity]
+) -> None:
+    value = msgpack.unpackb(record_of(identities[0]).value)
+    signed = validator.announcement_in(value, subkey=identities[0].peer_id)
+    assert signed is not None
+    assert signed.announcement == make_announcement(identities[0].peer_id, ROUND)
+    assert validator.announcement_in(value, subkey=identities[1].peer_id) is None
+    assert validator.announcement_in(value[:-1], subkey=identities[0].peer_id) is None
+    assert validator.announcement_in("text", subkey=identities[0].peer_id) is None

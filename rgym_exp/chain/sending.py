@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -95,6 +96,8 @@ class Sending:
         self._stop = threading.Event()
         self._absences = 0
         self._absent_until = 0.0
+        self._setbacks: Counter[int] = Counter()
+        """Uncounted failures by row id, for the waits between them."""
         self._last_complaint = ""
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._thread.start()
@@ -170,6 +173,7 @@ class Sending:
                 self._try_later(row, str(failure), counted=failure.counted)
             else:
                 self._absences = 0
+                del self._setbacks[row.id]
         return True
 
     def _handle(self, row: Row) -> None:
@@ -250,7 +254,8 @@ class Sending:
         if counted and row.tries + 1 >= self._patience.most_tries:
             self._refuse(row, f"{reason} (given up after {row.tries + 1} tries)")
             return
-        seconds = self._patience.wait(row.tries) if counted else self._patience.longest_seconds
+        seconds = self._patience.wait(row.tries + self._setbacks[row.id])
+        self._setbacks[row.id] += not counted
         self._outbox.postpone(row, reason, until=time.time() + seconds, counted=counted)
         if not counted:
             self._complain(reason)

@@ -128,7 +128,9 @@ def _chain(home: Home, network: NetworkConfig, hub: Mapping[str, Any] | None, pe
     chain_id = network.chain_id or (hub or {}).get("chain_id")
     contract = network.coordinator_address or (hub or {}).get("contract")
     rpc_url = network.rpc_url or (f"{network.hub_url}/rpc" if network.hub_url else None)
-    if contract and rpc_url and peer_id:
+    # With the hub away, so is its door: that was said already.
+    away = hub is None and network.hub_url is not None and str(rpc_url).startswith(network.hub_url)
+    if contract and rpc_url and peer_id and not away:
         try:
             yield from _standing_lines(_standing(rpc_url, str(contract), chain_id, peer_id))
         except SwarmUserError as error:

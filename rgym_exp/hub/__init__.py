@@ -1,0 +1,9 @@
+"""What a host runs: a swarm of their own in one process, with two child processes (anvil and p2pd).
+
+- ``plan``        options, the record of what this hub was, ports: checked before anything is loaded
+- ``hub``         the life: chain, contract, bootnode, keeper, API, started in this order and stopped in reverse
+- ``keeper``      when a round is over, and the loop that advances it; ``attendance`` who announced which round
+- ``api``         ``/invite``, ``/status``, ``/health``, ``/rpc``; ``rpc_door`` what gets through to the chain
+- ``rate_limit``  an allowance per client; ``ports`` free ports and public addresses; ``record`` ``hub.json``
+- ``client``      asking a hub from outside; ``local`` finding or starting this machine's own; ``parent`` ending with it
+"""

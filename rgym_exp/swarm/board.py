@@ -91,7 +91,7 @@ class AnnouncementBoard:
         try:
             node = await _start_node(p2p, validator)
             board = cls(identity=identity, swarm_id=swarm_id, p2p=p2p, node=node, validator=validator)
-            board._maddrs = [str(address) for address in await p2p.get_visible_maddrs(latest=True)]
+            board._maddrs = await _addresses(p2p)
         except (P2PDaemonError, OSError, EOFError, ValueError) as error:
             await p2p.shutdown()
             raise SwarmError(f"The peer-to-peer daemon (p2pd) ended right after its start: {error}") from error
@@ -230,6 +230,13 @@ class AnnouncementBoard:
         await self.p2p._child.wait()
         logger.error("The peer-to-peer daemon (p2pd) ended by itself, with code %s.", self.p2p._child.returncode)
         self.stopped.set()
+
+
+async def _addresses(p2p: P2P) -> list[str]:
+    try:
+        return [str(address) for address in await p2p.get_visible_maddrs(latest=True)]
+    except ValueError:  # none at all: a peer that can only be reached through a relay
+        return []
 
 
 async def _start_node(p2p: P2P, validator: AnnouncementValidator) -> DHTNode:

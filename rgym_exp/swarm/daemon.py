@@ -5,11 +5,14 @@ The daemon ends with its Python parent, on SIGKILL too: it watches the persisten
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import ipaddress
 import logging
 from collections.abc import Sequence
+from types import SimpleNamespace
 
-from hivemind.p2p import P2P
+from hivemind.p2p import P2P, p2p_daemon
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 from hivemind.utils.logging import use_hivemind_log_handler
 
@@ -20,6 +23,12 @@ START_SECONDS = 20.0
 _IDLE_SECONDS = 15.0  # a daemon that was never connected to (its parent died in between) ends after so long
 
 logger = logging.getLogger("rl_swarm.swarm")
+
+# A Ctrl-C goes to every process of the terminal's group, and p2pd would be gone before the node has taken its leave.
+# hivemind has no setting for it, so its module is given an asyncio whose subprocesses get a session of their own.
+_exec = functools.partial(asyncio.subprocess.create_subprocess_exec, start_new_session=True)
+_subprocess = SimpleNamespace(**{**vars(asyncio.subprocess), "create_subprocess_exec": _exec})
+p2p_daemon.asyncio = SimpleNamespace(**{**vars(asyncio), "subprocess": _subprocess})
 
 
 async def start_daemon(

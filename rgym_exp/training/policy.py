@@ -55,7 +55,9 @@ class ChatTokens:
         """Ids to train on: the sampled ones of an own completion; foreign text in our own tokens, EOS if it ended."""
         if completion.token_ids is not None:
             return list(completion.token_ids)
-        ids = list(self._tokenizer(completion.text, add_special_tokens=False)["input_ids"])
+        # A stranger's text may spell special tokens; as tokens they would forge turns of the chat.
+        encoded = self._tokenizer(completion.text, add_special_tokens=False, split_special_tokens=True)
+        ids = list(encoded["input_ids"])
         fits = len(ids) < self._max_completion_length
         ids = ids[: self._max_completion_length]
         # An answer of no tokens cannot be trained on; that it ended at once is what it taught.

@@ -1,0 +1,94 @@
+"""A round's rooms in memory: real protocols, no processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from rgym_exp.chain.memory import MemoryChain
+from rgym_exp.node.round import Rooms
+from rgym_exp.node.settings import RoundSettings
+from rgym_exp.swarm.memory import MemoryExchange, MemorySwarm
+from rgym_exp.tasks.source import MemoryTasks
+from rgym_exp.training.policy import Chat
+from rgym_exp.types import Completion, StepStats
+
+SWARM = "test-swarm"
+STEP = StepStats(step=1, loss=0.5, entropy=1.0, grad_norm=2.0, clip_share=0.0, peak_memory_bytes=1000)
+
+
+class ScriptedPolicy:
+    """Answers sums: rightly in every ``right_every``-th completion, wrongly otherwise (0: never rightly)."""
+
+    model_name = "scripted"
+
+    def __init__(self, right_every: int = 2) -> None:
+        self.right_every = right_every
+        self.calls: list[int] = []
+        """Prompts of each call."""
+
+    def complete(self, prompts: Sequence[Chat], copies: int) -> list[list[Completion]]:
+        self.calls.append(len(prompts))
+        return [[self._answer(chat, copy) for copy in range(copies)] for chat in prompts]
+
+    def greedy(self, prompts: Sequence[Chat]) -> list[str]:
+        return [self._answer(chat, 0).text for chat in prompts]
+
+    def _answer(self, chat: Chat, copy: int) -> Completion:
+        words = chat[-1]["content"].rstrip("?").split()
+        right = bool(self.right_every) and copy % self.right_every == 0
+        result = int(words[2]) + int(words[4]) if right else -1
+        return Completion(text=f"<answer>{result}</answer>", ended=True, mean_logprob=-0.5, token_ids=(1, 2, 3))
+
+
+def settings(**changes: object) -> RoundSettings:
+    chosen: dict = {
+        "swarm_id": SWARM,
+        "num_generations": 4,
+        "own_groups": 2,
+        "foreign_groups": 2,
+        "redraws": 1,
+        "max_slots": 16,
+        "groups_per_peer": 2,
+        "gather_timeout_seconds": 5.0,
+        "poll_seconds": 0.01,
+    }
+    return RoundSettings(**{**chosen, **changes})
+
+
+MakeRooms = Callable[..., Rooms]
+
+
+@pytest.fixture
+def chain() -> MemoryChain:
+    return MemoryChain()
+
+
+@pytest.fixture
+def make_rooms(chain: MemoryChain) -> MakeRooms:
+    """Makes the rooms of one peer after another, all of one swarm and one chain."""
+    swarm = MemorySwarm()
+
+    def make(peer_id: str, policy: ScriptedPolicy | None = None) -> Rooms:
+        tasks = MemoryTasks()
+        coordinator = chain.coordinator(f"0x{peer_id}")
+        coordinator.register(peer_id)
+        return Rooms(
+            coordinator=coordinator,
+            tasks=tasks,
+            policy=policy or ScriptedPolicy(),
+            exchange=MemoryExchange(
+                swarm=swarm,
+                peer_id=peer_id,
+                swarm_id=SWARM,
+                tasks_digest=tasks.digest,
+                max_slots=16,
+                num_generations=4,
+            ),
+            sleep=lambda seconds: chain.advance(),
+            announce_phase=lambda name, round: None,
+            device="cpu",
+        )
+
+    return make

@@ -65,6 +65,16 @@ class Interrupts:
             raise StopRequested
 
     @contextmanager
+    def shielded(self) -> Iterator[None]:
+        """A section that must not be cut in two. At its end raises StopRequested when a stop came meanwhile."""
+        self._shields += 1
+        try:
+            yield
+        finally:
+            self._shields -= 1
+        self.check()
+
+    @contextmanager
     def closing(self) -> Iterator[None]:
         """The end of a life: the first signal has had its effect, and only a second one cuts this short."""
         self._shields += 1

@@ -18,6 +18,7 @@ from rgym_exp.node.settings import RoundSettings
 from rgym_exp.observe.metrics import peak_memory_bytes
 from rgym_exp.observe.progress import Progress
 from rgym_exp.observe.tracker import Tracker
+from rgym_exp.training.checkpoint import CheckpointError
 from rgym_exp.training.policy import ChatTokens
 from rgym_exp.training.rollout import Rollout, to_rollout
 from rgym_exp.types import RoundReport, StepStats
@@ -88,21 +89,36 @@ class RoundLoop(TrainerCallback):
         state.log_history.clear()
         report = self._finish_round(_stats(state.global_step, logs or {}, self._rooms))
         self.last_round = report.round
-        self._interrupts.lower_shield()
-        if self._evaluation.is_due(report.step):
-            self._progress.phase("evaluate")
-            report = dataclasses.replace(report, held_out=self._evaluation.accuracy(self._rooms.policy))
+        try:
+            # An evaluation takes long, and a stop need not wait for it.
+            self._interrupts.lower_shield()
+            if self._evaluation.is_due(report.step):
+                self._progress.phase("evaluate")
+                report = dataclasses.replace(report, held_out=self._evaluation.accuracy(self._rooms.policy))
+        finally:
+            # Also when a stop came: the round was played, and its weights are about to be saved.
+            with self._interrupts.shielded():
+                self._tell(report)
+        with self._interrupts.shielded():
+            self._save_if_due()
+
+    def _tell(self, report: RoundReport) -> None:
         self._tracker.log_round(report)
         self._progress.round_done(report)
         self._progress.transactions(
             [(row.kind, row.round or 0, row.status, row.detail) for row in self._rooms.coordinator.transactions()]
         )
-        if time.monotonic() - self._checkpoint_time >= self._checkpoint_seconds:
-            self._progress.phase("checkpoint")
-            self._interrupts.raise_shield()
+
+    def _save_if_due(self) -> None:
+        if time.monotonic() - self._checkpoint_time < self._checkpoint_seconds:
+            return
+        self._progress.phase("checkpoint")
+        try:
             self._save()
-            self._checkpoint_time = time.monotonic()
-            self._interrupts.lower_shield()
+        except CheckpointError as error:
+            # Somebody may make room meanwhile; ending now would lose what the next attempt may save.
+            logger.warning("%s Training goes on; tried again in %.1f minutes.", error, self._checkpoint_seconds / 60)
+        self._checkpoint_time = time.monotonic()
 
     def _finish_round(self, stats: StepStats) -> RoundReport:
         assert self._playing is not None

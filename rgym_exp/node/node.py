@@ -125,7 +125,11 @@ class _Node:
         self._learner.trainer.train(resume_from_checkpoint=str(self._resumed.folder) if self._resumed else None)
 
     def save(self) -> None:
-        """Write a checkpoint of the last round."""
+        """Write a checkpoint of the last round.
+
+        Raises:
+            CheckpointError: it can't be written.
+        """
         trainer, last_round = self._learner.trainer, self._loop.last_round
         if last_round is None:
             return
@@ -137,7 +141,7 @@ class _Node:
             model_name=self._model_name,
             lora=self._options.config.training.lora,
         )
-        self._store.commit(trainer.write_checkpoint(self._store.staging()), record)
+        self._store.save(trainer.write_checkpoint, record)
         self._saved_step = record.step
         logger.info("Checkpoint of step %d (round %d) written.", record.step, record.round)
 

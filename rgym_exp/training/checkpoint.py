@@ -11,15 +11,23 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from rgym_exp.config.files import atomic_write
+from rgym_exp.errors import SwarmUserError
 
 logger = logging.getLogger("rl_swarm.training")
 
 _RECORD = "swarm.json"
 _STAGING = ".writing"
+
+
+class CheckpointError(SwarmUserError):
+    """A checkpoint could not be written: the disk is full, or the folder is not ours. Those before it are untouched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +58,25 @@ class CheckpointStore:
     def __init__(self, folder: Path, *, keep: int) -> None:
         self._folder = folder
         self._keep = keep
+
+    def save(self, write: Callable[[Path], Path], record: SwarmRecord) -> Checkpoint:
+        """Have a checkpoint written and make it the newest.
+
+        Args:
+            write: writes below the folder that it is given, and returns the folder that it wrote.
+
+        Raises:
+            CheckpointError: it could not be written; nothing is left of it, and the ones before stay.
+        """
+        try:
+            return self.commit(write(self.staging()), record)
+        # What a full disk looks like to Python, to safetensors and to torch.
+        except (OSError, SafetensorError, RuntimeError) as error:
+            shutil.rmtree(self._folder / _STAGING, ignore_errors=True)
+            raise CheckpointError(
+                f"The checkpoint of step {record.step} could not be written to {self._folder}: {error}. Check that its "
+                "disk isn't full and that the folder is yours; the checkpoint before it is still there."
+            ) from error
 
     def staging(self) -> Path:
         """An empty folder to write the next checkpoint into; ``commit`` gives it its name."""

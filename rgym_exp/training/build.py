@@ -16,7 +16,6 @@ from rgym_exp.config.schema import TrainingConfig
 from rgym_exp.training.hardware import Hardware, choose_dtype
 from rgym_exp.training.memory import MemoryPlan, Shape, plan_memory
 from rgym_exp.training.models import eos_token_ids, load_model, with_lora
-from rgym_exp.training.packing import packing_pays
 from rgym_exp.training.policy import Chat, ChatPolicy, ChatTokens
 from rgym_exp.training.rollout import Rollout
 from rgym_exp.training.samplers import InferenceCopy, SharedPrefillSampler, TrlSampler
@@ -100,9 +99,6 @@ def _plan(
     completion_length: int,
     dtype: torch.dtype,
 ) -> MemoryPlan:
-    packed = config.shared_prompt and packing_pays(
-        model.config, prompt_length, completion_length, config.num_generations
-    )
     shape = Shape.of(
         model.config,
         parameters=sum(p.numel() for p in model.parameters()),
@@ -112,7 +108,7 @@ def _plan(
         groups=config.own_groups + config.foreign_groups,
         group_size=config.num_generations,
         bf16=dtype == torch.bfloat16,
-        packed=packed,
+        packed=config.shared_prompt,
     )
     # On a CPU the weights are in memory already; on a GPU they are about to move there.
     loaded = 4 * shape.parameters if hardware.device == "cpu" else 0

@@ -1,18 +1,43 @@
 """Packed log-probabilities: the prompt that a group's G completions share is computed once, not G times.
 
 A group is laid out as one row ``[prompt, c_1, ..., c_G]``. Positions restart after the prompt for every completion, and
-a 4-D attention mask lets each completion see the prompt and itself, so every token's context is the one it has in a row
-of its own and the log-probabilities are the same. Prefix sharing of this kind is known from inference (vLLM's prefix
-caching, Hydragen, arXiv 2402.05099); here it serves the forward and the backward pass of the policy update.
+attention lets each completion see the prompt and itself, so every token's context is the one it has in a row of its
+own and the log-probabilities are the same. Sharing a prefix is known from inference (Hydragen, arXiv 2402.05099); here
+it serves the forward and the backward pass of the policy update. Attention costs what it costs unpacked: it runs over
+blocks of [prompt, own completion], never over the whole row.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PretrainedConfig
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from rgym_exp.training.token_log_probs import token_log_probs
+
+_ATTENTION = "rl_swarm_packed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedLayout:
+    """Where the parts of the packed rows are; handed down to every attention layer."""
+
+    prompt_length: int
+    """P."""
+    group_size: int
+    """G."""
+    completion_length: int
+    """C."""
+    prompt_mask: Tensor
+    """Bool ``[N, 1, P, P]``: causal, padding left out."""
+    completion_mask: Tensor
+    """Bool ``[N * G, 1, C, P + C]``: the prompt, and causally the completion itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +48,27 @@ class PackedGroups:
     """``[N, P + G * C]``"""
     position_ids: Tensor
     """``[N, P + G * C]``"""
-    attention_mask: Tensor
-    """Bool ``[N, 1, P + G * C, P + G * C]``: which column each row may look at."""
     completion_ids: Tensor
     """``[N * G, C]``, the ids whose log-probabilities are wanted."""
-    group_size: int
-    prompt_length: int
-    """P."""
+    layout: PackedLayout
+
+
+def enable_packing(model: PreTrainedModel) -> bool:
+    """Give the model the attention that packed rows need; without a layout it goes on as before.
+
+    Returns:
+        False, leaving the model alone, for one whose layers are not all plain attention over the whole context.
+    """
+    config = model.config.get_text_config()
+    # Newer configurations list the kind of every layer; older ones have one window for all layers, or none.
+    default = ["full_attention"] if getattr(config, "sliding_window", None) is None else ["sliding_attention"]
+    kinds = set(getattr(config, "layer_types", None) or default)
+    if not model._supports_attention_backend or kinds != {"full_attention"}:
+        return False
+    AttentionInterface.register(_ATTENTION, _attention)
+    AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
+    model.set_attn_implementation(_ATTENTION)
+    return True
 
 
 def pack_groups(input_ids: Tensor, attention_mask: Tensor, completion_length: int, group_size: int) -> PackedGroups:
@@ -41,8 +80,7 @@ def pack_groups(input_ids: Tensor, attention_mask: Tensor, completion_length: in
         completion_length: C.
         group_size: G; divides B.
     """
-    total = input_ids.size(1)
-    prompt_length = total - completion_length
+    prompt_length = input_ids.size(1) - completion_length
     groups = input_ids.size(0) // group_size
     prompts, prompt_mask = input_ids[::group_size, :prompt_length], attention_mask[::group_size, :prompt_length]
     completions, completion_mask = input_ids[:, prompt_length:], attention_mask[:, prompt_length:]
@@ -53,93 +91,116 @@ def pack_groups(input_ids: Tensor, attention_mask: Tensor, completion_length: in
     return PackedGroups(
         input_ids=torch.cat([prompts, completions.reshape(groups, -1)], dim=1),
         position_ids=torch.cat([prompt_positions, completion_positions.repeat(1, group_size)], dim=1),
-        attention_mask=_mask(prompt_mask.bool(), completion_mask.reshape(groups, group_size, -1).bool()),
         completion_ids=completions,
-        group_size=group_size,
-        prompt_length=prompt_length,
+        layout=PackedLayout(
+            prompt_length=prompt_length,
+            group_size=group_size,
+            completion_length=completion_length,
+            prompt_mask=_causal(prompt_mask.bool()),
+            completion_mask=torch.cat(
+                [
+                    attention_mask[:, None, None, :prompt_length].bool().expand(-1, -1, completion_length, -1),
+                    _causal(completion_mask.bool()),
+                ],
+                dim=-1,
+            ),
+        ),
     )
 
 
-def _mask(prompt_mask: Tensor, completion_mask: Tensor) -> Tensor:
-    """Causal within the prompt and within each completion; completions see their prompt and never each other."""
-    groups, prompt_length = prompt_mask.shape
-    _, group_size, completion_length = completion_mask.shape
-    device = prompt_mask.device
-    total = prompt_length + group_size * completion_length
-    # 0 for the prompt, 1..G for the completions: the segment that each column belongs to.
-    segment = torch.cat(
-        [
-            torch.zeros(prompt_length, dtype=torch.long, device=device),
-            torch.arange(1, group_size + 1, device=device).repeat_interleave(completion_length),
-        ]
+def _causal(real: Tensor) -> Tensor:
+    """``[rows, length]`` real tokens to a bool mask ``[rows, 1, length, length]``; padding may look at itself."""
+    causal = torch.ones(real.size(1), real.size(1), dtype=torch.bool, device=real.device).tril()
+    # A query that may look nowhere makes softmax divide 0 by 0.
+    itself = torch.eye(real.size(1), dtype=torch.bool, device=real.device)
+    return ((causal & real[:, None]) | itself)[:, None]
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    packed_layout: PackedLayout | None = None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention over packed rows ``[N, heads, P + G * C, head size]``; transformers' own without a layout."""
+    if packed_layout is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    layout = packed_layout
+    scale = query.size(-1) ** -0.5 if scaling is None else scaling
+    (prompt_q, rows_q), (prompt_k, rows_k), (prompt_v, rows_v) = (_split(x, layout) for x in (query, key, value))
+    prompts = _attend(prompt_q, prompt_k, prompt_v, layout.prompt_mask, scale)
+    completions = _attend(
+        rows_q,
+        torch.cat([prompt_k.repeat_interleave(layout.group_size, dim=0), rows_k], dim=2),
+        torch.cat([prompt_v.repeat_interleave(layout.group_size, dim=0), rows_v], dim=2),
+        layout.completion_mask,
+        scale,
     )
-    causal = torch.ones(total, total, dtype=torch.bool, device=device).tril()
-    related = (segment[:, None] == segment[None, :]) | (segment[None, :] == 0)
-    real = torch.cat([prompt_mask, completion_mask.reshape(groups, -1)], dim=1)
-    mask = (causal & related)[None] & real[:, None, :]
-    # A padded query that may look nowhere makes softmax divide 0 by 0; let it look at itself.
-    mask |= torch.eye(total, dtype=torch.bool, device=device)[None]
-    return mask[:, None]
+    # Back to one row per group: [N * G, heads, C, d] -> [N, G * C, heads, d].
+    rows, heads, _, size = completions.shape
+    in_rows = completions.transpose(1, 2).reshape(rows // layout.group_size, -1, heads, size)
+    return torch.cat([prompts.transpose(1, 2), in_rows], dim=1), None
 
 
-def packing_pays(config: PretrainedConfig, prompt_length: int, completion_length: int, group_size: int) -> bool:
-    """Whether a packed group costs fewer multiplications than its rows one by one.
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """Grouped-query attention of ``[rows, heads, q, d]`` over ``[rows, key heads, k, d]`` under ``[rows, 1, q, k]``."""
+    # Under autocast the rotary embedding hands back fp32, while values are in the compute type.
+    query, key = query.to(value.dtype), key.to(value.dtype)
+    if query.device.type != "cpu":
+        return scaled_dot_product_attention(query, key, value, mask, scale=scale, enable_gqa=True)
+    # At these short lengths a CPU does two plain products several times faster than SDPA's flash kernel, whose backward
+    # pass in bf16 is slow; and heads that share a key are stacked instead of copying the key for each.
+    shared, length = query.size(1) // key.size(1), query.size(2)
+    with torch.autocast(query.device.type, enabled=False):
+        bias = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, float("-inf")).repeat(1, 1, shared, 1)
+        stacked = query.unflatten(1, (key.size(1), shared)).flatten(2, 3)
+        scores = (stacked * scale) @ key.transpose(-1, -2) + bias
+        return (scores.softmax(dim=-1) @ value).unflatten(2, (shared, length)).flatten(1, 2)
 
-    Packing saves G - 1 prompts in the linear layers, but its attention is dense over the whole row, completions that
-    may not see each other included, so long answers are better off in rows of their own.
-    """
-    text = config.get_text_config()
-    hidden, layers = text.hidden_size, text.num_hidden_layers
-    # Per token: about 12 hidden^2 a layer in the linear layers, 2 x length x hidden a layer in attention.
-    linear, attention = 12 * hidden * hidden * layers, 2 * hidden * layers
-    row, packed = prompt_length + completion_length, prompt_length + group_size * completion_length
-    return packed * (linear + attention * packed) < group_size * row * (linear + attention * row)
+
+def _split(x: Tensor, layout: PackedLayout) -> tuple[Tensor, Tensor]:
+    """``[N, heads, P + G * C, d]`` into prompts ``[N, heads, P, d]`` and completions ``[N * G, heads, C, d]``."""
+    groups, heads, _, size = x.shape
+    completions = x[:, :, layout.prompt_length :].unflatten(2, (layout.group_size, layout.completion_length))
+    return x[:, :, : layout.prompt_length], completions.transpose(1, 2).reshape(
+        -1, heads, layout.completion_length, size
+    )
 
 
 def packed_log_probs(model: nn.Module, packed: PackedGroups, temperature: float) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies of the completions' tokens.
 
     Args:
-        model: the policy, possibly wrapped for distributed training: it is called, not looked into.
+        model: the policy after ``enable_packing``, possibly wrapped for distributed training: it is called, not
+            looked into.
         temperature: what the logits are divided by, as in sampling.
 
     Returns:
         log-probabilities and entropies in nats, each ``[N * G, C]``, in the order of the unpacked batch.
     """
-    rows, length = packed.input_ids.shape
-    first = packed.prompt_length - 1
-    # Only the prompt's last position and the completions' own predict a completion token.
-    wanted = torch.arange(first, length, device=packed.input_ids.device)
     output = model(
         input_ids=packed.input_ids,
-        attention_mask=packed.attention_mask,
         position_ids=packed.position_ids,
-        logits_to_keep=wanted,
+        # Four dimensions, so that transformers hands it on untouched; the layout holds the real masks.
+        attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=packed.input_ids.device),
+        logits_to_keep=_predictors(packed.layout, packed.input_ids.device),
+        packed_layout=packed.layout,
         use_cache=False,
     )
-    logits = output.logits / temperature  # [N, 1 + G * C, V]
-    completion_length = packed.completion_ids.size(1)
-    ids = packed.completion_ids.reshape(rows, packed.group_size, completion_length)
-    log_probs, entropies = _score(logits, _predictors(packed.group_size, completion_length, logits.device), ids)
-    return log_probs.flatten(0, 1), entropies.flatten(0, 1)
+    log_probs, entropies = token_log_probs(
+        output.logits, packed.completion_ids.reshape(len(packed.input_ids), -1), temperature
+    )
+    shape = packed.completion_ids.shape
+    return log_probs.view(shape), entropies.view(shape)
 
 
-def _predictors(group_size: int, completion_length: int, device: torch.device) -> Tensor:
-    """``[G, C]``: which of the kept logits predicts token c of completion g (0 is the prompt's last position)."""
-    within = torch.arange(completion_length, device=device)
-    starts = torch.arange(group_size, device=device)[:, None] * completion_length
-    return torch.where(within[None] == 0, 0, starts + within[None])
-
-
-def _score(logits: Tensor, predictors: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    rows, group_size, completion_length = ids.shape
-    normalizer = logits.float().logsumexp(dim=-1)  # [N, 1 + G * C]
-    with torch.no_grad():
-        log_probs_all = logits.float() - normalizer[..., None]
-        entropy = -(log_probs_all.exp() * log_probs_all).sum(dim=-1)
-    flat = predictors.reshape(1, -1).expand(rows, -1)
-    row = torch.arange(rows, device=ids.device)[:, None]
-    chosen = logits[row, flat, ids.reshape(rows, -1)].float()  # [N, G * C]
-    log_probs = chosen - normalizer.gather(1, flat)
-    shape = (rows, group_size, completion_length)
-    return log_probs.reshape(shape), entropy.gather(1, flat).reshape(shape)
+def _predictors(layout: PackedLayout, device: torch.device) -> Tensor:
+    """``[G * C]``: the position whose logits predict each completion token; a first one follows the prompt's last."""
+    positions = torch.arange(layout.group_size * layout.completion_length, device=device) + layout.prompt_length - 1
+    positions[:: layout.completion_length] = layout.prompt_length - 1
+    return positions

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from trl import GRPOTrainer
 
 from rgym_exp.training.out_of_memory import halve_until_it_fits
-from rgym_exp.training.packing import pack_groups, packed_log_probs, packing_pays
+from rgym_exp.training.packing import enable_packing, pack_groups, packed_log_probs
 from rgym_exp.training.rollout import Rollout, foreign_weights
 
 Batch = dict[str, Any]
@@ -41,7 +41,7 @@ class SwarmTrainer(GRPOTrainer):
     Args:
         play: called once per step; returns the rows of the whole batch (of this process's part, with several).
         groups_at_once: groups per forward and backward pass; halved after an out-of-memory error.
-        shared_prompt: compute each group's prompt once where that is faster.
+        shared_prompt: compute each group's prompt once, where the model's attention allows it.
         weigh_foreign: weight foreign groups (``foreign_weights``) instead of trusting all alike.
         kwargs: GRPOTrainer's own.
     """
@@ -58,11 +58,11 @@ class SwarmTrainer(GRPOTrainer):
         self._play = play
         self._rollout: Rollout | None = None
         self.groups_at_once = groups_at_once
-        self._shared_prompt = shared_prompt
         self._weigh_foreign = weigh_foreign
         # Any, since TRL writes down narrower types for its hooks than it takes.
         hooks: dict[str, Any] = {"reward_funcs": swarm_reward, "rollout_func": _rollout_func}
         super().__init__(**hooks, **kwargs)
+        self._packs = shared_prompt and enable_packing(self._policy)
         self._group_size = int(kwargs["args"].num_generations)
 
     @property
@@ -181,13 +181,8 @@ class SwarmTrainer(GRPOTrainer):
         if self._done is not None:
             done, self._done = self._done, None
             return done
-        prompt_length = input_ids.size(1) - logits_to_keep
-        if not self._shared_prompt or not packing_pays(
-            self._policy.config,
-            prompt_length,
-            logits_to_keep,
-            self._group_size,
-        ):
+        # Asked without gradient by TRL for a reference model, which is not the one that was prepared for packing.
+        if not self._packs or model is self.ref_model:
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
             )

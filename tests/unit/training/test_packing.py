@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
 from trl.trainer.utils import add_fused_lm_head
 
-from rgym_exp.training.packing import pack_groups, packed_log_probs, packing_pays
+from rgym_exp.training.packing import enable_packing, pack_groups, packed_log_probs
 
 GROUPS, GROUP_SIZE, PROMPT, COMPLETION = 3, 4, 7, 5
 TEMPERATURE = 0.8
@@ -20,6 +20,7 @@ TEMPERATURE = 0.8
 def model(tiny_model_folder: Path) -> PreTrainedModel:
     model = AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=torch.float32)
     add_fused_lm_head(model, temperature=TEMPERATURE, outputs=("log_probs", "entropy"))
+    assert enable_packing(model)
     return model
 
 
@@ -82,7 +83,31 @@ def test_a_completion_does_not_see_its_neighbours(model: PreTrainedModel, batch:
     assert not torch.allclose(before[1], after[1])
 
 
-def test_packing_pays_for_long_prompts_with_short_answers_and_not_the_other_way_round() -> None:
-    config = LlamaConfig(hidden_size=576, num_hidden_layers=30, intermediate_size=1536)
-    assert packing_pays(config, prompt_length=150, completion_length=20, group_size=8)
-    assert not packing_pays(config, prompt_length=20, completion_length=1024, group_size=8)
+def test_under_bf16_autocast_packed_log_probs_differ_from_trls_by_rounding_only(
+    model: PreTrainedModel, batch: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    ids, mask, real = batch
+    exact, _ = trl_log_probs(model, ids, mask)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        packed, _ = ours(model, ids, mask)
+        plain, _ = trl_log_probs(model, ids, mask)
+    # bf16 has 8 bits of precision: both are off by as much, and neither by more than a few parts in a hundred.
+    assert ((packed - exact) * real).abs().max() < 0.05
+    assert ((plain - exact) * real).abs().max() < 0.05
+
+
+def test_a_prepared_model_without_packed_rows_computes_what_it_always_did(
+    model: PreTrainedModel, tiny_model_folder: Path, batch: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    ids, mask, _ = batch
+    untouched = AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=torch.float32)
+    prepared_logits = model(input_ids=ids, attention_mask=mask).logits
+    assert torch.allclose(prepared_logits, untouched(input_ids=ids, attention_mask=mask).logits, atol=1e-6)
+
+
+def test_a_model_with_sliding_windows_is_left_to_trl() -> None:
+    config = MistralConfig(
+        vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, sliding_window=4,
+    )  # fmt: skip
+    assert not enable_packing(MistralForCausalLM(config))

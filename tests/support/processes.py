@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -63,7 +65,16 @@ class Program:
     A context manager, at whose end nothing of it is left.
     """
 
-    def __init__(self, home: Path, command: str, arguments: list[str], *, environ: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        home: Path,
+        command: str,
+        arguments: list[str],
+        *,
+        environ: Mapping[str, str] | None = None,
+        largest_file_bytes: int | None = None,
+    ) -> None:
+        """``largest_file_bytes``: no file may grow beyond this, as on a disk that is full."""
         home.mkdir(parents=True, exist_ok=True)
         self.name = f"{command} in {home.name}"
         self.home = Home(root=home, identity_path=None)
@@ -79,6 +90,7 @@ class Program:
                 cwd=home,
                 env=_environment(environ or {}),
                 start_new_session=True,
+                preexec_fn=None if largest_file_bytes is None else partial(_limit_files, largest_file_bytes),
             )
 
     def __enter__(self) -> Self:
@@ -195,19 +207,21 @@ class HubProgram(Program):
 
 
 class NodeProgram(Program):
-    """A node with the tiny model and the letter tasks: a round of it takes a fraction of a second."""
+    """A node. With a tiny model and the letter tasks, a round of it takes a fraction of a second."""
 
     def __init__(
         self,
         home: Path,
-        model: Path,
+        model: Path | None,
         *settings: str,
         invite: Invite | None = None,
-        network: str = "offline",
         environ: Mapping[str, str] | None = None,
+        largest_file_bytes: int | None = None,
     ) -> None:
-        where = ["--join", invite.encode()] if invite is not None else ["--network", network]
-        super().__init__(home, "run", [*where, *small_settings(model), *settings], environ=environ)
+        """``model`` None: the network's model and tasks, and nothing made small but by ``settings``."""
+        where = ["--join", invite.encode()] if invite is not None else ["--network", "offline"]
+        arguments = [*where, *(small_settings(model) if model is not None else []), *settings]
+        super().__init__(home, "run", arguments, environ=environ, largest_file_bytes=largest_file_bytes)
 
     def reports(self) -> list[RoundReport]:
         """The rounds that it has finished, those of earlier runs from the same home included."""
@@ -282,6 +296,10 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if name not in _STEERING}
     path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**ours, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
+
+
+def _limit_files(largest_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_bytes, largest_bytes))
 
 
 def _is_alive(process: psutil.Process) -> bool:

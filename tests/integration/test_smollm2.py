@@ -1,0 +1,71 @@
+"""The default model on the default tasks, as in somebody's first swarm: real weights and rewards, on this CPU."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from rgym_exp.training.bundled import bundled_model_folder
+from tests.support.processes import HubProgram, NodeProgram, wait_for
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
+
+SETTINGS = (
+    "training.num_generations=4",
+    "training.own_groups=2",
+    "training.foreign_groups=2",
+    "training.device=cpu",
+    "eval.every_rounds=2",
+    "eval.items=8",
+)
+"""Small enough for two cores; everything else is what a first run has."""
+ALL_CORES = {"OMP_NUM_THREADS": str(os.cpu_count() or 1)}
+
+
+def test_the_small_model_learns_from_three_rounds_and_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    with HubProgram(tmp_path / "hub") as hub:
+        invite = hub.invite()
+        assert (invite.tasks, invite.model_name) == ("starter", "SmolLM2-135M-Instruct")
+        with NodeProgram(
+            tmp_path / "node", None, *SETTINGS, "training.max_rounds=3", invite=invite, environ=ALL_CORES
+        ) as node:
+            assert node.wait(300) == 0
+            assert "Traceback" not in node.output()
+        reports = node.reports()
+        assert [report.step for report in reports] == [1, 2, 3]
+        for report in reports:
+            assert 0 <= report.own_reward <= 1
+            assert math.isfinite(report.loss)
+            assert math.isfinite(report.grad_norm)
+            assert report.entropy > 0
+            assert report.own_groups == 4
+        assert [report.held_out is not None for report in reports] == [False, True, False]
+        # With no group that teaches there would be nothing to learn from; eight groups a round make that unlikely.
+        assert any(report.grad_norm > 0 for report in reports)
+
+        checkpoint = node.checkpoint()
+        assert checkpoint is not None and checkpoint.step == 3
+        assert changed_share(node, step=3) > 0.5
+        wait_for(lambda: hub.hub_status()["peers"], what="the node among the hub's peers", programs=(hub,))
+
+        with NodeProgram(
+            tmp_path / "node", None, *SETTINGS, "training.max_rounds=1", invite=invite, environ=ALL_CORES
+        ) as again:
+            assert again.wait(300) == 0
+        assert [report.step for report in again.reports()] == [1, 2, 3, 4]
+        assert again.reports()[-1].round > reports[-1].round
+        assert "Resuming after step 3" in again.output()
+
+
+def changed_share(node: NodeProgram, *, step: int) -> float:
+    """Share of the weights that differ from those of the model as it comes."""
+    before = load_file(bundled_model_folder() / "model.safetensors")
+    after = load_file(node.home.checkpoints / f"step-{step:08d}" / "model.safetensors")
+    assert set(after) == set(before)
+    changed = sum(int(np.count_nonzero(after[name] != before[name])) for name in before)
+    return changed / sum(before[name].size for name in before)

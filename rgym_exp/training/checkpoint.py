@@ -75,7 +75,7 @@ class CheckpointStore:
             shutil.rmtree(self._folder / _STAGING, ignore_errors=True)
             raise CheckpointError(
                 f"The checkpoint of step {record.step} could not be written to {self._folder}: {error}. Check that its "
-                "disk isn't full and that the folder is yours; the checkpoint before it is still there."
+                "disk isn't full and that the folder is yours; those before it are untouched."
             ) from error
 
     def staging(self) -> Path:

@@ -79,8 +79,8 @@ def build_learner(
         weigh_foreign=config.foreign_weight == "bounded",
         model=model,
         processing_class=tokenizer,
-        train_dataset=_placeholders(config.own_groups + config.foreign_groups),
-        args=_arguments(config, hardware, model, plan, max_completion_length, dtype, first_step),
+        train_dataset=placeholders(config.own_groups + config.foreign_groups),
+        args=training_arguments(config, hardware, model, plan, max_completion_length, dtype, first_step),
     )
     # The node reports its rounds itself.
     trainer.remove_callback(PrinterCallback)
@@ -120,7 +120,7 @@ def _plan(
     )
 
 
-def _placeholders(groups: int) -> Dataset:
+def placeholders(groups: int) -> Dataset:
     """TRL walks through a data set of prompts; a round brings its own problems, so these are never read."""
     return Dataset.from_dict({"prompt": ["a round of the swarm"] * groups})
 
@@ -133,7 +133,7 @@ def learning_rate(config: TrainingConfig, model: PreTrainedModel) -> float:
     return 1e-5 if small or config.lora else 1e-6
 
 
-def _arguments(
+def training_arguments(
     config: TrainingConfig,
     hardware: Hardware,
     model: PreTrainedModel,
@@ -142,6 +142,7 @@ def _arguments(
     dtype: torch.dtype,
     first_step: int,
 ) -> GRPOConfig:
+    """TRL's arguments for rounds of this configuration: one batch, one generation, one optimizer step a round."""
     groups = config.own_groups + config.foreign_groups
     return GRPOConfig(
         # Checkpoints are ours (checkpoint.py); nothing is written here.

@@ -82,7 +82,8 @@ def bytes_per_group(shape: Shape, gradient_checkpointing: bool) -> int:
     # Saved for the backward pass: about 10 hidden-sized and 4 MLP-sized tensors a layer (counted in transformers'
     # Llama and Qwen2 blocks); with checkpointing only each layer's input.
     saved = shape.hidden_size if gradient_checkpointing else 10 * shape.hidden_size + 4 * shape.intermediate_size
-    logits = shape.group_size * shape.completion_length * shape.vocabulary * 4 * 4
+    # The logits and their gradient; what is computed from them goes chunk by chunk (token_log_probs.py).
+    logits = 2 * shape.group_size * shape.completion_length * shape.vocabulary * width
     return tokens * shape.layers * saved * width + logits
 
 

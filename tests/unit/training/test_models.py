@@ -1,0 +1,86 @@
+"""Which model, and what is said when it cannot be had."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from rgym_exp.training.hardware import Hardware, HardwareError, choose_dtype, find_hardware
+from rgym_exp.training.models import ModelError, choose_model, eos_token_ids, load_model, with_lora
+
+POOL = ["one", "two", "three"]
+
+
+def test_a_named_model_wins_over_the_networks_and_that_over_the_pool() -> None:
+    assert choose_model("mine", "networks", POOL, "peer") == "mine"
+    assert choose_model("auto", "networks", POOL, "peer") == "networks"
+    assert choose_model("auto", "auto", POOL, "peer") in POOL
+
+
+def test_a_peer_gets_the_same_model_of_the_pool_every_time_and_peers_get_different_ones() -> None:
+    chosen = {peer: choose_model("auto", "auto", POOL, peer) for peer in map(str, range(50))}
+    assert chosen == {peer: choose_model("auto", "auto", POOL, peer) for peer in chosen}
+    assert set(chosen.values()) == set(POOL)
+
+
+def test_without_a_name_and_without_a_pool_it_is_said_what_to_set() -> None:
+    with pytest.raises(ModelError, match="MODEL_NAME"):
+        choose_model("auto", "auto", [], "peer")
+
+
+def test_a_model_is_loaded_with_fp32_weights(tiny_model_folder: Path) -> None:
+    model, tokenizer = load_model(str(tiny_model_folder))
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert eos_token_ids(model, tokenizer) == (tokenizer.eos_token_id,)
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is a folder, but not one with a model"):
+        load_model(str(tmp_path))
+
+
+def test_a_model_without_a_chat_template_is_refused(tiny_model_folder: Path, tmp_path: Path) -> None:
+    for file in tiny_model_folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "chat_template.jinja").unlink(missing_ok=True)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(ModelError, match="instruct model"):
+        load_model(str(tmp_path))
+
+
+def test_lora_trains_a_small_part_of_the_model_only(tiny_model_folder: Path) -> None:
+    model, _ = load_model(str(tiny_model_folder))
+    total = sum(p.numel() for p in model.parameters())
+    adapted = with_lora(model, rank=2)
+    trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    assert 0 < trained < total / 4
+
+
+def hardware(device: str, gib: int, has_bf16: bool) -> Hardware:
+    return Hardware(device=device, name="x", memory_bytes=gib * 1024**3, has_bf16=has_bf16)
+
+
+def test_the_large_pool_is_for_forty_gibibytes_of_gpu_memory() -> None:
+    assert hardware("cuda", 40, True).is_large
+    assert not hardware("cuda", 24, True).is_large
+    assert not hardware("cpu", 512, True).is_large
+
+
+def test_bf16_where_the_hardware_has_it_unless_told_otherwise() -> None:
+    assert choose_dtype("auto", hardware("cpu", 8, True)) == torch.bfloat16
+    assert choose_dtype("auto", hardware("cpu", 8, False)) == torch.float32
+    assert choose_dtype("float32", hardware("cuda", 8, True)) == torch.float32
+    assert choose_dtype("bfloat16", hardware("cpu", 8, False)) == torch.bfloat16
+
+
+def test_the_cpu_is_always_there_and_a_gpu_that_is_not_is_named() -> None:
+    found = find_hardware("cpu")
+    assert found.device == "cpu" and found.memory_bytes > 0 and found.free_bytes() > 0
+    if not torch.cuda.is_available():
+        with pytest.raises(HardwareError, match="CPU_ONLY=true"):
+            find_hardware("cuda")

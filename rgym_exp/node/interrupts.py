@@ -10,8 +10,12 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 
-class StopRequested(Exception):
-    """Raised in the main thread when the node was asked to stop."""
+class StopRequested(BaseException):
+    """Raised in the main thread when the node was asked to stop.
+
+    No ``Exception``, for the reason that KeyboardInterrupt is none: it may rise in the midst of any library, and an
+    ``except Exception`` there would swallow it.
+    """
 
 
 class Interrupts:

@@ -52,16 +52,15 @@ def run_node(options: NodeOptions) -> None:
         SwarmUserError: something that a person has to mend; everything is closed by then.
     """
     with ExitStack() as life:
-        node = _Node(options, life)
         try:
+            node = _Node(options, life)
+            # Registered last, so it comes first: what was trained is written before anything is closed.
+            life.callback(node.save_if_needed)
             node.train()
         except StopRequested:
             logger.info("Stopping, as asked.")
         finally:
-            # What was trained is written before anything is closed, also after a failure.
             with options.interrupts.closing():
-                node.save_if_needed()
-                options.progress.phase("leave the swarm")
                 life.close()
 
 
@@ -150,6 +149,7 @@ class _Node:
         if self._learner.trainer.state.global_step > self._saved_step:
             self._options.progress.phase("checkpoint")
             self.save()
+        self._options.progress.phase("leave the swarm")
 
     def _play(self) -> Rollout:
         return self._loop.play()

@@ -46,7 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status: 0 well, 1 failed, 2 wrong usage, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = arguments[0] if arguments and arguments[0] in COMMANDS else None
-    args = build_parser(chosen).parse_args(arguments)
+    try:
+        parser = build_parser(chosen)
+    except KeyboardInterrupt:  # Importing the command's module takes a moment.
+        print(f"rl-swarm {chosen}: stopped.", file=sys.stderr)
+        return 130
+    args = parser.parse_args(arguments)
     if args.command is None:
         build_parser(None).print_help(sys.stderr)
         return 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -101,3 +102,14 @@ def test_errors_of_every_room_are_told_in_one_sentence() -> None:
 
     for error in (ChainError, ConfigError, InviteError, IdentityError, SwarmError, TasksError):
         assert issubclass(error, SwarmUserError)
+
+
+def test_a_ctrl_c_while_the_command_is_loaded_ends_with_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+    assert cli.main(["run"]) == 130
+    assert capsys.readouterr().err == "rl-swarm run: stopped.\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -26,7 +27,8 @@ _WIDE_EVERY = 4
 _FETCH_TRIES = 3
 _FETCH_PAUSE_SECONDS = 0.3
 _ANNOUNCEMENTS_PER_PEER = 3
-_WORTH_A_RETRY = frozenset({"fetch_timeout", "fetch_failed", "fetch_busy", "fetch_not_here"})
+# Not a time-out: whoever didn't answer for that long would hold everybody up once more.
+_WORTH_A_RETRY = frozenset({"fetch_failed", "fetch_busy", "fetch_not_here"})
 
 logger = logging.getLogger("rl_swarm.swarm")
 
@@ -59,7 +61,9 @@ class RoundGathering:
         enough_shares: int,
         fetches_at_once: int,
         rng: random.Random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """The round is taken to begin now, by ``clock`` (seconds)."""
         self.round = round
         self._board = board
         self._fetch = fetch
@@ -70,6 +74,8 @@ class RoundGathering:
         self._enough = enough_shares
         self._fetches_at_once = fetches_at_once
         self._rng = rng
+        self._clock = clock
+        self._began = clock()
         self._digests_met: dict[str, set[str]] = {}
         self._queue: deque[Announcement] = deque()
         self._fetching: dict[str, asyncio.Task[None]] = {}
@@ -99,8 +105,10 @@ class RoundGathering:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            missing = len(self._known.expected(self.round) - self._settled)
-            logger.info("Round %d: went on without the shares of %d peers, time is up.", self.round, missing)
+            logger.info("Round %d: the time for gathering is up.", self.round)
+        missing = self._known.expected(self.round).keys() - self._settled
+        if missing and len(self._received) < self._enough:
+            logger.info("Round %d: went on without the shares of %d known peers.", self.round, len(missing))
         await self.stop()
         return list(self._received.values())
 
@@ -119,7 +127,9 @@ class RoundGathering:
         # Nobody known may just mean that we have not looked yet: one look after the hurry began decides it.
         if not self._looks_in_hurry or self._queue or self._fetching:
             return False
-        return self._known.expected(self.round) <= self._settled
+        waited = self._clock() - self._began
+        patience = self._known.expected(self.round)
+        return all(peer in self._settled or waited >= seconds for peer, seconds in patience.items())
 
     async def _run(self) -> None:
         if self.round > 0:
@@ -176,7 +186,7 @@ class RoundGathering:
         digests.add(announcement.share_digest)
         if peer_id in self._received or peer_id in self._fetching:
             return False
-        self._known.seen(peer_id, announcement.round)
+        self._known.seen(peer_id, announcement.round, after_seconds=self._clock() - self._began)
         objection = objection_to_announcement(announcement, round=self.round, rules=self._rules)
         if objection is None:
             self._settled.discard(peer_id)

@@ -148,7 +148,7 @@ class MemoryGathering:
         for announcement, data in offers:
             if len(self._received) < enough_shares:
                 self._take_in(announcement, data)
-        return len(self._received) >= enough_shares or self._known.expected(self._round) <= self._settled
+        return len(self._received) >= enough_shares or self._known.expected(self._round).keys() <= self._settled
 
     def _take_in(self, announcement: Announcement, data: bytes) -> None:
         if announcement.peer_id in self._settled or announcement.peer_id == self._known.own_peer_id:

@@ -67,8 +67,22 @@ def drops() -> Drops:
     return Drops()
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def gather(swarm: FakeSwarm, drops: Drops) -> Callable[[int], RoundGathering]:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def gather(swarm: FakeSwarm, drops: Drops, clock: Clock) -> Callable[[int], RoundGathering]:
     known = KnownPeers(OWN)
 
     def start(round: int) -> RoundGathering:
@@ -83,6 +97,7 @@ def gather(swarm: FakeSwarm, drops: Drops) -> Callable[[int], RoundGathering]:
             enough_shares=8,
             fetches_at_once=4,
             rng=random.Random(0),
+            clock=clock,
         )
         gathering.start()
         return gathering
@@ -131,6 +146,81 @@ async def test_a_peer_silent_for_two_rounds_is_not_waited_for(gather: Gather, sw
     begin = time.monotonic()
     assert await gather(6).finish(timeout_seconds=60, enough_shares=8) == []
     assert time.monotonic() - begin < 5
+
+
+async def played(gathering: RoundGathering) -> list[str]:
+    """The peers whose shares came, in a round that has all the time it wants."""
+    return [share.share.peer_id for share in await gathering.finish(timeout_seconds=60, enough_shares=8)]
+
+
+async def look_again(swarm: FakeSwarm, times: int = 4) -> None:
+    async with asyncio.timeout(20):
+        for _ in range(times):
+            await swarm.looks.acquire()
+
+
+async def test_a_peer_that_died_is_waited_for_little_longer_than_it_usually_took(
+    gather: Gather, swarm: FakeSwarm, clock: Clock
+) -> None:
+    gathering = gather(4)
+    clock.now = 10.0
+    swarm.hang("QmA", 4)
+    assert await played(gathering) == ["QmA"]
+
+    ending = asyncio.create_task(played(gather(5)))  # QmA is gone; its pace was 10 s
+    clock.now += 19.9
+    await look_again(swarm)
+    assert not ending.done()
+    clock.now += 0.2  # 1.5 x 10 s + 5 s are over
+    assert await ending == []
+
+    ending = asyncio.create_task(played(gather(6)))  # half of it for one that missed a round
+    clock.now += 10.1
+    assert await ending == []
+
+
+async def test_a_peer_that_was_later_than_it_was_waited_for_gets_all_the_time_in_the_next_round(
+    gather: Gather, swarm: FakeSwarm, clock: Clock
+) -> None:
+    gathering = gather(4)
+    clock.now = 1.0
+    swarm.hang("QmA", 4)
+    await played(gathering)
+    ending = asyncio.create_task(played(gather(5)))
+    await look_again(swarm)
+    clock.now += 60
+    assert await ending == []
+    swarm.hang("QmA", 5)  # too late for us, and seen when the next round begins
+
+    ending = asyncio.create_task(played(gather(6)))
+    await look_again(swarm)
+    clock.now += 600
+    await look_again(swarm)
+    assert not ending.done()
+    swarm.hang("QmA", 6)
+    assert await ending == ["QmA"]
+
+
+async def test_a_peer_that_never_came_while_we_were_there_is_waited_for_in_one_round_only(
+    gather: Gather, swarm: FakeSwarm
+) -> None:
+    swarm.hang("QmAway", 3)
+    assert await gather(4).finish(timeout_seconds=0.3, enough_shares=8) == []
+    begin = time.monotonic()
+    assert await played(gather(5)) == []
+    assert time.monotonic() - begin < 5
+
+
+async def test_a_fetch_that_timed_out_is_not_tried_again(gather: Gather, swarm: FakeSwarm, drops: Drops) -> None:
+    async def hang_on(announcement: Announcement) -> bytes:
+        swarm.fetches[announcement.peer_id] += 1
+        raise FetchFailed("fetch_timeout")
+
+    swarm.fetch = hang_on  # type: ignore[method-assign]
+    swarm.hang("QmStuck", 5)
+    assert await played(gather(5)) == []
+    assert swarm.fetches["QmStuck"] == 1
+    assert drops.take() == {"fetch_timeout": 1}
 
 
 async def test_it_ends_when_enough_shares_are_here(gather: Gather, swarm: FakeSwarm) -> None:
@@ -228,8 +318,17 @@ def test_known_peers_are_listed_newest_first_without_ourselves() -> None:
     for peer, round in (("QmOld", 3), ("QmNew", 5), (OWN, 5), ("QmNew", 4)):
         known.seen(peer, round)
     assert known.newest_first() == ["QmNew", "QmOld"]
-    assert known.expected(6) == {"QmNew"}
+    assert known.expected(6).keys() == {"QmNew"}
     assert known.newest_first() == ["QmNew"]
+
+
+def test_the_pace_of_a_peer_rises_at_once_and_sinks_by_half_the_difference() -> None:
+    known = KnownPeers(OWN)
+    paces = []
+    for round, seconds in enumerate((10.0, 30.0, 10.0, 20.0)):
+        known.seen("QmA", round, after_seconds=seconds)
+        paces.append((known.expected(round + 1)["QmA"] - 5.0) / 1.5)
+    assert paces == pytest.approx([10.0, 30.0, 20.0, 20.0])
 
 
 def test_drops_are_counted_from_one_call_to_the_next() -> None:

@@ -8,9 +8,35 @@ Map, from what a node holds to what it stands on:
 - ``modal``        through the login server; ``offline`` a local clock; ``memory`` a chain in this process, for tests
 - ``sending``      the thread that empties the outbox; ``outbox`` the SQLite rows; ``verdict`` what a refusal means
 - ``contract``     typed calls of the SwarmCoordinator, errors by name; ``transactions`` signed and paid for
-- ``account``      the key file
-- ``deploy``, ``owner``   what a host does to the contract
-- ``devnet``, ``anvil``   a chain of one's own on this machine
+- ``rpc``          the bounded way to a chain's server
+- ``account``      the key file; ``account_lock`` one sender per account on this machine
+- ``deploy``       what a host does to the contract
+- ``devnet``       a chain of one's own on this machine: ``anvil`` the program, ``anvil_process`` its life,
+  ``saved_state`` its file, ``die_with_parent`` how it ends with us
 
-Nothing here is imported by importing the package: web3 takes a second, and ``--help`` must not pay for it.
+web3 is not imported by importing the package: it takes a second, and most commands must not pay for it.
 """
+
+from __future__ import annotations
+
+import importlib
+import sys
+from contextlib import suppress
+
+_PYTHONS_LIMIT, _PY_ECCS_LIMIT = 1_000, 100_000
+
+
+def _keep_recursion_limit() -> None:
+    """Import py_ecc, which web3 and eth_account bring, without the recursion limit of 100,000 that it sets.
+
+    With that limit deeply nested JSON from a stranger runs through the C stack and ends the process, where Python's
+    own limit makes an exception of it.
+    """
+    limit = sys.getrecursionlimit()
+    with suppress(ImportError):
+        importlib.import_module("py_ecc")
+    # Whoever imported it before us has the high limit already.
+    sys.setrecursionlimit(_PYTHONS_LIMIT if limit == _PY_ECCS_LIMIT else limit)
+
+
+_keep_recursion_limit()

@@ -17,13 +17,12 @@ from typing import Any, TypeVar, cast
 import requests
 from eth_utils import keccak
 from eth_utils.abi import abi_to_signature
-from web3 import HTTPProvider, Web3
+from web3 import Web3
 from web3.contract.contract import Contract
 from web3.exceptions import BadFunctionCallOutput, ContractCustomError, ContractLogicError, Web3Exception, Web3RPCError
 
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
-
-REQUEST_TIMEOUT_SECONDS = 10.0
+from rgym_exp.chain.rpc import REQUEST_TIMEOUT_SECONDS, connect
 
 Answer = TypeVar("Answer")
 
@@ -118,13 +117,6 @@ class SwarmContract:
         return None if int(account, 16) == 0 else account
 
 
-def connect(rpc_url: str, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS) -> Web3:
-    """A client without retries of its own (ours count and report them) that follows no URL an answer may contain."""
-    provider = HTTPProvider(rpc_url, request_kwargs={"timeout": timeout_seconds}, exception_retry_configuration=None)
-    provider.global_ccip_read_enabled = False
-    return Web3(provider)
-
-
 @contextmanager
 def _failures_typed(rpc_url: str, address: str) -> Iterator[None]:
     try:
@@ -145,7 +137,7 @@ def _failures_typed(rpc_url: str, address: str) -> Iterator[None]:
             f"The chain at {rpc_url} doesn't answer ({_short(error)}). Its host may be away or your network down; "
             "asked again shortly."
         ) from error
-    except (Web3Exception, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+    except (Web3Exception, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         # A captive portal's page, a proxy's half an answer: web3 fails on those in many ways.
         raise ChainUnavailable(
             f"{rpc_url} gave an answer that isn't a chain's ({_short(error)}). Check the URL."

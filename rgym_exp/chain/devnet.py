@@ -16,7 +16,7 @@ from web3.types import RPCEndpoint
 from rgym_exp.chain.account import load_or_create_account
 from rgym_exp.chain.anvil import find_or_install_anvil
 from rgym_exp.chain.anvil_process import AnvilProcess, DevnetError
-from rgym_exp.chain.contract import connect
+from rgym_exp.chain.rpc import connect
 
 logger = logging.getLogger("rl_swarm.chain")
 

@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from rgym_exp.config.shallow_json import shallow_json
 from rgym_exp.errors import SwarmUserError
 
 FORMAT = "rl-swarm-identity-1"
@@ -58,7 +59,7 @@ def unseal(backup: bytes, passphrase: str) -> dict[str, bytes]:
 def _header(backup: bytes) -> dict[str, Any]:
     """The parsed outer object, with the parameters that we write and no others."""
     try:
-        header = json.loads(backup) if len(backup) <= MAX_BACKUP_BYTES else None
+        header = shallow_json(backup) if len(backup) <= MAX_BACKUP_BYTES else None
     except ValueError:
         header = None
     if not isinstance(header, dict) or header.get("format") != FORMAT:

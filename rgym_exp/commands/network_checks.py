@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from rgym_exp.commands.checks import Finding
 from rgym_exp.commands.text import plain
 from rgym_exp.config.schema import NetworkConfig
+from rgym_exp.config.shallow_json import shallow_json
 from rgym_exp.hub.client import LOOPBACK_HOSTS, fetch, hub_status
 from rgym_exp.hub.errors import HubError
 from rgym_exp.hub.ports import is_free
@@ -134,5 +135,5 @@ def check_chain(network: NetworkConfig) -> Finding:
 def _call(rpc_url: str, method: str, params: list[str]) -> str:
     """One JSON-RPC read; raises HubError, ValueError, KeyError or TypeError when there is no proper answer."""
     request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
-    answer = json.loads(fetch(rpc_url, data=request.encode(), timeout_seconds=10.0).body)
+    answer = shallow_json(fetch(rpc_url, data=request.encode(), timeout_seconds=10.0).body)
     return str(answer["result"])

@@ -18,6 +18,7 @@ from typing import Any
 from rgym_exp.config.errors import InviteError
 from rgym_exp.config.invite_source import fetch_invite
 from rgym_exp.config.schema import NetworkConfig
+from rgym_exp.config.shallow_json import shallow_json
 from rgym_exp.config.validate import is_address, is_bootnode, is_http_url
 
 PREFIX = "rlswarm1:"
@@ -108,8 +109,8 @@ def _unpack(line: str) -> dict[str, Any]:
         content = unpacker.decompress(packed, MAX_UNPACKED)
         if not unpacker.eof:  # Cut off, or unpacks to more than any invite needs.
             raise damaged
-        found = json.loads(content)
-    except (binascii.Error, zlib.error, ValueError, RecursionError):
+        found = shallow_json(content)
+    except (binascii.Error, zlib.error, ValueError):
         raise damaged from None
     if not isinstance(found, dict):
         raise damaged

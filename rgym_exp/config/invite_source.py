@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import time
 import urllib.error
 import urllib.parse
@@ -11,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 from rgym_exp.config.errors import InviteError
+from rgym_exp.config.shallow_json import shallow_json
 
 MAX_BYTES = 64 * 1024
 TIMEOUT_SECONDS = 10.0
@@ -66,8 +66,8 @@ def _inside_json(text: str) -> str:
     if not text.lstrip().startswith("{"):
         return text
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
+        content = shallow_json(text.encode())
+    except ValueError:
         return text
     invite = content.get("invite") if isinstance(content, dict) else None
     return invite if isinstance(invite, str) else text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rgym_exp.config.shallow_json import shallow_json
 from rgym_exp.hub.errors import HubError
 
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -53,7 +53,7 @@ def hub_status(hub_url: str, *, timeout_seconds: float = 3.0) -> Mapping[str, An
     url = f"{hub_url.rstrip('/')}/status"
     body = fetch(url, timeout_seconds=timeout_seconds).body
     try:
-        answer = json.loads(body)
+        answer = shallow_json(body)
     except ValueError as error:
         raise HubError(f"{url} answers, but not as a hub of RL Swarm does.") from error
     if not isinstance(answer, dict) or "swarm_id" not in answer:

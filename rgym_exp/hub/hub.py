@@ -16,10 +16,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from eth_account.signers.local import LocalAccount
-
 from rgym_exp import __version__
-from rgym_exp.chain.account import load_or_create_account
+from rgym_exp.chain.account import LocalAccount, load_or_create_account
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.deploy import OwnerClient, deploy_coordinator
 from rgym_exp.chain.devnet import Devnet

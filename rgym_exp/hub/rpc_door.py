@@ -7,12 +7,12 @@ through is rebuilt from its parsed parts, so that the chain and the door can't r
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from rgym_exp.config.shallow_json import shallow_json
 from rgym_exp.hub.rate_limit import RateLimit
 
 log = logging.getLogger("rl_swarm.hub.door")
@@ -41,9 +41,6 @@ SEND = "eth_sendRawTransaction"
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_BATCH = 40
-MAX_BRACKETS = 2_000
-"""Opening brackets in a body, and so its greatest depth. web3's py_ecc raises Python's recursion limit to 100,000, with
-which the JSON parser runs through the C stack: 100 KB of ``[`` would kill the process."""
 MAX_RAW_TRANSACTION_BYTES = 128 * 1024
 """What Ethereum nodes commonly accept; a whole year of votes is far below it."""
 MAX_LOG_BLOCKS = 2_000
@@ -172,20 +169,13 @@ def _parse(body: bytes) -> Any:
     """The request as an object or a list of 1 .. MAX_BATCH; raises Refused."""
     if len(body) > MAX_BODY_BYTES:
         raise Refused(INVALID_REQUEST, f"A request may have at most {MAX_BODY_BYTES} bytes.")
-    if body.count(b"[") + body.count(b"{") > MAX_BRACKETS:
-        raise Refused(INVALID_REQUEST, f"A request may have at most {MAX_BRACKETS} brackets.")
     try:
-        request = json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise Refused(PARSE_ERROR, "The request is not JSON.") from error
+        request = shallow_json(body)
+    except ValueError as error:
+        raise Refused(PARSE_ERROR, "The request is not JSON, or nested too deeply.") from error
     if isinstance(request, list) and not 1 <= len(request) <= MAX_BATCH:
         raise Refused(INVALID_REQUEST, f"A batch has 1 to {MAX_BATCH} calls.")
     return request
-
-
-def _refuse_constant(name: str) -> Any:
-    """NaN and Infinity are not JSON, though Python reads them."""
-    raise ValueError(f"{name} is not JSON")
 
 
 def _block_number(block: Any) -> int | None:

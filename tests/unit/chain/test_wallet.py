@@ -192,7 +192,6 @@ def test_an_empty_vote_is_a_mistake_of_the_caller(make_node):
     with pytest.raises(ValueError, match="at least one winner"):
         make_node().submit_winners(round=0, winners=[], peer_id="QmA")
 
-
     """Killed while the transaction was under way: in one case it never arrived, in the other nobody heard of it."""
 
 

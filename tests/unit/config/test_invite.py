@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
@@ -64,6 +65,17 @@ def test_a_swarm_without_a_chain_runs_on_the_local_clock() -> None:
 
 def test_keys_of_a_newer_host_are_no_reason_to_stay_out() -> None:
     assert read_invite(packed({**content_of(INVITE), "colour": "green"})) == INVITE
+
+
+def test_an_invite_nested_too_deeply_is_damaged_whatever_the_recursion_limit() -> None:
+    line = PREFIX + base64.urlsafe_b64encode(zlib.compress(b"[" * 60_000)).decode().rstrip("=")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)  # as a library may have done
+    try:
+        with pytest.raises(InviteError, match="damaged"):
+            read_invite(line)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_an_expired_invite_says_so() -> None:

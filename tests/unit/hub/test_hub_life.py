@@ -17,7 +17,8 @@ import psutil
 from eth_account import Account
 from hub_process import HubProcess, package_path
 
-from rgym_exp.chain.contract import SwarmContract, connect
+from rgym_exp.chain.contract import SwarmContract
+from rgym_exp.chain.rpc import connect
 from rgym_exp.config.invite import Invite, read_invite
 from rgym_exp.hub.client import fetch, hub_status
 from rgym_exp.hub.ports import free_port

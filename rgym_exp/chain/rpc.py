@@ -1,0 +1,75 @@
+"""The way to a chain's JSON-RPC server, which may be a stranger's: answers are bounded in size, depth and time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, cast
+
+import requests
+import urllib3
+from web3 import HTTPProvider, Web3
+from web3.types import RPCEndpoint, RPCResponse
+
+from rgym_exp.config.shallow_json import shallow_json
+
+REQUEST_TIMEOUT_SECONDS = 10.0
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
+
+
+def connect(rpc_url: str, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS) -> Web3:
+    """A client without retries of its own (ours count and report them) that follows no URL an answer may contain."""
+    provider = BoundedProvider(rpc_url, timeout_seconds)
+    provider.global_ccip_read_enabled = False
+    return Web3(provider)
+
+
+class BoundedProvider(HTTPProvider):
+    """web3's own, but for reading the answer: at most ``MAX_ANSWER_BYTES``, within ``timeout_seconds`` in all.
+
+    web3's way has no bound on the size, and its time-out starts anew with every byte.
+    """
+
+    def __init__(self, rpc_url: str, timeout_seconds: float) -> None:
+        super().__init__(rpc_url, exception_retry_configuration=None)
+        self._url = rpc_url
+        self._timeout_seconds = timeout_seconds
+        self._per_thread = threading.local()
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """Ask once.
+
+        Raises:
+            requests.exceptions.RequestException: no answer, an error status, or one too slow.
+            ValueError: an answer that is too large, nested too deeply, or no JSON.
+        """
+        request = self.encode_rpc_request(method, params)
+        deadline = time.monotonic() + self._timeout_seconds
+        answer = self._session().post(
+            self._url, data=request, headers=self.get_request_headers(), timeout=self._timeout_seconds, stream=True
+        )
+        with answer:
+            answer.raise_for_status()
+            return cast(RPCResponse, shallow_json(self._body(answer, deadline)))
+
+    def _body(self, answer: requests.Response, deadline: float) -> bytes:
+        body = bytearray()
+        try:
+            # read1 returns with what there is, where read waits for more: a server that drips must not hold us.
+            while chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=True):
+                body += chunk
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise ValueError(f"its answer has over {MAX_ANSWER_BYTES} bytes")
+                if time.monotonic() > deadline:
+                    raise requests.exceptions.ReadTimeout(f"no whole answer within {self._timeout_seconds:.0f} s")
+        except urllib3.exceptions.HTTPError as error:
+            raise requests.exceptions.ConnectionError(f"the answer broke off: {error}") from error
+        return bytes(body)
+
+    def _session(self) -> requests.Session:
+        """One a thread: sessions keep the connection open, and aren't made to be shared."""
+        if not hasattr(self._per_thread, "session"):
+            self._per_thread.session = requests.Session()
+        session: requests.Session = self._per_thread.session
+        return session

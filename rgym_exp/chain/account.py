@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from rgym_exp.chain.coordinator import ChainError
+from rgym_exp.config.files import write_new
 
 logger = logging.getLogger("rl_swarm.chain")
 
@@ -99,26 +99,10 @@ def _encode(account: LocalAccount, passphrase: str | None) -> bytes:
 
 
 def _write_new(path: Path, data: bytes) -> None:
-    """Write a file that must not exist, whole or not at all. When another process makes it first, theirs stays."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp: mode 0600
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                os.link(name, path)  # unlike rename, refuses to replace
-            except FileExistsError:
-                logger.info("Another process made %s at the same moment; using that one.", path)
-        finally:
-            os.unlink(name)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_new(path, data)
+    except FileExistsError:
+        logger.info("Another process made %s at the same moment; using that one.", path)
     except OSError as error:
         raise AccountError(f"The account's key file {path} can't be written: {error}.") from error
 

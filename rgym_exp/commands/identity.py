@@ -77,17 +77,23 @@ def account_of(home: Home) -> str:
 def back_up(home: Home, target: Path, passphrase: str) -> None:
     """Write the encrypted backup with mode 0600; never over an existing file."""
     from rgym_exp.commands.backup import seal
-    from rgym_exp.config.files import atomic_write
+    from rgym_exp.config.files import write_new
     from rgym_exp.swarm.identity import load_identity
 
     _require_identity(home)
-    if target.exists():
-        raise BackupError(f"{target} exists already, and backups are never overwritten. Choose another name.")
     identity = load_identity(home.identity)
     files = {IDENTITY: home.identity.read_bytes()}
     if home.account_key.exists():
         files[ACCOUNT] = home.account_key.read_bytes()
-    atomic_write(target, seal(files, passphrase), mode=0o600)
+    sealed = seal(files, passphrase)
+    try:
+        write_new(target, sealed)
+    except FileExistsError as error:
+        raise BackupError(
+            f"{target} exists already, and backups are never overwritten. Choose another name."
+        ) from error
+    except OSError as error:
+        raise BackupError(f"{target} can't be written: {error.strerror}. Choose another place.") from error
     print(f"Wrote {target}: {' and '.join(files)} of peer {identity.peer_id}.")
     print("Keep it, and the passphrase, somewhere else than on this machine.")
 
@@ -95,7 +101,7 @@ def back_up(home: Home, target: Path, passphrase: str) -> None:
 def restore(home: Home, source: Path, passphrase: str) -> None:
     """Put the files of a backup back. Raises a BackupError, with nothing changed, when a different key is there."""
     from rgym_exp.commands.backup import MAX_BACKUP_BYTES, unseal
-    from rgym_exp.config.files import atomic_write
+    from rgym_exp.config.files import write_new
 
     try:
         with source.open("rb") as file:
@@ -109,7 +115,7 @@ def restore(home: Home, source: Path, passphrase: str) -> None:
         targets[name]: data for name, data in files.items() if name in targets and not _is_there(targets[name], data)
     }
     for path, data in missing.items():
-        atomic_write(path, data, mode=0o600)
+        write_new(path, data)
     restored = ", ".join(str(path) for path in missing) or "nothing to do, the same keys are here already"
     print(f"Restored peer {peer_id}: {restored}.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -31,6 +32,40 @@ def atomic_write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _flush_folder(folder)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Put ``data`` at ``path``, whole or not at all, mode 0600, and never over an existing file; for keys.
+
+    Raises:
+        FileExistsError: there is a file; it is as it was.
+        OSError: the folder can't be written, or the disk is full.
+    """
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")  # 0600 from the start
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            # Unlike a rename, a link fails where there is a file already.
+            os.link(name, path)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            _copy_exclusively(path, data)  # a file system without hard links
+    finally:
+        os.unlink(name)
+    _flush_folder(folder)
+
+
+def _copy_exclusively(path: Path, data: bytes) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _flush_folder(folder: Path) -> None:

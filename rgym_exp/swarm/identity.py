@@ -6,10 +6,7 @@ the SHA-256 multihash of the protobuf ``PublicKey``. Source: libp2p specs, peer-
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from rgym_exp.config.files import write_new
 from rgym_exp.swarm.errors import IdentityError
 
 RSA_BITS = 2048
@@ -76,7 +74,7 @@ def load_or_create_identity(path: Path) -> Identity:
         serialization.Encoding.DER, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
     try:
-        _write_new_file(path, _protobuf_key(pkcs1))
+        write_new(path, _protobuf_key(pkcs1))
     except FileExistsError:
         pass  # another process was quicker; its file is the identity
     except OSError as error:
@@ -165,37 +163,3 @@ def _protobuf_fields(data: bytes) -> tuple[int, bytes] | None:
             key_der = data[position + 1 :]
             return (data[1], key_der) if len(key_der) == length else None
     return None
-
-
-def _write_new_file(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` whole or not at all, mode 0600, and never over an existing file.
-
-    ``os.link`` is what makes both true: unlike a rename it fails where there is a file already.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600 from the start
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(name, path)
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP):
-                raise
-            _copy_exclusively(path, data)  # a file system without hard links
-    finally:
-        os.unlink(name)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _copy_exclusively(path: Path, data: bytes) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import random
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rgym_exp.swarm.announcement import MAX_DIGEST_BYTES, MAX_MODEL_NAME_BYTES, MAX_SWARM_ID_BYTES
+from rgym_exp.swarm.announcement import MAX_DIGEST_BYTES, MAX_SWARM_ID_BYTES
 from rgym_exp.swarm.board import AnnouncementBoard
 from rgym_exp.swarm.errors import SwarmError
 from rgym_exp.swarm.exchange import Drops, KnownPeers
 from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.loop_thread import LoopThread
-from rgym_exp.swarm.share import encode_share
+from rgym_exp.swarm.publishing import prepare
 from rgym_exp.swarm.transfer import ShareServer, ShareStore, fetch_share
 from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement, ReceivedShare, Share
@@ -113,26 +111,13 @@ class LibP2PExchange:
 
     def publish(self, share: Share, *, model_name: str, account: str, mean_reward: float) -> Announcement:
         """See ``Exchange``."""
-        if share.peer_id != self.peer_id:
-            raise ValueError(f"Peer {self.peer_id} can't publish a share in the name of {share.peer_id}.")
-        data = encode_share(share)
-        if len(data) > self._rules.max_share_bytes:
-            raise ValueError(
-                f"The share has {len(data)} bytes, more than the {self._rules.max_share_bytes} that peers accept. "
-                "Lower training.max_completion_length, or raise communications.max_share_bytes for the whole swarm."
-            )
-        announcement = Announcement(
-            swarm_id=share.swarm_id,
-            round=share.round,
-            peer_id=self.peer_id,
-            share_digest=hashlib.sha256(data).hexdigest(),
-            share_size=len(data),
-            group_count=len(share.groups),
-            tasks_digest=share.tasks_digest,
-            model_name=_printable(model_name, MAX_MODEL_NAME_BYTES),
+        data, announcement = prepare(
+            share,
+            author=self.peer_id,
+            rules=self._rules,
+            model_name=model_name,
             account=account,
             mean_reward=mean_reward,
-            time=time.time(),
         )
         if not self._is_closed:
             self._loop.soon(self._offer, data, announcement)
@@ -279,8 +264,3 @@ def _check_names(swarm_id: str, tasks_digest: str) -> None:
     ):
         if not text.isprintable() or len(text.encode()) > limit:
             raise SwarmError(f"The {name} {text!r} does not fit into announcements: printable, at most {limit} bytes.")
-
-
-def _printable(text: str, max_bytes: int) -> str:
-    clean = "".join(character for character in text if character.isprintable())
-    return clean.encode("utf-8", "ignore")[:max_bytes].decode("utf-8", "ignore")

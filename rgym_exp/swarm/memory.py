@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
-import time
 from collections.abc import Mapping, Sequence
 
 from rgym_exp.swarm.errors import Refused
 from rgym_exp.swarm.exchange import Drops, KnownPeers
-from rgym_exp.swarm.share import encode_share
+from rgym_exp.swarm.publishing import prepare
 from rgym_exp.swarm.verify import ShareRules, admit, objection_to_announcement
 from rgym_exp.types import Announcement, ReceivedShare, Share
 
@@ -78,23 +77,13 @@ class MemoryExchange:
 
     def publish(self, share: Share, *, model_name: str, account: str, mean_reward: float) -> Announcement:
         """See ``Exchange``."""
-        if share.peer_id != self.peer_id:
-            raise ValueError(f"Peer {self.peer_id} can't publish a share in the name of {share.peer_id}.")
-        data = encode_share(share)
-        if len(data) > self._rules.max_share_bytes:
-            raise ValueError(f"The share has {len(data)} bytes, more than the {self._rules.max_share_bytes} accepted.")
-        announcement = Announcement(
-            swarm_id=share.swarm_id,
-            round=share.round,
-            peer_id=share.peer_id,
-            share_digest=hashlib.sha256(data).hexdigest(),
-            share_size=len(data),
-            group_count=len(share.groups),
-            tasks_digest=share.tasks_digest,
+        data, announcement = prepare(
+            share,
+            author=self.peer_id,
+            rules=self._rules,
             model_name=model_name,
             account=account,
             mean_reward=mean_reward,
-            time=time.time(),
         )
         self._swarm.offer(announcement, data)
         return announcement

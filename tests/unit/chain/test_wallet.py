@@ -192,8 +192,6 @@ def test_an_empty_vote_is_a_mistake_of_the_caller(make_node):
     with pytest.raises(ValueError, match="at least one winner"):
         make_node().submit_winners(round=0, winners=[], peer_id="QmA")
 
-    """Killed while the transaction was under way: in one case it never arrived, in the other nobody heard of it."""
-
 
 @pytest.mark.parametrize("mode", ["away", "garbage", "refuse"])
 def test_writes_outlast_a_chain_that_is_away(make_node, faulty_rpc, wait_until, mode):

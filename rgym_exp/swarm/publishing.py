@@ -1,0 +1,48 @@
+"""Getting a share of this node's own ready to leave: its bytes, and the announcement that says where they are."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+from rgym_exp.swarm.announcement import MAX_MODEL_NAME_BYTES
+from rgym_exp.swarm.share import encode_share
+from rgym_exp.swarm.verify import ShareRules
+from rgym_exp.types import Announcement, Share
+
+
+def prepare(
+    share: Share, *, author: str, rules: ShareRules, model_name: str, account: str, mean_reward: float
+) -> tuple[bytes, Announcement]:
+    """The share's bytes and its announcement.
+
+    Raises:
+        ValueError: the share is not ``author``'s, or is larger than peers accept: a mistake of the caller's.
+    """
+    if share.peer_id != author:
+        raise ValueError(f"Peer {author} can't publish a share in the name of {share.peer_id}.")
+    data = encode_share(share)
+    if len(data) > rules.max_share_bytes:
+        raise ValueError(
+            f"The share has {len(data)} bytes, more than the {rules.max_share_bytes} that peers accept. "
+            "Lower training.max_completion_length, or raise communications.max_share_bytes for the whole swarm."
+        )
+    announcement = Announcement(
+        swarm_id=share.swarm_id,
+        round=share.round,
+        peer_id=share.peer_id,
+        share_digest=hashlib.sha256(data).hexdigest(),
+        share_size=len(data),
+        group_count=len(share.groups),
+        tasks_digest=share.tasks_digest,
+        model_name=_printable(model_name, MAX_MODEL_NAME_BYTES),
+        account=account,
+        mean_reward=mean_reward,
+        time=time.time(),
+    )
+    return data, announcement
+
+
+def _printable(text: str, max_bytes: int) -> str:
+    clean = "".join(character for character in text if character.isprintable())
+    return clean.encode("utf-8", "ignore")[:max_bytes].decode("utf-8", "ignore")

@@ -25,7 +25,7 @@ sign up for. The first run installs everything into .venv; later runs start at o
 
 Commands: hub, invite, status, identity, doctor. `./run_rl_swarm.sh hub --help` says more.
 
-Variables: MODEL_NAME, HF_TOKEN (or HUGGINGFACE_ACCESS_TOKEN), PRG_GAME=true|false, CPU_ONLY=true, IDENTITY_PATH,
+Variables: MODEL_NAME, HF_TOKEN (or HUGGINGFACE_ACCESS_TOKEN), CPU_ONLY=true, IDENTITY_PATH,
 GENSYN_RESET_CONFIG=1, CONNECT_TO_TESTNET=true, RL_SWARM_HOME, HF_ENDPOINT, TORCH_INDEX_URL, PYTHON, and the usual
 HTTP_PROXY, HTTPS_PROXY, NO_PROXY.
 
@@ -148,7 +148,7 @@ ask_questions() {
 
     if [ -z "${HF_TOKEN+set}" ] && [ -z "${HUGGINGFACE_ACCESS_TOKEN+set}" ]; then
         # read's own prompt: it comes after the echo is off, so that nothing typed early shows.
-        read -rs -p 'Push the trained model to the Hugging Face Hub? Paste a token with write access, or Enter for no [N]: ' answer || true
+        read -rs -p 'Hugging Face token, which gated models need? Paste it, or Enter for none [N]: ' answer || true
         printf '\n'
         case "$answer" in "" | [Nn] | [Nn]o | [Nn]one) ;; *) export HF_TOKEN="$answer" ;; esac
     fi
@@ -157,12 +157,6 @@ ask_questions() {
         answer=""
         read -r answer || true
         [ -z "$answer" ] || export MODEL_NAME="$answer"
-    fi
-    if [ "$network" = gensyn-testnet ] && [ -z "${PRG_GAME+set}" ] && ! has_setting prg_game_config.prg_game; then
-        printf 'Let the model play the AI Prediction Market? [Y/n]: '
-        answer=""
-        read -r answer || true
-        case "$answer" in [Nn] | [Nn]o) export PRG_GAME=false ;; *) export PRG_GAME=true ;; esac
     fi
 }
 
@@ -181,10 +175,7 @@ needs_node() {
 }
 
 print_command() {
-    local name
-    for name in MODEL_NAME PRG_GAME; do
-        [ -z "${!name+set}" ] || printf '%s=%q ' "$name" "${!name}"
-    done
+    [ -z "${MODEL_NAME+set}" ] || printf 'MODEL_NAME=%q ' "$MODEL_NAME"
     [ -z "${HF_TOKEN:-}" ] || printf 'HF_TOKEN=... '
     printf 'RL_SWARM_HOME=%q rl-swarm %q' "$home" "$command"
     [ "${#arguments[@]}" -eq 0 ] || printf ' %q' "${arguments[@]}"

@@ -5,7 +5,7 @@ The rooms, from the top down (imports point only downward; ARCHITECTURE.md has t
     cli, commands   what people type
     node            a node's life, and one round in the order in which it happens
     hub             what a host runs: bootnode, devnet, keeper, HTTP API
-    tasks training swarm chain judge   the rooms that a round calls; they do not know each other
+    tasks training swarm chain   the rooms that a round calls; they do not know each other
     config observe  typed settings; logs, metrics and progress
     types           the dataclasses that flow between the rooms
 """

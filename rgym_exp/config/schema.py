@@ -143,14 +143,6 @@ class EvalConfig:
 
 
 @dataclass
-class PrgGameConfig:
-    """The prediction market."""
-
-    prg_game: bool | None = None
-    """null: yes where the network has one."""
-
-
-@dataclass
 class ObserveConfig:
     """What a person sees."""
 
@@ -170,7 +162,6 @@ class Config:
     blockchain: BlockchainConfig = field(default_factory=BlockchainConfig)
     communications: CommunicationsConfig = field(default_factory=CommunicationsConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
-    prg_game_config: PrgGameConfig = field(default_factory=PrgGameConfig)
     observe: ObserveConfig = field(default_factory=ObserveConfig)
     tasks: Any = "auto"
     """auto (the network's tasks file), a name in config/tasks/, a path, or a mapping with ``_target_``."""

@@ -13,7 +13,7 @@ from web3.exceptions import Web3Exception
 from rgym_exp.chain.account_lock import AccountLock
 from rgym_exp.chain.contract import Reverted, RpcRefusal, SwarmContract
 from rgym_exp.chain.coordinator import ChainError, Standing, Transaction
-from rgym_exp.chain.outbox import Outbox, Row
+from rgym_exp.chain.outbox import Outbox, Row, target_of
 from rgym_exp.chain.sending import Absent, Outcome, Patience, Record, Refused, Retry, Sending
 from rgym_exp.chain.transactions import Transactor
 
@@ -38,7 +38,7 @@ class WalletCoordinator:
         # The sender has a client of its own, so that a slow send never holds up the question for the round.
         sending_contract = SwarmContract(rpc_url, contract_address, chain_id=chain_id)
         self._outbox = Outbox(
-            outbox_path, target=f"{chain_id or rpc_url}:{self._contract.address}", account=self.account
+            outbox_path, target=target_of(self._contract.address, chain_id or rpc_url), account=self.account
         )
         self._sending = Sending(
             self._outbox,

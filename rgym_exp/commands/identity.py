@@ -67,11 +67,13 @@ def account_of(home: Home) -> str:
     """The address in the account's key file; "" without one. Asks for no passphrase, so nothing is decrypted."""
     import json
 
+    from eth_utils.address import to_checksum_address
+
     try:
-        address = json.loads(home.account_key.read_text(encoding="utf-8"))["address"]
+        # Encrypted key files write it in small letters, the outbox in mixed ones.
+        return str(to_checksum_address(json.loads(home.account_key.read_text(encoding="utf-8"))["address"]))
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-    return str(address) if str(address).startswith("0x") else f"0x{address}"
 
 
 def back_up(home: Home, target: Path, passphrase: str) -> None:

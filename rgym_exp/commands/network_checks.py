@@ -15,10 +15,11 @@ from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.config.shallow_json import shallow_json
 from rgym_exp.hub.client import LOOPBACK_HOSTS, fetch, hub_status
 from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.plan import DEFAULT_P2P_PORT, DEFAULT_PORT, DEFAULT_RPC_PORT
 from rgym_exp.hub.ports import is_free
 
-PORTS = {8600: "the hub's API", 38600: "the hub's bootnode", 8645: "the hub's chain", 3000: "the login server"}
-"""Ports that a node, its hub or its login server take unless told otherwise."""
+PORTS = {DEFAULT_PORT: "the hub's API", DEFAULT_P2P_PORT: "the hub's bootnode", DEFAULT_RPC_PORT: "the hub's chain"}
+"""Ports that a hub takes unless told otherwise."""
 CLOCK_SECONDS = 60.0
 """Announcements carry the time for people to read; login deadlines are what a wrong clock breaks."""
 DIAL_SECONDS = 3.0

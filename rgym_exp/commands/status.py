@@ -15,7 +15,7 @@ from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.errors import SwarmUserError
 
 if TYPE_CHECKING:
-    from rgym_exp.chain.coordinator import Standing, Transaction
+    from rgym_exp.chain.coordinator import Standing
 
 EPILOG = """examples:
   rl-swarm status
@@ -136,7 +136,7 @@ def _chain(home: Home, network: NetworkConfig, hub: Mapping[str, Any] | None, pe
         except SwarmUserError as error:
             yield _line("contract", plain(error))
     if contract:
-        yield from _outbox_lines(home, str(contract), chain_id)
+        yield from _outbox_lines(home, str(contract), chain_id or str(rpc_url))
 
 
 def _standing(rpc_url: str, contract: str, chain_id: Any, peer_id: str) -> Standing:
@@ -156,33 +156,21 @@ def _standing_lines(standing: Standing) -> Iterator[str]:
     yield _line("my votes", str(standing.total_wins))
 
 
-def _outbox_lines(home: Home, contract: str, chain_id: Any) -> Iterator[str]:
+def _outbox_lines(home: Home, contract: str, chain: int | str) -> Iterator[str]:
     """Transactions on the way and the last few."""
+    from rgym_exp.chain.outbox import read_outbox, target_of
     from rgym_exp.commands.identity import account_of
 
     account = account_of(home)
     if not home.outbox.exists() or not account:
         yield _line("outbox", "empty: this node has not owed the contract anything yet")
         return
-    pending, newest = _outbox(home, contract, chain_id, account)
+    pending, newest = read_outbox(home.outbox, target=target_of(contract, chain), account=account)
     yield _line("outbox", f"{pending} waiting to be confirmed" if pending else "everything is confirmed")
     for transaction in newest:
         round = "" if transaction.round is None else f" of round {transaction.round}"
         detail = f": {plain(transaction.detail)}" if transaction.detail else ""
         yield f"             {transaction.kind}{round} {transaction.status}, {_ago(transaction.time)}{detail}"
-
-
-def _outbox(home: Home, contract: str, chain_id: Any, account: str) -> tuple[int, list[Transaction]]:
-    """How many are open, and the last five."""
-    from web3 import Web3
-
-    from rgym_exp.chain.outbox import Outbox
-
-    outbox = Outbox(home.outbox, target=f"{chain_id}:{Web3.to_checksum_address(contract)}", account=account)
-    try:
-        return outbox.pending(), outbox.transactions(5)
-    finally:
-        outbox.close()
 
 
 def _last_round(home: Home) -> Iterator[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import NetworkConfig
-
-LOCAL_HUB_URL = "http://127.0.0.1:8600"
+from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.plan import DEFAULT_PORT
+from rgym_exp.hub.record import load_record
 
 
 def network_of(home: Home) -> NetworkConfig:
@@ -29,10 +29,10 @@ def hub_url_of(home: Home) -> str:
 def own_hub_url(home: Home) -> str:
     """Where the hub of this home would answer on this machine."""
     try:
-        port = int(json.loads((home.hub / "hub.json").read_text(encoding="utf-8"))["port"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return LOCAL_HUB_URL
-    return f"http://127.0.0.1:{port}"
+        record = load_record(home.hub / "hub.json")
+    except (HubError, OSError):
+        record = None  # Starting the hub says what is wrong with it; here we only look around.
+    return f"http://127.0.0.1:{record.port if record else DEFAULT_PORT}"
 
 
 def _last_network(home: Home) -> NetworkConfig | None:

@@ -25,7 +25,7 @@ from rgym_exp.config.invite import Invite
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
 from rgym_exp.hub.errors import HubError
 from rgym_exp.hub.keeper import Keeper
-from rgym_exp.hub.plan import HubPlan
+from rgym_exp.hub.plan import DEFAULT_RPC_PORT, HubPlan
 from rgym_exp.hub.ports import bootnode_address, http_url, is_free
 from rgym_exp.hub.rate_limit import RateLimit
 from rgym_exp.hub.record import HubRecord, save_record
@@ -36,7 +36,6 @@ from rgym_exp.swarm.names import animal_name
 
 log = logging.getLogger("rl_swarm.hub")
 
-DEFAULT_RPC_PORT = 8645
 REQUESTS_PER_SECOND = 200.0
 """Per client address. A node asks three or four times a second; some dozens behind one address still fit."""
 REQUEST_BURST = 1000.0

@@ -17,7 +17,8 @@ from rgym_exp.hub.record import HubRecord, load_record, new_swarm_id
 
 DEFAULT_PORT = 8600
 DEFAULT_P2P_PORT = 38600
-
+DEFAULT_RPC_PORT = 8645
+"""Of the hub's own chain, on loopback."""
 
 _STARTER_TASKS = "starter"
 

@@ -19,12 +19,13 @@ from rgym_exp.config.paths import Home
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
 from rgym_exp.hub.ports import free_port
 from rgym_exp.hub.rate_limit import RateLimit
+from rgym_exp.hub.record import HubRecord, save_record
 from rgym_exp.hub.rpc_door import RpcDoor
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.names import animal_name
 
 CONTRACT = "0x5afE56e7A0B986fB31e3830a70fd7cd38250A9e2"
-ACCOUNT = "0x" + "ab" * 20
+ACCOUNT = "0xABaBaBaBABabABabAbAbABAbABabababaBaBABaB"
 
 
 class ServedStatus:
@@ -115,10 +116,13 @@ def test_words_of_strangers_cannot_steer_the_terminal(home: Home, hub: ServedSta
     assert "\nround 9" not in shown
 
 
-def test_waiting_transactions_are_shown_although_the_chain_is_away(home: Home, hub: ServedStatus) -> None:
+@pytest.mark.parametrize("as_written", [ACCOUNT, ACCOUNT.lower(), ACCOUNT.lower().removeprefix("0x")])
+def test_waiting_transactions_are_shown_although_the_chain_is_away(
+    home: Home, hub: ServedStatus, as_written: str
+) -> None:
     remember_network(home, hub_url=hub.url, rpc_url=f"{hub.url}/rpc", chain_id=7, coordinator_address=CONTRACT)
     home.account_key.parent.mkdir(parents=True)
-    home.account_key.write_text(json.dumps({"address": ACCOUNT}))
+    home.account_key.write_text(json.dumps({"address": as_written}))
     outbox = Outbox(home.outbox, target=f"7:{CONTRACT}", account=ACCOUNT)
     outbox.add("reward", peer_id="p", round=4, stage=0, payload={"reward": 1})
     outbox.close()
@@ -136,7 +140,9 @@ def test_the_last_round_is_read_from_the_metrics_torn_lines_and_all(home: Home, 
 def test_the_network_is_that_of_the_last_run_else_this_machines_hub(home: Home) -> None:
     assert network_of(home).hub_url == "http://127.0.0.1:8600"
     home.hub.mkdir(parents=True)
-    (home.hub / "hub.json").write_text('{"port": 9000}')
+    save_record(
+        home.hub / "hub.json", HubRecord(swarm_id="s", tasks="starter", model_name="auto", port=9000, p2p_port=9001)
+    )
     assert network_of(home).hub_url == own_hub_url(home) == "http://127.0.0.1:9000"
     remember_network(home, hub_url="http://192.0.2.1:8600", surprise=1)
     assert network_of(home).hub_url == "http://192.0.2.1:8600"

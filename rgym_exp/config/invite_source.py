@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from rgym_exp.config.errors import InviteError
 from rgym_exp.config.shallow_json import shallow_json
+from rgym_exp.config.web import open_url, read_capped
 
 MAX_BYTES = 64 * 1024
 TIMEOUT_SECONDS = 10.0
@@ -41,25 +41,14 @@ def _from_url(url: str) -> str:
     # People pass on the hub's address; its invite is one step further.
     address = urllib.parse.urlunsplit(parts._replace(path="/invite")) if parts.path in ("", "/") else url
     try:
-        with urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS) as response:
-            text = _text(_read(response), address)
+        with open_url(urllib.request.Request(address), timeout_seconds=TIMEOUT_SECONDS) as response:
+            text = _text(read_capped(response, max_bytes=MAX_BYTES, timeout_seconds=TIMEOUT_SECONDS), address)
     except urllib.error.HTTPError as error:
         raise InviteError(f"{address} answered {error.code} instead of an invite. Check the address.") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise InviteError(f"{address} gave no invite ({reason}). Is the hub up, and the address right?") from None
     return _inside_json(text)
-
-
-def _read(response: http.client.HTTPResponse) -> bytes:
-    # The socket's own time-out starts anew with every byte; a server that drips must not hold us for ever.
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    content = b""
-    while len(content) <= MAX_BYTES and (piece := response.read1(MAX_BYTES)):
-        content += piece
-        if time.monotonic() > deadline:
-            raise TimeoutError("it answers too slowly")
-    return content
 
 
 def _inside_json(text: str) -> str:

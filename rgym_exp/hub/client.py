@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rgym_exp.config.shallow_json import shallow_json
+from rgym_exp.config.web import open_url, read_capped
 from rgym_exp.hub.errors import HubError
 
 MAX_ANSWER_BYTES = 1024 * 1024
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,25 +27,27 @@ class Answer:
 
 
 def fetch(url: str, *, timeout_seconds: float = 3.0, data: bytes | None = None) -> Answer:
-    """GET (or, with data, POST as JSON) of at most MAX_ANSWER_BYTES.
+    """GET (or, with data, POST as JSON) of at most MAX_ANSWER_BYTES, within the time.
 
     Raises a HubError that says why there is no answer. An error status counts as no answer.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise HubError(f"{url} is no http or https address.")
-    # A proxy in the environment is for the way out; this machine is not reached through it.
-    no_proxy = [urllib.request.ProxyHandler({})] if parts.hostname in LOOPBACK_HOSTS else []
-    opener = urllib.request.build_opener(*no_proxy)
     headers = {"User-Agent": "rl-swarm", **({"Content-Type": "application/json"} if data else {})}
     try:
-        with opener.open(urllib.request.Request(url, data=data, headers=headers), timeout=timeout_seconds) as answer:
-            return Answer(body=answer.read(MAX_ANSWER_BYTES), date=answer.headers.get("Date"))
+        request = urllib.request.Request(url, data=data, headers=headers)
+        with open_url(request, timeout_seconds=timeout_seconds) as answer:
+            body = read_capped(answer, max_bytes=MAX_ANSWER_BYTES, timeout_seconds=timeout_seconds)
+            date = answer.headers.get("Date")
     except urllib.error.HTTPError as error:
         raise HubError(f"{url} answered with status {error.code}.") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise HubError(f"{url} does not answer ({reason}).") from error
+    if len(body) > MAX_ANSWER_BYTES:
+        raise HubError(f"{url} answers with more than {MAX_ANSWER_BYTES} bytes, which no hub does.")
+    return Answer(body=body, date=date)
 
 
 def hub_status(hub_url: str, *, timeout_seconds: float = 3.0) -> Mapping[str, Any]:

@@ -206,6 +206,13 @@ def test_an_address_without_an_invite_says_why(hub: str, path: str, message: str
         read_invite(hub + path)
 
 
+def test_a_hub_on_this_machine_is_not_asked_through_a_proxy(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert read_invite(hub) == INVITE
+
+
 def test_a_hub_that_is_away_says_so() -> None:
     with pytest.raises(InviteError, match="gave no invite.*Is the hub up"):
         read_invite("http://127.0.0.1:1/invite")

@@ -5,6 +5,8 @@ Only the door is built: this version can't send through a login server yet, and 
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import requests
 
 from rgym_exp.chain.coordinator import ChainError
@@ -27,7 +29,7 @@ def require_login_server(login_url: str | None) -> str:
     return login_url
 
 
-def connect_through_login_server(login_url: str | None) -> None:
-    """Raise the ChainError that tells why this node can't use a login server. Never returns normally."""
+def connect_through_login_server(login_url: str | None) -> NoReturn:
+    """Raise the ChainError that tells why this node can't use a login server."""
     found = require_login_server(login_url)
     raise ChainError(f"Something answers at {found}, but this version can't send through a login server yet. {_REMEDY}")

@@ -12,6 +12,7 @@ from rgym_exp.config.schema import Config
 
 COORDINATORS = ("wallet", "modal", "offline")
 LOSS_TYPES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "luspo", "vespo", "sapo")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 CHOICES: Mapping[str, Collection[str]] = {
     "network.coordinator": COORDINATORS,
     "training.loss_type": LOSS_TYPES,
@@ -70,7 +71,6 @@ MULTIADDRS = ("network.bootnodes", "communications.announce", "communications.bo
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _DIALABLE = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[\w.:%-]+/(tcp|udp)/\d{1,5}(/[\w./:%-]*?)?")
 _BOOTNODE = re.compile(_DIALABLE.pattern + r"/p2p/[1-9A-HJ-NP-Za-km-z]{20,80}")
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def is_address(text: str) -> bool:
@@ -108,8 +108,10 @@ def _choices(config: Config) -> Iterator[str]:
     for name, allowed in CHOICES.items():
         if (value := value_at(config, name)) not in allowed:
             yield f"{name} must be one of {', '.join(allowed)}, not {value!r}."
-    if not _DEVICE.fullmatch(config.training.device):
-        yield f"training.device must be one of auto, cpu, cuda, cuda:<number>, mps, not {config.training.device!r}."
+    if (device := config.training.device) not in DEVICES:
+        # Trainer and vLLM take the first GPU that they see.
+        hint = " Which GPU is chosen with CUDA_VISIBLE_DEVICES." if device.startswith("cuda:") else ""
+        yield f"training.device must be one of {', '.join(DEVICES)}, not {device!r}.{hint}"
 
 
 def _numbers(config: Config) -> Iterator[str]:

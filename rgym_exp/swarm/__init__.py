@@ -1,7 +1,8 @@
 """The swarm room: who we are, who else is there, and how shares travel.
 
-A round, seen from here: a peer **publishes** a share (`transfer` serves its bytes by digest) and puts a small signed
-announcement on the **board** (a DHT; `announcement` is the record, `validator` its guard, `shards` where it hangs).
+A round, seen from here: a peer **publishes** a share (`publishing` packs it, `transfer` serves its bytes by digest) and
+puts a small signed announcement on the **board** (a DHT; `announcement` is the record, `validator` its guard, `shards`
+where it hangs).
 Meanwhile a **gathering** (`gathering`) reads the board, fetches the shares it finds, and lets through only those that
 `share` can decode within its limits and `verify` finds true to their announcement. `selection` then picks groups.
 

@@ -59,10 +59,15 @@ def test_clipping_above_is_not_tighter_than_below() -> None:
     assert "must not be below training.epsilon" in problem
 
 
-@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1", "mps"])
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "mps"])
 def test_devices(device: str) -> None:
     assert problems_of(config_with("training.device", device)) == []
     assert len(problems_of(config_with("training.device", f"{device}!"))) == 1
+
+
+def test_a_numbered_gpu_is_refused_with_the_way_to_choose_one() -> None:
+    (problem,) = problems_of(config_with("training.device", "cuda:1"))
+    assert "CUDA_VISIBLE_DEVICES" in problem
 
 
 @pytest.mark.parametrize("name", URLS)

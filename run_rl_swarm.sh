@@ -25,7 +25,7 @@ sign up for. The first run installs everything into .venv; later runs start at o
 
 Commands: hub, invite, status, identity, doctor. `./run_rl_swarm.sh hub --help` says more.
 
-Variables: MODEL_NAME, HF_TOKEN (or HUGGINGFACE_ACCESS_TOKEN), CPU_ONLY=true, IDENTITY_PATH,
+Variables: MODEL_NAME, HF_TOKEN (or HUGGINGFACE_ACCESS_TOKEN), PRG_GAME=true|false, CPU_ONLY=true, IDENTITY_PATH,
 GENSYN_RESET_CONFIG=1, CONNECT_TO_TESTNET=true, RL_SWARM_HOME, HF_ENDPOINT, TORCH_INDEX_URL, PYTHON, and the usual
 HTTP_PROXY, HTTPS_PROXY, NO_PROXY.
 
@@ -158,6 +158,12 @@ ask_questions() {
         read -r answer || true
         [ -z "$answer" ] || export MODEL_NAME="$answer"
     fi
+    if [ "$network" = gensyn-testnet ] && [ -z "${PRG_GAME+set}" ] && ! has_setting prg_game_config.prg_game; then
+        printf 'Let the model play the AI Prediction Market? [Y/n]: '
+        answer=""
+        read -r answer || true
+        case "$answer" in [Nn] | [Nn]o) export PRG_GAME=false ;; *) export PRG_GAME=true ;; esac
+    fi
 }
 
 # -------------------------------------------------------------------------------------------------------- the start
@@ -175,7 +181,10 @@ needs_node() {
 }
 
 print_command() {
-    [ -z "${MODEL_NAME+set}" ] || printf 'MODEL_NAME=%q ' "$MODEL_NAME"
+    local name
+    for name in MODEL_NAME PRG_GAME; do
+        [ -z "${!name+set}" ] || printf '%s=%q ' "$name" "${!name}"
+    done
     [ -z "${HF_TOKEN:-}" ] || printf 'HF_TOKEN=... '
     printf 'RL_SWARM_HOME=%q rl-swarm %q' "$home" "$command"
     [ "${#arguments[@]}" -eq 0 ] || printf ' %q' "${arguments[@]}"

@@ -137,9 +137,9 @@ open_log() {
 # cuda where an NVIDIA driver answers, cpu on any other Linux (and with CPU_ONLY), default on macOS: one build for both.
 torch_build() {
     case "$(uname -s)/$(uname -m)" in
-        Darwin/x86_64) fail "PyTorch no longer has builds for Macs with an Intel processor; run RL Swarm in Docker there." ;;
+        Darwin/x86_64) fail "PyTorch no longer has builds for Macs with an Intel processor; use another machine." ;;
         Darwin/*)
-            [ "$(sw_vers -productVersion | cut -d. -f1)" -ge 14 ] || fail "PyTorch needs macOS 14 or newer; update, or use Docker."
+            [ "$(sw_vers -productVersion | cut -d. -f1)" -ge 14 ] || fail "PyTorch needs macOS 14 or newer; update it."
             echo default
             ;;
         *)

@@ -23,8 +23,8 @@ def require_login_server(login_url: str | None) -> str:
         requests.get(login_url, timeout=ANSWER_TIMEOUT_SECONDS, allow_redirects=False, stream=True).close()
     except requests.exceptions.RequestException as error:
         raise ChainError(
-            f"No login server answers at {login_url} ({type(error).__name__}), and the modal coordinator sends through "
-            f"one. {_REMEDY}"
+            f"No login server answers at {login_url} ({type(error).__name__}). This network's accounts come from one, "
+            f"and this version does not bring it yet. {_REMEDY}"
         ) from error
     return login_url
 

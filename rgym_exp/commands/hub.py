@@ -41,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="port of the chain, on loopback only (default: 8645, or any free)",
     )
     add("--tasks", metavar="NAME", help="tasks of the swarm: a name in rgym_exp/config/tasks/ (default: starter)")
-    add("--model", metavar="NAME", help="model that joiners start with unless they choose one (default: auto)")
+    add(
+        "--model",
+        metavar="NAME",
+        help="joiners' model unless they choose one (default: SmolLM2 for the starter tasks)",
+    )
     add(
         "--round-limit",
         type=_seconds,

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
-from rgym_exp.config.environment import secrets_in
+from rgym_exp.config.environment import hugging_face_token, secrets_in
 from rgym_exp.config.invite import read_invite
 from rgym_exp.config.load import load_with_notes
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config
 from rgym_exp.observe.logs import setup_logging
 from rgym_exp.observe.progress import wants_live
+
+if TYPE_CHECKING:
+    from rgym_exp.hub.local import LocalHub
 
 EPILOG = """examples:
   rl-swarm run                                    a swarm of your own, on this machine
@@ -39,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Play until stopped; 0 after a clean end."""
     home: Home = args.home
-    _quiet_libraries()
+    _prepare_libraries()
     overrides = list(args.overrides)
     if args.rounds is not None:
         overrides.append(f"training.max_rounds={args.rounds}")
@@ -52,15 +58,23 @@ def execute(args: argparse.Namespace) -> int:
     with ExitStack() as life:
         if config.network.hub and invite is None:
             logger.info("Looking for this machine's hub, or starting one")
-            from rgym_exp.hub.local import find_or_start_hub
-
-            hub = find_or_start_hub(home)
+            hub = _hub_while_libraries_load(home)
             life.callback(hub.stop)
             config, _ = load_with_notes(
                 home, network=args.network or config.network.name, invite=hub.invite, overrides=overrides
             )
         _play(config, home, live)
     return 0
+
+
+def _hub_while_libraries_load(home: Home) -> LocalHub:
+    """This machine's hub. It starts while we import torch and its like, which takes each of us seconds."""
+    from rgym_exp.hub.local import find_or_start_hub
+
+    with ThreadPoolExecutor(1, thread_name_prefix="hub") as pool:
+        starting = pool.submit(find_or_start_hub, home)
+        importlib.import_module("rgym_exp.node.node")
+        return starting.result()
 
 
 def _play(config: Config, home: Home, live: bool) -> None:
@@ -88,8 +102,12 @@ def _play(config: Config, home: Home, live: bool) -> None:
         progress.close()
 
 
-def _quiet_libraries() -> None:
+def _prepare_libraries() -> None:
     """Settings that libraries read when they are imported."""
+    # Older launchers export "None" for no token, which the hub's client would send.
+    os.environ.pop("HUGGINGFACE_ACCESS_TOKEN" if (token := hugging_face_token(os.environ)) else "HF_TOKEN", None)
+    if token:
+        os.environ["HF_TOKEN"] = token
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -35,16 +35,22 @@ def is_set(variable: str, environ: Mapping[str, str]) -> bool | None:
 
 
 def environment_settings(environ: Mapping[str, str]) -> tuple[list[Setting], list[str]]:
-    """MODEL_NAME and CPU_ONLY as settings, and a sentence for what can't be understood."""
+    """MODEL_NAME, PRG_GAME and CPU_ONLY as settings, and a sentence for each that can't be understood."""
     found: list[Setting] = []
     problems: list[str] = []
     if model := environ.get("MODEL_NAME", "").strip():
         found.append(Setting(name="training.model_name", value=literal(model), origin="MODEL_NAME"))
-    try:
-        if is_set("CPU_ONLY", environ):
-            found.append(Setting(name="training.device", value="cpu", origin="CPU_ONLY"))
-    except ConfigError as error:
-        problems.append(str(error))
+    for variable, name, meaning in (
+        ("PRG_GAME", "prg_game_config.prg_game", {True: True, False: False}),
+        ("CPU_ONLY", "training.device", {True: "cpu"}),
+    ):
+        try:
+            answer = is_set(variable, environ)
+        except ConfigError as error:
+            problems.append(str(error))
+            continue
+        if answer is not None and answer in meaning:
+            found.append(Setting(name=name, value=meaning[answer], origin=variable))
     return found, problems
 
 

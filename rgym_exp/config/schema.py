@@ -62,7 +62,7 @@ class TrainingConfig:
     top_p: float = 1.0
     top_k: int = 0
     learning_rate: float | None = None
-    """null: 1e-6, or 1e-5 for models under 0.3 B parameters and for LoRA."""
+    """null: 1e-6; 5e-6 for models under 0.3 B parameters, 1e-5 for LoRA."""
     loss_type: str = "dapo"
     """TRL's loss_type. "sapo" is Soft Adaptive Policy Optimization, not Swarm sAmpling Policy Optimization."""
     epsilon: float = 0.2
@@ -115,8 +115,8 @@ class CommunicationsConfig:
 
     exchange: Any = "auto"
     """auto (libp2p), or a mapping with ``_target_``."""
-    host: str = "127.0.0.1"
-    """Address to listen on. 0.0.0.0 to be reachable by other machines."""
+    host: str = "auto"
+    """Address to listen on. auto: this machine only, but every address in a swarm with a bootnode elsewhere."""
     port: int = 0
     """0 takes any free port."""
     announce: list[str] = field(default_factory=list)
@@ -126,7 +126,7 @@ class CommunicationsConfig:
     gather_timeout_seconds: float = 60.0
     """Longest wait for foreign shares, counted from when the own share is published."""
     max_share_bytes: int = 4 * 1024 * 1024
-    groups_per_peer: int = 2
+    groups_per_peer: int = 4
     """At most this many groups from one peer in a round."""
     max_slots: int = 32
     """Slots a peer may draw problems from in a round; receivers drop shares that go beyond, so keep the swarm's."""
@@ -137,9 +137,17 @@ class EvalConfig:
     """Held-out evaluation by the node itself."""
 
     every_rounds: int = 10
-    """0 turns it off. Also at the very start and at the end."""
+    """0 turns it off. Also before the first round, and after the last of --rounds."""
     items: int = 64
     """How many held-out problems; training can never draw them."""
+
+
+@dataclass
+class PrgGameConfig:
+    """The prediction market. Nothing bets yet: the choice is kept, so that files and PRG_GAME carry over."""
+
+    prg_game: bool | None = None
+    """null: yes where the network has one."""
 
 
 @dataclass
@@ -162,6 +170,7 @@ class Config:
     blockchain: BlockchainConfig = field(default_factory=BlockchainConfig)
     communications: CommunicationsConfig = field(default_factory=CommunicationsConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+    prg_game_config: PrgGameConfig = field(default_factory=PrgGameConfig)
     observe: ObserveConfig = field(default_factory=ObserveConfig)
     tasks: Any = "auto"
     """auto (the network's tasks file), a name in config/tasks/, a path, or a mapping with ``_target_``."""

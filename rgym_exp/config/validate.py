@@ -150,10 +150,11 @@ def _places(config: Config) -> Iterator[str]:
             if not announce and not is_bootnode(value):
                 yield f"{name} must hold multiaddrs such as /ip4/203.0.113.5/tcp/38600/p2p/<peer id>, not {value!r}."
     try:
-        ipaddress.ip_address(config.communications.host)
+        if config.communications.host != "auto":
+            ipaddress.ip_address(config.communications.host)
     except ValueError:
         yield (
-            "communications.host must be an IP address of this machine, 127.0.0.1 or 0.0.0.0,"
+            "communications.host must be auto or an IP address of this machine, 127.0.0.1 or 0.0.0.0,"
             f" not {config.communications.host!r}."
         )
 

@@ -14,9 +14,9 @@ class Evaluation:
         self._every_rounds = every_rounds
         self._problems = tasks.held_out(items) if every_rounds else []
 
-    def is_due(self, step: int) -> bool:
-        """Whether the round that was this optimizer step ends with an evaluation."""
-        return bool(self._problems) and step % self._every_rounds == 0
+    def is_due(self, step: int, last_step: int) -> bool:
+        """Whether the round that was this optimizer step ends with an evaluation; the last of a run always does."""
+        return bool(self._problems) and (step % self._every_rounds == 0 or step == last_step)
 
     def accuracy(self, policy: Policy) -> float:
         """Mean score of the greedy answers, in [0, 1]."""

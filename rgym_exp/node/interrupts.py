@@ -60,7 +60,7 @@ class Interrupts:
 
     def lower_shield(self) -> None:
         """Until here. Raises StopRequested when one came meanwhile."""
-        self._shields -= 1
+        self._shields = max(0, self._shields - 1)
         self.check()
 
     def check(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.node.batch import TrainingBatch
 from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.interrupts import Interrupts
@@ -92,7 +93,7 @@ class RoundLoop(TrainerCallback):
         try:
             # An evaluation takes long, and a stop need not wait for it.
             self._interrupts.lower_shield()
-            if self._evaluation.is_due(report.step):
+            if self._evaluation.is_due(report.step, args.max_steps):
                 self._progress.phase("evaluate")
                 report = dataclasses.replace(report, held_out=self._evaluation.accuracy(self._rooms.policy))
         finally:
@@ -105,9 +106,12 @@ class RoundLoop(TrainerCallback):
     def _tell(self, report: RoundReport) -> None:
         self._tracker.log_round(report)
         self._progress.round_done(report)
-        self._progress.transactions(
-            [(row.kind, row.round or 0, row.status, row.detail) for row in self._rooms.coordinator.transactions()]
-        )
+        try:
+            rows = self._rooms.coordinator.transactions()
+        except ChainError as error:
+            logger.warning("The outbox cannot be read: %s", error)
+            return
+        self._progress.transactions([(row.kind, row.round or 0, row.status, row.detail) for row in rows])
 
     def _save_if_due(self) -> None:
         if time.monotonic() - self._checkpoint_time < self._checkpoint_seconds:

@@ -12,6 +12,7 @@ from rgym_exp.config.resolved import save_resolved
 from rgym_exp.config.schema import Config
 from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.interrupts import Interrupts, StopRequested
+from rgym_exp.node.lock import only_node_of
 from rgym_exp.node.loop import RoundLoop
 from rgym_exp.node.rooms import make_coordinator_of, make_exchange, make_tasks, make_tracker_of
 from rgym_exp.node.round import Rooms
@@ -52,6 +53,7 @@ def run_node(options: NodeOptions) -> None:
         SwarmUserError: something that a person has to mend; everything is closed by then.
     """
     with ExitStack() as life:
+        life.enter_context(only_node_of(options.home))
         try:
             node = _Node(options, life)
             # Registered last, so it comes first: what was trained is written before anything is closed.
@@ -81,10 +83,11 @@ class _Node:
 
         tasks = make_tasks(config)
         life.callback(tasks.close)
-        self._learner = self._build_learner(tasks)
-        progress.started(self._run_info())
+        # Before the model, whose loading takes long: what is wrong with chain or login is told at once.
         coordinator = make_coordinator_of(config, home)
         life.callback(lambda: coordinator.close(flush_seconds=_FLUSH_SECONDS))
+        self._learner = self._build_learner(tasks)
+        progress.started(self._run_info())
         exchange = make_exchange(config, home, tasks.digest, _contract_bootnodes(coordinator))
         life.callback(exchange.close)
         tracker = make_tracker_of(config, home, run_name=animal_name(self._peer_id))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,14 +11,18 @@ from typing import Any
 
 from rgym_exp.chain.coordinator import Coordinator
 from rgym_exp.chain.factory import make_coordinator
+from rgym_exp.config.environment import secrets_in
 from rgym_exp.config.paths import Home
 from rgym_exp.config.resolved import without_secrets
 from rgym_exp.config.schema import Config
 from rgym_exp.config.seams import instantiate_or
+from rgym_exp.config.validate import is_bootnode
 from rgym_exp.observe.tracker import Tracker, make_tracker
 from rgym_exp.swarm.exchange import Exchange
 from rgym_exp.swarm.libp2p import LibP2PExchange
 from rgym_exp.tasks.source import ReasoningGymTasks, TaskSource
+
+logger = logging.getLogger("rl_swarm.node")
 
 
 def make_tasks(config: Config) -> TaskSource:
@@ -46,14 +52,19 @@ def make_coordinator_of(config: Config, home: Home) -> Coordinator:
 def make_exchange(config: Config, home: Home, tasks_digest: str, contract_bootnodes: Sequence[str]) -> Exchange:
     """The peer-to-peer network, with the bootnodes of the network, the contract and the user."""
     settings = config.communications
-    bootnodes = list(dict.fromkeys([*config.network.bootnodes, *contract_bootnodes, *settings.bootnodes]))
+    listed = [address for address in contract_bootnodes if is_bootnode(address)]
+    if len(listed) < len(contract_bootnodes):
+        logger.warning(
+            "Left aside %d of the contract's bootnodes: no multiaddrs.", len(contract_bootnodes) - len(listed)
+        )
+    bootnodes = list(dict.fromkeys([*config.network.bootnodes, *listed, *settings.bootnodes]))
     given: dict[str, Any] = {
         "identity_path": home.identity,
         "swarm_id": config.network.swarm_id,
         "tasks_digest": tasks_digest,
         "max_slots": settings.max_slots,
         "num_generations": config.training.num_generations,
-        "host": settings.host,
+        "host": listen_host(settings.host, bootnodes),
         "port": settings.port,
         "announce": settings.announce,
         "bootnodes": bootnodes,
@@ -65,6 +76,19 @@ def make_exchange(config: Config, home: Home, tasks_digest: str, contract_bootno
     )
 
 
+def listen_host(host: str, bootnodes: Sequence[str]) -> str:
+    """Where to listen: as configured; by default on loopback, unless the swarm has bootnodes on other machines.
+
+    Peers fetch each other's shares directly, so a node that listens on loopback only has nothing to give them.
+    """
+    if host != "auto":
+        return host
+    if all(address.startswith(("/ip4/127.", "/ip6/::1/", "/dns4/localhost/")) for address in bootnodes):
+        return "127.0.0.1"
+    logger.info("Listening on all addresses, so that peers on other machines can fetch this node's answers.")
+    return "0.0.0.0"
+
+
 def make_tracker_of(config: Config, home: Home, *, run_name: str) -> Tracker:
     """``logs/metrics.jsonl``, the service that the configuration names, and a class of somebody's own beside them."""
     given = {"folder": Path(home.logs), "run_name": run_name}
@@ -73,6 +97,6 @@ def make_tracker_of(config: Config, home: Home, *, run_name: str) -> Tracker:
         config.observe.log_with,
         logs=home.logs,
         run_name=run_name,
-        config=without_secrets(asdict(config)),
+        config=without_secrets(asdict(config), secrets_in(os.environ)),
         also=[own] if own is not None else [],
     )

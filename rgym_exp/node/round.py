@@ -13,11 +13,11 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
-from rgym_exp.chain.coordinator import Coordinator
+from rgym_exp.chain.coordinator import ChainError, Coordinator
 from rgym_exp.node.batch import TrainingBatch, assemble
 from rgym_exp.node.own import OwnDraws
 from rgym_exp.node.settings import RoundSettings
-from rgym_exp.node.turn import await_turn
+from rgym_exp.node.turn import Turn, await_turn
 from rgym_exp.observe.phases import Phases
 from rgym_exp.swarm.exchange import Exchange
 from rgym_exp.swarm.selection import select
@@ -26,6 +26,9 @@ from rgym_exp.training.policy import Policy
 from rgym_exp.types import Completion, Group, Problem, ReceivedShare, RoundReport, Share, SharedGroup, StepStats
 
 logger = logging.getLogger("rl_swarm.node")
+
+# For every group that may be chosen from a peer, so many are scored: some of them teach nothing.
+_GROUPS_LOOKED_AT = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +84,9 @@ def play_round(
             timeout_seconds=settings.gather_timeout_seconds, enough_shares=2 * settings.foreign_groups
         )
     with phases("score"):
-        seen = _score_shares(received, rooms.tasks, settings.swarm_id)
-        foreign = select(
-            seen,
-            count=settings.foreign_groups,
-            per_peer=settings.groups_per_peer,
-            rng=random.Random(f"{settings.swarm_id}/{turn.round}/{me}"),
-        )
+        rng = random.Random(f"{settings.swarm_id}/{turn.round}/{me}")
+        seen = _score_shares(received, rooms.tasks, settings, rng)
+        foreign = select(seen, count=settings.foreign_groups, per_peer=settings.groups_per_peer, rng=rng)
     batch = assemble(own, foreign, own_groups=settings.own_groups, total=_total(settings), phases=phases)
 
     # 7. One optimizer step on own and foreign groups.
@@ -97,10 +96,8 @@ def play_round(
     # 8. Reward and vote go to the outbox; training never waits for the chain.
     with phases("record"):
         vote = best_peer(seen)
-        rooms.coordinator.submit_reward(round=turn.round, stage=turn.stage, reward=int(own.total_reward), peer_id=me)
-        if vote is not None:
-            rooms.coordinator.submit_winners(round=turn.round, winners=[vote], peer_id=me)
-    return _report(turn.round, turn.skipped, own, batch, step, phases, rooms, vote)
+        outbox_depth = _tell_the_contract(rooms.coordinator, turn, int(own.total_reward), vote, me)
+    return _report(turn, own, batch, step, phases, rooms, vote, outbox_depth)
 
 
 def best_peer(seen: Sequence[Group]) -> str | None:
@@ -110,6 +107,19 @@ def best_peer(seen: Sequence[Group]) -> str | None:
         totals[group.peer_id] += sum(group.rewards)
     best = max(totals.items(), key=lambda item: (item[1], item[0]), default=None)
     return best[0] if best and best[1] > 0 else None
+
+
+def _tell_the_contract(coordinator: Coordinator, turn: Turn, reward: int, vote: str | None, me: str) -> int:
+    """Put reward and vote in the outbox; returns how many transactions wait there."""
+    try:
+        coordinator.submit_reward(round=turn.round, stage=turn.stage, reward=reward, peer_id=me)
+        if vote is not None:
+            coordinator.submit_winners(round=turn.round, winners=[vote], peer_id=me)
+        return coordinator.pending()
+    except ChainError as error:
+        # A full disk, say. The step is made; its reward is worth a warning, not the end of the training.
+        logger.warning("The reward of round %d is not in the outbox: %s", turn.round, error)
+        return 0
 
 
 def _total(settings: RoundSettings) -> int:
@@ -130,16 +140,24 @@ def _share(groups: Sequence[Group], swarm_id: str, round: int, me: str, tasks_di
     return Share(swarm_id=swarm_id, round=round, peer_id=me, tasks_digest=tasks_digest, groups=shared)
 
 
-def _score_shares(received: Sequence[ReceivedShare], tasks: TaskSource, swarm_id: str) -> list[Group]:
-    """Rebuild each foreign problem from its slot and score every foreign completion, in one call to the cage."""
+def _score_shares(
+    received: Sequence[ReceivedShare], tasks: TaskSource, settings: RoundSettings, rng: random.Random
+) -> list[Group]:
+    """Rebuild foreign problems from their slots and score their completions, in one call to the cage.
+
+    As many groups of every peer are looked at, in turns: no peer can use up the cage's time with a large share, or
+    collect more votes by sending more.
+    """
+    looked_at = _GROUPS_LOOKED_AT * settings.groups_per_peer
+    drawn = [(item.share, rng.sample(item.share.groups, min(looked_at, len(item.share.groups)))) for item in received]
+    in_turns = [(share, groups[turn]) for turn in range(looked_at) for share, groups in drawn if turn < len(groups)]
     rebuilt: list[tuple[str, Problem, tuple[Completion, ...]]] = [
         (
-            item.share.peer_id,
-            tasks.problem(swarm_id=swarm_id, round=item.share.round, peer_id=item.share.peer_id, slot=shared.slot),
+            share.peer_id,
+            tasks.problem(swarm_id=settings.swarm_id, round=share.round, peer_id=share.peer_id, slot=shared.slot),
             shared.completions,
         )
-        for item in received
-        for shared in item.share.groups
+        for share, shared in in_turns
     ]
     rewards = iter(tasks.score([(problem, c.text) for _, problem, completions in rebuilt for c in completions]))
     return [
@@ -154,21 +172,21 @@ def _score_shares(received: Sequence[ReceivedShare], tasks: TaskSource, swarm_id
 
 
 def _report(
-    round_number: int,
-    skipped: int,
+    turn: Turn,
     own: OwnDraws,
     batch: TrainingBatch,
     step: StepStats,
     phases: Phases,
     rooms: Rooms,
     vote: str | None,
+    outbox_depth: int,
 ) -> RoundReport:
     foreign = [group for group in batch.groups if group.peer_id != rooms.exchange.peer_id]
     return RoundReport(
-        round=round_number,
+        round=turn.round,
         step=step.step,
         time=time.time(),
-        skipped=skipped,
+        skipped=turn.skipped,
         own_groups=len(batch.groups) - len(foreign),
         foreign_groups=len(foreign),
         foreign_peers=tuple(dict.fromkeys(group.peer_id for group in foreign)),
@@ -184,7 +202,7 @@ def _report(
         tokens_per_second=own.sampled_tokens / max(phases.seconds["generate"], 1e-9),
         phase_seconds=dict(phases.seconds),
         peak_memory_bytes=step.peak_memory_bytes,
-        outbox_depth=rooms.coordinator.pending(),
+        outbox_depth=outbox_depth,
         dropped=dict(rooms.exchange.dropped()),
         vote=vote,
     )

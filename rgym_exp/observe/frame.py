@@ -208,7 +208,7 @@ def _transactions(state: ViewState, rows: int) -> list[Text]:
         title.append(f"  {waiting} waiting", style=WARN)
     lines = [title]
     for kind, round, status, detail in list(state.transactions)[: max(1, rows - 1)]:
-        line = Text.assemble((f" {kind:<8}", LABEL), f"round {round:<6} ", (status, STATUS_STYLES.get(status, "")))
+        line = Text.assemble((f" {kind:<7} ", LABEL), f"round {round:<6} ", (status, STATUS_STYLES.get(status, "")))
         lines.append(line.append(f" {detail}" if detail and status == "refused" else "", style=FAINT))
     return lines
 

@@ -26,7 +26,12 @@ class InferenceCopy:
         self._source = model
         self.model: nn.Module = model
         if model.dtype != dtype:
-            self.model = nn.Module.to(copy.deepcopy(model), dtype).eval().requires_grad_(False)
+            # The copy's weights go on requiring gradients, though none is ever taken: without, PyTorch multiplies the
+            # last positions of a batch by one copy of the output matrix per row, gigabytes of them.
+            self.model = copy.deepcopy(model).eval()
+            # Weights only: buffers such as the rotary embedding's frequencies lose positions in fewer digits.
+            for weight in self.model.parameters():
+                weight.data = weight.data.to(dtype)
 
     def refresh(self) -> None:
         """Take over the source's weights as they are now."""

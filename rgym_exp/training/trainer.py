@@ -104,6 +104,7 @@ class SwarmTrainer(GRPOTrainer):
         def run(groups_at_once: int) -> Tensor:
             # After an out-of-memory error the parts done so far are done again.
             model.zero_grad(set_to_none=True)
+            self._done = None
             return self._backward_in_parts(model, batch, taught, groups_at_once)
 
         loss, self.groups_at_once = halve_until_it_fits(self.groups_at_once, run, "groups")

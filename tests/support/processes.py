@@ -35,7 +35,7 @@ PATIENCE_SECONDS = 120.0
 """How long a test waits for what should take seconds: machines that test are often busy."""
 LOOK_SECONDS = 0.1
 
-_STEERING = ("IDENTITY_PATH", "RL_SWARM_HOME", "MODEL_NAME", "CPU_ONLY", "CONNECT_TO_TESTNET")
+_STEERING = ("IDENTITY_PATH", "RL_SWARM_HOME", "MODEL_NAME", "PRG_GAME", "CPU_ONLY", "CONNECT_TO_TESTNET")
 """Variables that would make a test's process another one than the test means."""
 
 _T = TypeVar("_T")

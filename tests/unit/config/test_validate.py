@@ -109,7 +109,7 @@ def test_a_bootnode_can_be_dialled_and_names_its_peer(text: str, good: bool) -> 
 @pytest.mark.parametrize("host", ["localhost", "", "256.1.1.1", "example.org"])
 def test_the_listening_address_is_an_ip_address(host: str) -> None:
     (problem,) = problems_of(config_with("communications.host", host))
-    assert "communications.host must be an IP address" in problem
+    assert "communications.host must be auto or an IP address" in problem
 
 
 @pytest.mark.parametrize("name", ["blockchain.coordinator", "communications.exchange", "tracker", "tasks"])

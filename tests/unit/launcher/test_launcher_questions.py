@@ -9,6 +9,7 @@ import pytest
 
 TOKEN_QUESTION = "Hugging Face token, which gated models need?"
 MODEL_QUESTION = "Model to train:"
+MARKET_QUESTION = "Prediction Market?"
 
 
 @pytest.fixture
@@ -36,13 +37,15 @@ def test_on_the_testnet_the_answers_become_variables_of_the_run(sit_down: Callab
     person.type("hf_secret")
     person.wait_for(MODEL_QUESTION)
     person.type("Qwen/Qwen3-0.6B")
+    person.wait_for(MARKET_QUESTION)
+    person.type("n")
     command = person.end().splitlines()[-1]
-    assert command.startswith("MODEL_NAME=Qwen/Qwen3-0.6B HF_TOKEN=... ")
+    assert command.startswith("MODEL_NAME=Qwen/Qwen3-0.6B PRG_GAME=false HF_TOKEN=... ")
     assert command.endswith("rl-swarm run --network gensyn-testnet")
 
 
 def test_a_typed_token_is_never_on_the_screen(sit_down: Callable[..., Any]) -> None:
-    person = sit_down("--network", "gensyn-testnet", MODEL_NAME="")
+    person = sit_down("--network", "gensyn-testnet", MODEL_NAME="", PRG_GAME="true")
     person.wait_for(TOKEN_QUESTION)
     person.type("hf_secret")
     screen = person.end()
@@ -50,41 +53,44 @@ def test_a_typed_token_is_never_on_the_screen(sit_down: Callable[..., Any]) -> N
     assert "hf_secret" not in screen
 
 
-def test_enter_takes_the_defaults_no_token_and_the_networks_model(sit_down: Callable[..., Any]) -> None:
+def test_enter_takes_the_defaults_no_token_the_networks_model_and_the_market(sit_down: Callable[..., Any]) -> None:
     person = sit_down("--network", "gensyn-testnet")
-    for question in (TOKEN_QUESTION, MODEL_QUESTION):
+    for question in (TOKEN_QUESTION, MODEL_QUESTION, MARKET_QUESTION):
         person.wait_for(question)
         person.type("")
     command = person.end().splitlines()[-1]
-    assert command.startswith("RL_SWARM_HOME=")
+    assert command.startswith("PRG_GAME=true RL_SWARM_HOME=")
 
 
 def test_a_no_to_the_token_question_is_not_taken_for_a_token(sit_down: Callable[..., Any]) -> None:
-    person = sit_down("--network", "gensyn-testnet", MODEL_NAME="")
+    person = sit_down("--network", "gensyn-testnet", MODEL_NAME="", PRG_GAME="true")
     person.wait_for(TOKEN_QUESTION)
     person.type("N")
     assert "HF_TOKEN" not in person.end().splitlines()[-1]
 
 
-def test_who_joins_by_invite_is_asked_for_token_and_model(sit_down: Callable[..., Any]) -> None:
+def test_who_joins_by_invite_is_asked_for_token_and_model_only(sit_down: Callable[..., Any]) -> None:
     person = sit_down("--join", "rlswarm1:abc")
     person.wait_for(TOKEN_QUESTION)
     person.type("")
     person.wait_for(MODEL_QUESTION)
     person.type("")
-    assert person.end().splitlines()[-1].endswith("rl-swarm run --join rlswarm1:abc")
+    assert MARKET_QUESTION not in person.end()
 
 
 def test_connect_to_testnet_asks_what_the_testnet_asks(sit_down: Callable[..., Any]) -> None:
-    person = sit_down(CONNECT_TO_TESTNET="true", HF_TOKEN="")
-    person.wait_for(MODEL_QUESTION)
-    person.type("small")
-    assert "MODEL_NAME=small" in person.end()
+    person = sit_down(CONNECT_TO_TESTNET="true", HF_TOKEN="", MODEL_NAME="")
+    person.wait_for(MARKET_QUESTION)
+    person.type("y")
+    assert "PRG_GAME=true" in person.end()
 
 
 def test_variables_and_settings_answer_for_the_person(sit_down: Callable[..., Any]) -> None:
-    screen = sit_down("--network", "gensyn-testnet", "training.model_name=small", HF_TOKEN="hf_x").end()
+    screen = sit_down(
+        "--network", "gensyn-testnet", "training.model_name=small", "prg_game_config.prg_game=false", HF_TOKEN="hf_x"
+    ).end()
     assert len(screen.splitlines()) == 1
+    assert "PRG_GAME" not in screen
 
 
 def test_the_older_variable_of_the_token_is_passed_on_by_its_newer_name(sit_down: Callable[..., Any]) -> None:

@@ -113,7 +113,9 @@ class Arm:
         watcher.start()
         started = time.perf_counter()
         self._turnstile.go.release()
-        self._turnstile.done.acquire()
+        while not self._turnstile.done.acquire(timeout=1):
+            if not self._thread.is_alive():
+                raise RuntimeError(f"the arm {self.measured.arm} ended before its round did; the reason is above")
         seconds = time.perf_counter() - started
         over.set()
         watcher.join()
@@ -164,7 +166,7 @@ class RoundTurnstile(Turnstile):
         super().__init__()
         self._rooms, self._settings, self._tokens, self._before = rooms, settings, tokens, before
         self._playing: Generator[TrainingBatch, StepStats, RoundReport] | None = None
-        self._round = -1
+        self._round = 0
         self.overheads: list[float] = []
 
     def play(self) -> Rollout:

@@ -89,6 +89,14 @@ def test_a_port_that_is_taken(tmp_path: Path, tiny_model_folder: Path) -> None:
             assert node.children() == []
 
 
+def test_a_home_where_a_node_runs_already(tmp_path: Path, tiny_model_folder: Path) -> None:
+    with NodeProgram(tmp_path, tiny_model_folder, "blockchain.round_seconds=0.5") as first:
+        first.wait_for_rounds(1)
+        with NodeProgram(tmp_path, tiny_model_folder) as second:
+            assert ended_with(second).startswith(f"A node already runs from {tmp_path}")
+        first.wait_for_rounds(1)
+
+
 def test_a_disk_that_fills_up(tmp_path: Path, tiny_model_folder: Path) -> None:
     rounds = "blockchain.round_seconds=0.5"
     with NodeProgram(tmp_path, tiny_model_folder, rounds) as node:

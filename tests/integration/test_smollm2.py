@@ -37,7 +37,8 @@ def test_the_small_model_learns_from_three_rounds_and_goes_on_from_its_checkpoin
             assert math.isfinite(report.grad_norm)
             assert report.entropy > 0
             assert report.own_groups == 8
-        assert [report.held_out is not None for report in reports] == [False, True, False]
+        # Every second round, and the last.
+        assert [report.held_out is not None for report in reports] == [False, True, True]
         # Untrained, the model answers few questions: now and then three rounds bring no group that teaches.
         taught = any(report.zero_variance_share < 1 for report in reports)
         assert any(report.grad_norm > 0 for report in reports) == taught

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.wallet import read_standing
 from rgym_exp.config.invite import Invite
+from rgym_exp.types import RoundReport
 from tests.support.processes import HubProgram, NodeProgram, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
@@ -93,9 +95,13 @@ def test_votes_go_to_peers_of_the_swarm(swarm: SwarmOfThree) -> None:
 
 def test_the_contract_has_the_reward_and_the_vote_that_the_node_reported(swarm: SwarmOfThree) -> None:
     ada = swarm.node("ada")
-    played = ada.wait_for_rounds(3, swarm.hub)
-    # In company from its first draw on: 2 groups of 4 completions are what it reports.
-    report = next(report for report in played[1:] if report.vote is not None)
+
+    def vote_in_company() -> RoundReport | None:
+        # In company from its first draw on, a node draws 2 groups of 4 completions, and reports what they earned.
+        pairs = pairwise(ada.reports())
+        return next((later for earlier, later in pairs if earlier.foreign_peers and later.vote is not None), None)
+
+    report = wait_for(vote_in_company, what="a round in company with a vote", programs=(*swarm.nodes(), swarm.hub))
     wait_for(lambda: voted(swarm, report.round, ada.peer_id), what="the vote on the contract", programs=(ada,))
     assert swarm.contract.read("getVoterVotes", report.round, ada.peer_id) == [report.vote]
     assert report.vote in swarm.others(ada)

@@ -51,7 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # Importing the command's module takes a moment.
         print(f"rl-swarm {chosen}: stopped.", file=sys.stderr)
         return 130
-    args = parser.parse_args(arguments)
+    args, rest = parser.parse_known_args(arguments)
+    # argparse takes KEY=VALUE words from one place only; an option between two of them is no mistake.
+    if rest and hasattr(args, "overrides") and not any(word.startswith("-") for word in rest):
+        args.overrides += rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if args.command is None:
         build_parser(None).print_help(sys.stderr)
         return 2

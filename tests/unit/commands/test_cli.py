@@ -113,3 +113,16 @@ def test_a_ctrl_c_while_the_command_is_loaded_ends_with_a_word(
     monkeypatch.setattr(importlib, "import_module", interrupted)
     assert cli.main(["run"]) == 130
     assert capsys.readouterr().err == "rl-swarm run: stopped.\n"
+
+
+def test_settings_may_stand_before_and_after_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "first.wrong=1", "--home", str(tmp_path), "--rounds", "2", "second.wrong=2"]) == 1
+    told = capsys.readouterr().err
+    assert "first.wrong" in told and "second.wrong" in told
+
+
+def test_an_unknown_option_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["run", "--home", str(tmp_path), "a.b=1", "--nonsense", "c.d=1"])
+    assert end.value.code == 2
+    assert "--nonsense" in capsys.readouterr().err

@@ -17,7 +17,8 @@ from rgym_exp.config.resolved import without_secrets
 from rgym_exp.config.schema import Config
 from rgym_exp.config.seams import instantiate_or
 from rgym_exp.config.validate import is_bootnode
-from rgym_exp.observe.tracker import Tracker, make_tracker
+from rgym_exp.observe.services import make_tracker
+from rgym_exp.observe.tracker import Tracker
 from rgym_exp.swarm.exchange import Exchange
 from rgym_exp.swarm.libp2p import LibP2PExchange
 from rgym_exp.tasks.source import ReasoningGymTasks, TaskSource

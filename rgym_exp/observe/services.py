@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import netrc
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rgym_exp.observe.metrics import scalars
-from rgym_exp.observe.tracker import TrackerError
+from rgym_exp.observe.tracker import JsonLinesTracker, Tracker, TrackerError, Trackers
 from rgym_exp.types import RoundReport
 
 
@@ -76,6 +76,31 @@ class TensorBoardTracker:
 
     def close(self) -> None:
         self._writer.close()
+
+
+def make_tracker(
+    log_with: str, *, logs: Path, run_name: str, config: Mapping[str, Any], also: Sequence[Tracker] = ()
+) -> Tracker:
+    """The JSON lines in ``logs/metrics.jsonl``, and besides them what ``observe.log_with`` says.
+
+    Args:
+        log_with: none, wandb or tensorboard.
+        run_name: what the run is called in a service, e.g. the peer's name.
+        config: the run's configuration as plain values, WITHOUT secrets: it leaves this machine.
+        also: trackers of somebody's own.
+
+    Raises:
+        TrackerError: the package for ``log_with`` is missing or its service refuses.
+    """
+    trackers: list[Tracker] = [JsonLinesTracker(logs / "metrics.jsonl"), *also]
+    if log_with != "none":
+        if log_with == "wandb":
+            trackers.append(WandbTracker(logs, run_name=run_name, config=config))
+        elif log_with == "tensorboard":
+            trackers.append(TensorBoardTracker(logs / "tensorboard"))
+        else:
+            raise TrackerError(f"observe.log_with must be none, wandb or tensorboard, not {log_with!r}.")
+    return Trackers(trackers)
 
 
 def _package(name: str, *, extra: str) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from rgym_exp.errors import SwarmUserError
 from rgym_exp.observe.metrics import to_json
@@ -99,30 +99,3 @@ class Trackers:
         logger.warning(
             "%s failed: %s. The run goes on; it is tried again after each round.", type(tracker).__name__, error
         )
-
-
-def make_tracker(
-    log_with: str, *, logs: Path, run_name: str, config: Mapping[str, Any], also: Sequence[Tracker] = ()
-) -> Tracker:
-    """The JSON lines in ``logs/metrics.jsonl``, and besides them what ``observe.log_with`` says.
-
-    Args:
-        log_with: none, wandb or tensorboard.
-        run_name: what the run is called in a service, e.g. the peer's name.
-        config: the run's configuration as plain values, WITHOUT secrets: it leaves this machine.
-        also: trackers of somebody's own.
-
-    Raises:
-        TrackerError: the package for ``log_with`` is missing or its service refuses.
-    """
-    trackers: list[Tracker] = [JsonLinesTracker(logs / "metrics.jsonl"), *also]
-    if log_with != "none":
-        from rgym_exp.observe.services import TensorBoardTracker, WandbTracker
-
-        if log_with == "wandb":
-            trackers.append(WandbTracker(logs, run_name=run_name, config=config))
-        elif log_with == "tensorboard":
-            trackers.append(TensorBoardTracker(logs / "tensorboard"))
-        else:
-            raise TrackerError(f"observe.log_with must be none, wandb or tensorboard, not {log_with!r}.")
-    return Trackers(trackers)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from rgym_exp.observe.metrics import read_reports
-from rgym_exp.observe.services import WandbTracker
-from rgym_exp.observe.tracker import MemoryTracker, TrackerError, Trackers, make_tracker
+from rgym_exp.observe.services import WandbTracker, make_tracker
+from rgym_exp.observe.tracker import MemoryTracker, TrackerError, Trackers
 from rgym_exp.types import RoundReport
 
 

@@ -10,6 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from rgym_exp.config.environment import hugging_face_token, secrets_in
 from rgym_exp.config.invite import read_invite
@@ -58,7 +59,7 @@ def execute(args: argparse.Namespace) -> int:
     with ExitStack() as life:
         if config.network.hub and invite is None:
             logger.info("Looking for this machine's hub, or starting one")
-            hub = _hub_while_libraries_load(home)
+            hub = _hub_while_libraries_load(home, config.network.hub_url)
             life.callback(hub.stop)
             config, _ = load_with_notes(
                 home, network=args.network or config.network.name, invite=hub.invite, overrides=overrides
@@ -67,12 +68,14 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def _hub_while_libraries_load(home: Home) -> LocalHub:
+def _hub_while_libraries_load(home: Home, hub_url: str | None) -> LocalHub:
     """This machine's hub. It starts while we import torch and its like, which takes each of us seconds."""
     from rgym_exp.hub.local import find_or_start_hub
+    from rgym_exp.hub.plan import DEFAULT_PORT
 
+    port = (urlsplit(hub_url).port if hub_url else None) or DEFAULT_PORT
     with ThreadPoolExecutor(1, thread_name_prefix="hub") as pool:
-        starting = pool.submit(find_or_start_hub, home)
+        starting = pool.submit(find_or_start_hub, home, port=port)
         importlib.import_module("rgym_exp.node.node")
         return starting.result()
 

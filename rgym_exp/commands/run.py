@@ -53,7 +53,8 @@ def execute(args: argparse.Namespace) -> int:
     invite = read_invite(args.join) if args.join else None
     config, notes = load_with_notes(home, network=args.network, invite=invite, overrides=overrides)
     live = wants_live(config.observe.live, sys.stdout)
-    setup_logging(home.logs / "swarm.log", config.observe.log_level, console=not live, secrets=secrets_in(os.environ))
+    # Until the full-screen view comes up, lines say what is going on.
+    _log_to(home, config, console=True)
     for note in notes:
         logger.info(note)
     with ExitStack() as life:
@@ -66,6 +67,11 @@ def execute(args: argparse.Namespace) -> int:
             )
         _play(config, home, live)
     return 0
+
+
+def _log_to(home: Home, config: Config, *, console: bool) -> None:
+    secrets = secrets_in(os.environ)
+    setup_logging(home.logs / "swarm.log", config.observe.log_level, console=console, secrets=secrets)
 
 
 def _hub_while_libraries_load(home: Home, hub_url: str | None) -> LocalHub:
@@ -89,6 +95,8 @@ def _play(config: Config, home: Home, live: bool) -> None:
     from rgym_exp.observe.progress import LineProgress
     from rgym_exp.swarm.names import animal_name
 
+    if live:
+        _log_to(home, config, console=False)
     view = LiveView(name_of=animal_name, history=read_reports(home.logs / "metrics.jsonl")) if live else None
     progress = view or LineProgress()
 
@@ -107,8 +115,9 @@ def _play(config: Config, home: Home, live: bool) -> None:
 
 def _prepare_libraries() -> None:
     """Settings that libraries read when they are imported."""
+    token = hugging_face_token(os.environ)
     # Older launchers export "None" for no token, which the hub's client would send.
-    os.environ.pop("HUGGINGFACE_ACCESS_TOKEN" if (token := hugging_face_token(os.environ)) else "HF_TOKEN", None)
+    os.environ.pop("HF_TOKEN", None)
     if token:
         os.environ["HF_TOKEN"] = token
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")

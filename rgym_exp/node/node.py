@@ -24,7 +24,7 @@ from rgym_exp.swarm.names import animal_name
 from rgym_exp.tasks.source import TaskSource
 from rgym_exp.training.build import Learner, build_learner
 from rgym_exp.training.checkpoint import CheckpointStore, SwarmRecord
-from rgym_exp.training.hardware import Hardware, find_hardware
+from rgym_exp.training.hardware import Hardware, choose_dtype, find_hardware
 from rgym_exp.training.models import choose_model
 from rgym_exp.training.rollout import Rollout
 
@@ -86,8 +86,8 @@ class _Node:
         # Before the model, whose loading takes long: what is wrong with chain or login is told at once.
         coordinator = make_coordinator_of(config, home)
         life.callback(lambda: coordinator.close(flush_seconds=_FLUSH_SECONDS))
-        self._learner = self._build_learner(tasks)
         progress.started(self._run_info())
+        self._learner = self._build_learner(tasks)
         exchange = make_exchange(config, home, tasks.digest, _contract_bootnodes(coordinator))
         life.callback(exchange.close)
         tracker = make_tracker_of(config, home, run_name=animal_name(self._peer_id))
@@ -188,7 +188,7 @@ class _Node:
             model_name=self._model_name,
             network=config.network.name,
             device=self._hardware.device,
-            dtype=str(self._learner.dtype).removeprefix("torch."),
+            dtype=str(choose_dtype(config.training.dtype, self._hardware)).removeprefix("torch."),
             tasks=config.network.tasks if config.tasks == "auto" else str(config.tasks),
             log_file=home.logs / "swarm.log",
         )

@@ -57,7 +57,6 @@ def play_round(
     # 1. Which round is it? Behind: jump to it. Ahead: wait.
     with phases("wait"):
         turn = await_turn(rooms.coordinator, last_round, poll_seconds=settings.poll_seconds, sleep=rooms.sleep)
-
     phases.round = turn.round
 
     # 2. This peer's problems follow from (swarm, round, peer, slot). Alone, we answer for the missing others too.
@@ -87,7 +86,7 @@ def play_round(
         rng = random.Random(f"{settings.swarm_id}/{turn.round}/{me}")
         seen = _score_shares(received, rooms.tasks, settings, rng)
         foreign = select(seen, count=settings.foreign_groups, per_peer=settings.groups_per_peer, rng=rng)
-    batch = assemble(own, foreign, own_groups=settings.own_groups, total=_total(settings), phases=phases)
+    batch = assemble(own, foreign, own_groups=settings.own_groups, total=settings.total_groups, phases=phases)
 
     # 7. One optimizer step on own and foreign groups.
     with phases("train"):
@@ -120,10 +119,6 @@ def _tell_the_contract(coordinator: Coordinator, turn: Turn, reward: int, vote: 
         # A full disk, say. The step is made; its reward is worth a warning, not the end of the training.
         logger.warning("The reward of round %d is not in the outbox: %s", turn.round, error)
         return 0
-
-
-def _total(settings: RoundSettings) -> int:
-    return settings.own_groups + settings.foreign_groups
 
 
 def _share(groups: Sequence[Group], swarm_id: str, round: int, me: str, tasks_digest: str) -> Share:

@@ -24,6 +24,11 @@ class RoundSettings:
     gather_timeout_seconds: float
     poll_seconds: float
 
+    @property
+    def total_groups(self) -> int:
+        """Groups of every batch, own and foreign."""
+        return self.own_groups + self.foreign_groups
+
     @classmethod
     def of(cls, config: Config) -> RoundSettings:
         """Take the settings out of a whole configuration."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,14 @@ def find_hardware(device: str = "auto") -> Hardware:
     """Look at the machine.
 
     Raises:
-        HardwareError: ``device`` names one that PyTorch cannot see.
+        HardwareError: ``device`` names one that PyTorch cannot see, or this is one of several processes of a launcher.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Each process would play the round for itself, as the same peer.
+        raise HardwareError(
+            "Several processes as one peer are not supported. Start one node per GPU instead, each with its own "
+            "CUDA_VISIBLE_DEVICES and --home."
+        )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if device == "cuda":

@@ -5,6 +5,7 @@ TRL owns advantages, loss, clipping, optimizer and resume. Overridden here, each
 * ``_get_per_token_logps_and_entropies``: a group's prompt is computed once (``packing.py``);
 * ``_generate_and_score_completions``: carries the weights of foreign groups to the loss;
 * ``_prepare_inputs``: keeps the rows of a group together, where TRL shuffles them;
+* ``_compute_loss``: weighs foreign groups, when asked to;
 * ``training_step``: goes through the batch group by group, so that it fits memory, and leaves out what teaches nothing.
 """
 
@@ -39,7 +40,7 @@ class SwarmTrainer(GRPOTrainer):
     """GRPO on the groups that ``play`` returns, one optimizer step per call.
 
     Args:
-        play: called once per step; returns the rows of the whole batch (of this process's part, with several).
+        play: called once per step; returns the rows of the whole batch.
         groups_at_once: groups per forward and backward pass; halved after an out-of-memory error.
         shared_prompt: compute each group's prompt once, where the model's attention allows it.
         weigh_foreign: weight foreign groups (``foreign_weights``) instead of trusting all alike.
@@ -59,6 +60,7 @@ class SwarmTrainer(GRPOTrainer):
         self._rollout: Rollout | None = None
         self.groups_at_once = groups_at_once
         self._weigh_foreign = weigh_foreign
+        self._done: tuple[Tensor, Tensor | None, Tensor | None] | None = None
         # Any, since TRL writes down narrower types for its hooks than it takes.
         hooks: dict[str, Any] = {"reward_funcs": swarm_reward, "rollout_func": _rollout_func}
         super().__init__(**hooks, **kwargs)
@@ -166,8 +168,6 @@ class SwarmTrainer(GRPOTrainer):
         weights = foreign_weights(mean, inputs["sender_mean_logprobs"])
         # A positive weight on the advantage is one on the clipped loss: min(r wA, clip(r) wA) = w min(r A, clip(r) A).
         return super()._compute_loss(model, {**inputs, "advantages": inputs["advantages"] * weights})
-
-    _done: tuple[Tensor, Tensor | None, Tensor | None] | None = None
 
     def _get_per_token_logps_and_entropies(
         self,

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Every check, from a clean checkout: environment, contracts' packages, linters, types, unit tests, integration tests.
+# Every check, from a clean checkout: environment, Node.js packages, linters, types, the web app's tests (the browser's
+# among them, which need Chromium), unit tests, integration tests.
 # Arguments go to pytest; a path among them replaces the default of all tests:
 #   ./run_tests.sh -k outbox        ./run_tests.sh tests/unit/chain
-# ONLY=tests (or lint, types) leaves the other checks out.
+# ONLY=tests (or lint, types, web) leaves the other checks out.
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
@@ -34,11 +35,27 @@ names_a_path() {
 wanted() { [ -z "${ONLY:-}" ] || [ "$ONLY" = "$1" ]; }
 
 # npm writes what it installed into node_modules/.package-lock.json; an older one belongs to an older lock file.
-prepare_contracts() {
-    [ -f contracts/package-lock.json ] || return 0
+prepare_packages() {
+    [ "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ] ||
+        check "npm ci in $1/" npm --prefix "$1" ci --no-audit --no-fund
+}
+
+# The local chain's program, and the login server as it is delivered: tests of both languages run them.
+prepare_servers() {
     prepare_node
-    [ contracts/node_modules/.package-lock.json -nt contracts/package-lock.json ] ||
-        check "npm ci in contracts/" npm --prefix contracts ci --no-audit --no-fund
+    prepare_packages contracts
+    prepare_packages modal-login
+    check "npm run build in modal-login/" env NEXT_TELEMETRY_DISABLED=1 npm --prefix modal-login run build
+}
+
+require_chromium() {
+    local name
+    for name in ${CHROMIUM:+"$CHROMIUM"} chromium chromium-browser google-chrome; do
+        if command -v "$name" >/dev/null 2>&1; then return 0; fi
+    done
+    fail "the web app's tests drive a browser, and no Chromium was found. Install it" \
+        "($(distribution_command chromium chromium chromium)), name one with CHROMIUM=/path/to/chromium, or leave these" \
+        "tests out: ONLY=tests ./run_tests.sh"
 }
 
 cd "$ROOT"
@@ -51,8 +68,14 @@ if wanted lint; then
     ! command -v shellcheck >/dev/null 2>&1 || check "shellcheck" shellcheck -x "${SHELL_SCRIPTS[@]}"
 fi
 if wanted types; then check "mypy" mypy; fi
+if wanted web; then
+    require_chromium
+    prepare_servers
+    check "biome and tsc in modal-login/" npm --prefix modal-login run check
+    check "vitest in modal-login/" npm --prefix modal-login test
+fi
 if wanted tests; then
-    prepare_contracts
+    [ -z "${ONLY:-}" ] || prepare_servers
     # Unit tests first: what they find, the integration tests would show later and less clearly.
     if ! names_a_path "$@"; then
         [ ! -d tests/integration ] || set -- tests/integration "$@"

@@ -66,6 +66,11 @@ class Home:
         return self.state / "rg-swarm.template.yaml"
 
     @property
+    def login_choice(self) -> Path:
+        """How this node gets at its account where the network's way is the browser: ``rl-swarm login`` writes it."""
+        return self.state / "login.json"
+
+    @property
     def hub(self) -> Path:
         """A host's chain state, owner key, ``hub.pem`` and ``hub.json``."""
         return self.state / "hub"
@@ -77,3 +82,18 @@ def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
     $XDG_CACHE_HOME/rl-swarm, or ~/.cache/rl-swarm. The folder may not exist yet.
     """
     return (_path_from("XDG_CACHE_HOME", environ) or Path.home() / ".cache") / "rl-swarm"
+
+
+def login_app_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """The login server's program: $LOGIN_APP_DIR, or the checkout's ``modal-login``, which need not exist."""
+    return _path_from("LOGIN_APP_DIR", environ) or Path(__file__).resolve().parents[2] / "modal-login"
+
+
+def login_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """What the login server keeps, who is logged in and with which keys: $LOGIN_DATA_DIR, or below the program."""
+    return _path_from("LOGIN_DATA_DIR", environ) or login_app_dir(environ) / "temp-data"
+
+
+def login_token_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """The token without which the login server changes nothing (mode 0600)."""
+    return login_data_dir(environ) / "token"

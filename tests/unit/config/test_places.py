@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rgym_exp.config.files import atomic_write
-from rgym_exp.config.paths import Home, cache_dir
+from rgym_exp.config.paths import Home, cache_dir, login_app_dir, login_data_dir, login_token_file
 
 
 def test_everything_of_a_node_lies_below_its_home(tmp_path: Path) -> None:
@@ -36,6 +36,15 @@ def test_the_identity_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_cache_follows_the_desktop_standard() -> None:
     assert cache_dir({"XDG_CACHE_HOME": "/c"}) == Path("/c/rl-swarm")
     assert cache_dir({}) == Path.home() / ".cache" / "rl-swarm"
+
+
+def test_the_login_server_and_its_data_may_be_moved_together_or_apart() -> None:
+    app = login_app_dir({})
+    assert (app.name, (app.parent / "rgym_exp" / "config").is_dir()) == ("modal-login", True)
+    assert login_token_file({}) == app / "temp-data" / "token"
+    assert login_token_file({"LOGIN_APP_DIR": "/a"}) == Path("/a/temp-data/token")
+    moved = {"LOGIN_APP_DIR": "/a", "LOGIN_DATA_DIR": "/d"}
+    assert (login_app_dir(moved), login_data_dir(moved)) == (Path("/a"), Path("/d"))
 
 
 def test_a_file_is_replaced_whole_and_has_the_mode_asked_for(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rgym_exp.chain.coordinator import ChainError, Coordinator
+from rgym_exp.config import paths
 
 KINDS = ("wallet", "modal", "offline")
 
@@ -18,12 +19,15 @@ def make_coordinator(
     key_file: Path | None = None,
     outbox_path: Path | None = None,
     login_url: str | None = None,
+    login_token_file: Path | None = None,
     round_seconds: float = 60.0,
 ) -> Coordinator:
     """A coordinator of ``kind`` (wallet, modal or offline), made without waiting for the chain.
 
     wallet needs ``rpc_url``, ``contract_address``, ``key_file`` (made when missing) and ``outbox_path``; modal needs
-    ``login_url``; offline takes ``round_seconds``. Raises ChainError, in a sentence, when something needed is missing.
+    ``login_url`` in place of ``key_file``, and finds the login server's token where this checkout keeps it unless
+    ``login_token_file`` says otherwise; offline takes ``round_seconds``. Raises ChainError, in a sentence, when
+    something needed is missing.
     """
     if kind == "offline":
         from rgym_exp.chain.offline import OfflineCoordinator
@@ -31,23 +35,28 @@ def make_coordinator(
         if not round_seconds > 0:
             raise ChainError(f"blockchain.round_seconds is {round_seconds}, but a round needs a length above 0.")
         return OfflineCoordinator(round_seconds=round_seconds)
-    if kind == "modal":
-        from rgym_exp.chain.modal import connect_through_login_server
-
-        connect_through_login_server(login_url)
-    if kind != "wallet":
+    if kind not in KINDS:
         raise ChainError(f"There is no coordinator {kind!r}. blockchain.coordinator takes one of: {', '.join(KINDS)}.")
     if rpc_url is None or contract_address is None:
         raise ChainError(
-            "The wallet coordinator needs to know where the chain and its contract are; the network names no rpc_url "
+            f"The {kind} coordinator needs to know where the chain and its contract are; the network names no rpc_url "
             "or coordinator_address. Join with an invite, set both under blockchain, or use "
             "blockchain.coordinator=offline."
         )
-    if key_file is None or outbox_path is None:
-        raise ValueError("the wallet coordinator needs key_file and outbox_path")
+    if outbox_path is None:
+        raise ValueError("a coordinator with a chain needs outbox_path")
+    if kind == "modal":
+        return _make_modal(rpc_url, contract_address, chain_id, login_url, login_token_file, outbox_path)
+    if key_file is None:
+        raise ValueError("the wallet coordinator needs key_file")
+    return _make_wallet(rpc_url, contract_address, chain_id, key_file, outbox_path)
+
+
+def _make_wallet(
+    rpc_url: str, contract_address: str, chain_id: int | None, key_file: Path, outbox_path: Path
+) -> Coordinator:
     from rgym_exp.chain.account import load_or_create_account
     from rgym_exp.chain.wallet import WalletCoordinator
-    from rgym_exp.config.paths import cache_dir
 
     return WalletCoordinator(
         rpc_url=rpc_url,
@@ -56,5 +65,30 @@ def make_coordinator(
         account=load_or_create_account(key_file),
         outbox_path=outbox_path,
         # One folder for all homes of this user: nodes of one account must see each other's lock.
-        lock_folder=cache_dir() / "locks",
+        lock_folder=paths.cache_dir() / "locks",
+    )
+
+
+def _make_modal(
+    rpc_url: str,
+    contract_address: str,
+    chain_id: int | None,
+    login_url: str | None,
+    token_file: Path | None,
+    outbox_path: Path,
+) -> Coordinator:
+    from rgym_exp.chain.modal import ModalCoordinator
+
+    if not login_url:
+        raise ChainError(
+            "The modal coordinator needs a login server; the network names none (network.login_url). Use an account of "
+            "this node's own with blockchain.coordinator=wallet, or no chain with =offline."
+        )
+    return ModalCoordinator(
+        rpc_url=rpc_url,
+        contract_address=contract_address,
+        chain_id=chain_id,
+        login_url=login_url,
+        token_file=token_file or paths.login_token_file(),
+        outbox_path=outbox_path,
     )

@@ -1,35 +1,217 @@
 """The coordinator of a node whose account is kept by the login server (browser login, as on the public testnet).
 
-Only the door is built: this version can't send through a login server yet, and says so before anything starts.
+Reads go to the chain's RPC, as with a key file. Writes go to the login server, which holds a key that may act for the
+user, and lets the nodes of one account take turns.
 """
 
 from __future__ import annotations
 
-from typing import NoReturn
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-import requests
+from eth_utils.address import to_checksum_address
 
+from rgym_exp.chain.contract import Reverted, SwarmContract
+from rgym_exp.chain.contract_coordinator import ContractCoordinator
 from rgym_exp.chain.coordinator import ChainError
+from rgym_exp.chain.login_client import (
+    LoginAccount,
+    LoginClient,
+    LoginServerAway,
+    LoginServerTrouble,
+    NotLoggedIn,
+    Route,
+    TokenRefused,
+    WriteRefused,
+)
+from rgym_exp.chain.outbox import Outbox, Row, target_of
+from rgym_exp.chain.sending import Absent, Outcome, Patience, Record, Refused, Retry
 
-ANSWER_TIMEOUT_SECONDS = 3.0
-_REMEDY = "Use an account of this node's own with blockchain.coordinator=wallet, or no chain with =offline."
+_OTHER_WAYS = (
+    "Or use an account of this node's own with blockchain.coordinator=wallet (`rl-swarm login --headless` makes its "
+    "key), or no chain with blockchain.coordinator=offline."
+)
+_WATCHES_IN_VAIN = 3
+"""A write that the server called included, and that the chain doesn't show for so many times
+``Patience.confirm_seconds``, was undone (a reorganised or restored chain): it is sent anew."""
 
 
-def require_login_server(login_url: str | None) -> str:
-    """The login server's REST base, when one answers there. Raises ChainError with what to do otherwise."""
-    if not login_url:
-        raise ChainError(f"The modal coordinator needs a login server; the network names none (login_url). {_REMEDY}")
+class ModalCoordinator(ContractCoordinator):
+    """Coordinator of whoever is logged in when it is made. Another login later doesn't change the account: what this
+    one owes waits until its user is logged in again."""
+
+    def __init__(
+        self,
+        *,
+        rpc_url: str,
+        contract_address: str,
+        chain_id: int | None,
+        login_url: str,
+        token_file: Path | None,
+        outbox_path: Path,
+        patience: Patience | None = None,
+    ) -> None:
+        """Asks the login server, but not the chain: a node can start while the chain is away.
+
+        Raises ChainError when the login server is away, writes to another contract, or has nobody logged in.
+        """
+        contract = SwarmContract(rpc_url, contract_address, chain_id=chain_id)
+        client = LoginClient(login_url, token_file)
+        _require_same_contract(client, contract.address, chain_id)
+        login, address = _require_login(client)
+        patience = patience or Patience()
+        super().__init__(
+            contract=contract,
+            outbox=Outbox(outbox_path, target=target_of(contract.address, chain_id or rpc_url), account=address),
+            # Reads of the sender have a client of their own, so that they never hold up the question for the round.
+            sender=ModalSender(
+                client,
+                SwarmContract(rpc_url, contract_address, chain_id=chain_id),
+                org_id=login.org_id,
+                account=address,
+                unseen_seconds=_WATCHES_IN_VAIN * patience.confirm_seconds,
+            ),
+            # The server queues the writes of an account, those of its nodes on other machines included.
+            lock=None,
+            patience=patience,
+        )
+
+
+class ModalSender:
+    """Hands rows to the login server, which answers when the chain has included them.
+
+    A crash or a lost answer in between costs nothing: the row is handed over again, and the contract, which takes
+    each once, answers that it is there already.
+    """
+
+    def __init__(
+        self, client: LoginClient, contract: SwarmContract, *, org_id: str, account: str, unseen_seconds: float
+    ) -> None:
+        self.account = account
+        self.way_to_owner = "log in with the email that first registered it"
+        self._client = client
+        self._contract = contract
+        self._org_id = org_id
+        self._unseen_seconds = unseen_seconds
+        self._unseen_since: dict[int, float] = {}
+        """When we first looked for a sent row on the chain, in vain, by row id."""
+        self._troubled_row: int | None = None
+
+    def send(self, row: Row, record: Record) -> str:
+        """As Sender says. The hash isn't known before the server has answered, so ``record`` is left to the caller."""
+        route, body = self._request(row)
+        with self._failures_for_outbox(row):
+            hash = self._client.write(route, {"orgId": self._org_id, "peerId": row.peer_id, **body})
+        if row.kind == "register" and int(hash, 16) == 0:
+            # No transaction was needed; what that means is decided as after the contract's own refusal.
+            raise Refused("PeerIdAlreadyRegistered")
+        return hash
+
+    def outcome(self, row: Row) -> Outcome:
+        if self._is_on_chain(row):
+            self._unseen_since.pop(row.id, None)
+            return "confirmed"
+        since = self._unseen_since.setdefault(row.id, time.monotonic())
+        if time.monotonic() - since < self._unseen_seconds:
+            return "pending"
+        del self._unseen_since[row.id]
+        return "void"
+
+    def registered_to(self, peer_id: str) -> str | None:
+        with _chain_failures_for_outbox():
+            return self._contract.registered_to(peer_id)
+
+    def _request(self, row: Row) -> tuple[Route, dict[str, Any]]:
+        if row.kind == "register":
+            return "register-peer", {}
+        if row.kind == "reward":
+            return "submit-reward", {
+                "roundNumber": row.round,
+                "stageNumber": row.stage,
+                "reward": row.payload["reward"],
+            }
+        return "submit-winner", {"roundNumber": row.round, "winners": row.payload["winners"]}
+
+    def _is_on_chain(self, row: Row) -> bool:
+        """Whether the contract shows what the row is for. Raises Refused for a peer that another account got first."""
+        if row.kind == "register":
+            owner = self.registered_to(row.peer_id)
+            if owner is not None and owner.lower() != self.account.lower():
+                raise Refused("PeerIdAlreadyRegistered")
+            return owner is not None
+        functions = self._contract.contract.functions
+        if row.kind == "reward":
+            look = functions.hasSubmittedRoundStageReward(row.round, row.stage, row.peer_id)
+        else:
+            look = functions.getVoterVotes(row.round, row.peer_id)
+        with _chain_failures_for_outbox():
+            try:
+                return bool(self._contract.ask(look.call))
+            except Reverted:
+                # A contract of an older version asks differently: the server's word, that it was included, must do.
+                return True
+
+    @contextmanager
+    def _failures_for_outbox(self, row: Row) -> Iterator[None]:
+        try:
+            yield
+        except WriteRefused as refusal:
+            raise Refused(refusal.name) from refusal
+        except (LoginServerAway, NotLoggedIn, TokenRefused) as error:
+            raise Absent(str(error)) from error
+        except LoginServerTrouble as error:
+            # Mostly the server's chain is away, and no row has a chance now. Where it is this row alone, the others
+            # must not wait for ever behind it.
+            if self._troubled_row == row.id:
+                self._troubled_row = None
+                raise Retry(str(error), counted=False) from error
+            self._troubled_row = row.id
+            raise Absent(str(error)) from error
+
+
+@contextmanager
+def _chain_failures_for_outbox() -> Iterator[None]:
     try:
-        requests.get(login_url, timeout=ANSWER_TIMEOUT_SECONDS, allow_redirects=False, stream=True).close()
-    except requests.exceptions.RequestException as error:
+        yield
+    except ChainError as error:
+        raise Absent(str(error)) from error
+
+
+def _require_same_contract(client: LoginClient, address: str, chain_id: int | None) -> None:
+    """Raise ChainError unless the server writes to the contract that this node reads."""
+    try:
+        health = client.health()
+    except LoginServerAway as error:
         raise ChainError(
-            f"No login server answers at {login_url} ({type(error).__name__}). This network's accounts come from one, "
-            f"and this version does not bring it yet. {_REMEDY}"
+            f"No login server answers at {client.page_url}, and the account of this node is kept by one. Start it and "
+            f"log in with `rl-swarm login`. {_OTHER_WAYS}"
         ) from error
-    return login_url
+    if health.contract is None or health.contract.lower() != address.lower() or chain_id not in (None, health.chain_id):
+        raise ChainError(
+            f"The login server at {client.page_url} writes to the contract {health.contract} on chain "
+            f"{health.chain_id}, but this node's swarm has {address} on chain {chain_id}. Stop that server, which was "
+            "started for another network, or give this one another port with LOGIN_PORT."
+        )
 
 
-def connect_through_login_server(login_url: str | None) -> NoReturn:
-    """Raise the ChainError that tells why this node can't use a login server."""
-    found = require_login_server(login_url)
-    raise ChainError(f"Something answers at {found}, but this version can't send through a login server yet. {_REMEDY}")
+def _require_login(client: LoginClient) -> tuple[LoginAccount, str]:
+    """The current login and its account's address; raises ChainError when there is none that can be used."""
+    login = client.account()
+    if login is None:
+        raise ChainError(f"Nobody is logged in at {client.page_url}. Log in with `rl-swarm login`. {_OTHER_WAYS}")
+    if login.activation == "expired":
+        ended = time.strftime(" on %Y-%m-%d", time.localtime(login.expires_at)) if login.expires_at else ""
+        raise ChainError(
+            f"The login at {client.page_url} ran out{ended}: its key may not act for the account any more. Log in "
+            f"again with `rl-swarm login`. {_OTHER_WAYS}"
+        )
+    if login.activation == "pending" or login.address is None:
+        raise ChainError(
+            f"The login at {client.page_url} isn't finished: the permission for the node's key is still missing. "
+            f"Finish it in the browser (`rl-swarm login` prints the address). {_OTHER_WAYS}"
+        )
+    # One way to write it: the outbox keeps the rows of each account apart by its letters.
+    return login, to_checksum_address(login.address)

@@ -7,15 +7,14 @@ import time
 from typing import Any, cast
 
 import requests
-import urllib3
 from web3 import HTTPProvider, Web3
 from web3.types import RPCEndpoint, RPCResponse
 
+from rgym_exp.chain.bounded import read_body
 from rgym_exp.config.shallow_json import shallow_json
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-_CHUNK_BYTES = 64 * 1024
 
 
 def connect(rpc_url: str, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS) -> Web3:
@@ -51,21 +50,7 @@ class BoundedProvider(HTTPProvider):
         )
         with answer:
             answer.raise_for_status()
-            return cast(RPCResponse, shallow_json(self._body(answer, deadline)))
-
-    def _body(self, answer: requests.Response, deadline: float) -> bytes:
-        body = bytearray()
-        try:
-            # read1 returns with what there is, where read waits for more: a server that drips must not hold us.
-            while chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=True):
-                body += chunk
-                if len(body) > MAX_ANSWER_BYTES:
-                    raise ValueError(f"its answer has over {MAX_ANSWER_BYTES} bytes")
-                if time.monotonic() > deadline:
-                    raise requests.exceptions.ReadTimeout(f"no whole answer within {self._timeout_seconds:.0f} s")
-        except urllib3.exceptions.HTTPError as error:
-            raise requests.exceptions.ConnectionError(f"the answer broke off: {error}") from error
-        return bytes(body)
+            return cast(RPCResponse, shallow_json(read_body(answer, max_bytes=MAX_ANSWER_BYTES, deadline=deadline)))
 
     def _session(self) -> requests.Session:
         """One a thread: sessions keep the connection open, and aren't made to be shared."""

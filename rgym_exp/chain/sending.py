@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -47,6 +48,8 @@ class Sender(Protocol):
     """How rows reach the contract: with a key of our own, or through a login server. Called from one thread only."""
 
     account: str
+    way_to_owner: str
+    """What to do about a peer that another account registered, after "either": how its user gets at that account."""
 
     def send(self, row: Row, record: Record) -> str:
         """Send the row and return its hash. Where the hash is known before sending, ``record`` is called first.
@@ -86,7 +89,10 @@ class Patience:
 class Sending:
     """The thread. ``wake`` when there is something new; ``close`` to end it."""
 
-    def __init__(self, outbox: Outbox, sender: Sender, lock: AccountLock, patience: Patience | None = None) -> None:
+    def __init__(
+        self, outbox: Outbox, sender: Sender, lock: AccountLock | None, patience: Patience | None = None
+    ) -> None:
+        """``lock`` None: the sender itself sees to it that the account's nodes take turns."""
         self._outbox = outbox
         self._sender = sender
         self._lock = lock
@@ -161,7 +167,7 @@ class Sending:
         now = time.time()
         if now < self._absent_until or self._outbox.due(now) is None:
             return False
-        with self._lock.held(self._stop) as ours:
+        with self._lock.held(self._stop) if self._lock else nullcontext(True) as ours:
             row = self._outbox.due(time.time()) if ours else None
             if row is None:
                 return False
@@ -223,7 +229,8 @@ class Sending:
             owner = self._sender.registered_to(row.peer_id)
             said = self._verdict_by_owner(row, name, owner)
             if owner is not None and said == "refused":
-                self._refuse(row, someone_elses_peer(row.peer_id, owner, self._sender.account))
+                ours, way = self._sender.account, self._sender.way_to_owner
+                self._refuse(row, someone_elses_peer(row.peer_id, owner, ours, way_to_owner=way))
                 return
         if said == "confirmed":
             self._outbox.mark_confirmed(row, "was on chain already")

@@ -44,10 +44,12 @@ def meaning(error_name: str) -> str:
     return f"{error_name}: {explained}" if explained else error_name
 
 
-def someone_elses_peer(peer_id: str, owner: str, account: str) -> str:
+def someone_elses_peer(
+    peer_id: str, owner: str, account: str, *, way_to_owner: str = "use the account that first registered it"
+) -> str:
     """The sentence for a peer that another account registered first."""
     return (
         f"Peer {peer_id} is registered to account {owner}, not to this node's account {account}, and the contract "
-        "keeps the first registration for ever. Either use the account that first registered it, or move swarm.pem "
-        "away so that a new peer is made at the next start. Until then, rewards and votes of this peer are refused."
+        f"keeps the first registration for ever. Either {way_to_owner}, or move swarm.pem away so "
+        "that a new peer is made at the next start. Until then, rewards and votes of this peer are refused."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from web3.exceptions import Web3Exception
 
 from rgym_exp.chain.account_lock import AccountLock
 from rgym_exp.chain.contract import Reverted, RpcRefusal, SwarmContract
-from rgym_exp.chain.coordinator import ChainError, Standing, Transaction
+from rgym_exp.chain.contract_coordinator import ContractCoordinator
+from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.outbox import Outbox, Row, target_of
-from rgym_exp.chain.sending import Absent, Outcome, Patience, Record, Refused, Retry, Sending
+from rgym_exp.chain.sending import Absent, Outcome, Patience, Record, Refused, Retry
 from rgym_exp.chain.transactions import Transactor
 
 
-class WalletCoordinator:
+class WalletCoordinator(ContractCoordinator):
     """Coordinator with a key of its own. Made without asking the chain: a node can start while the chain is away."""
 
     def __init__(
@@ -33,54 +34,19 @@ class WalletCoordinator:
         patience: Patience | None = None,
     ) -> None:
         """``lock_folder`` must be the same for every node of this user on this machine. Raises ChainError."""
-        self.account = str(account.address)
-        self._contract = SwarmContract(rpc_url, contract_address, chain_id=chain_id)
+        contract = SwarmContract(rpc_url, contract_address, chain_id=chain_id)
         # The sender has a client of its own, so that a slow send never holds up the question for the round.
         sending_contract = SwarmContract(rpc_url, contract_address, chain_id=chain_id)
-        self._outbox = Outbox(
-            outbox_path, target=target_of(self._contract.address, chain_id or rpc_url), account=self.account
+        outbox = Outbox(
+            outbox_path, target=target_of(contract.address, chain_id or rpc_url), account=str(account.address)
         )
-        self._sending = Sending(
-            self._outbox,
-            WalletSender(sending_contract, account),
-            AccountLock(lock_folder, account=self.account, chain_id=chain_id),
-            patience,
+        super().__init__(
+            contract=contract,
+            outbox=outbox,
+            sender=WalletSender(sending_contract, account),
+            lock=AccountLock(lock_folder, account=str(account.address), chain_id=chain_id),
+            patience=patience,
         )
-
-    def round_and_stage(self) -> tuple[int, int]:
-        return self._contract.round_and_stage()
-
-    def bootnodes(self) -> list[str]:
-        return self._contract.bootnodes()
-
-    def register(self, peer_id: str) -> None:
-        self._outbox.add("register", peer_id=peer_id, again=True)
-        self._sending.wake()
-
-    def submit_reward(self, *, round: int, stage: int, reward: int, peer_id: str) -> None:
-        self._outbox.add("reward", round=round, stage=stage, peer_id=peer_id, payload={"reward": int(reward)})
-        self._sending.wake()
-
-    def submit_winners(self, *, round: int, winners: Sequence[str], peer_id: str) -> None:
-        if not winners:
-            raise ValueError("a vote names at least one winner")
-        self._outbox.add("winners", round=round, peer_id=peer_id, payload={"winners": list(winners)})
-        self._sending.wake()
-
-    def standing(self, peer_id: str) -> Standing:
-        return read_standing(self._contract, peer_id)
-
-    def pending(self) -> int:
-        return self._outbox.pending()
-
-    def transactions(self, limit: int = 5) -> list[Transaction]:
-        return self._outbox.transactions(limit)
-
-    def close(self, *, flush_seconds: float = 0.0) -> None:
-        if flush_seconds > 0:
-            self._sending.flush(flush_seconds)
-        if self._sending.close():
-            self._outbox.close()
 
 
 class WalletSender:
@@ -89,6 +55,7 @@ class WalletSender:
 
     def __init__(self, contract: SwarmContract, account: LocalAccount) -> None:
         self.account = str(account.address)
+        self.way_to_owner = "use the account that first registered it"
         self._contract = contract
         self._transactor = Transactor(contract, account)
 
@@ -170,12 +137,3 @@ def _failures_for_outbox(account: str) -> Iterator[None]:
         raise Retry(str(refusal), counted="nonce" in said or "underpriced" in said) from refusal
     except ChainError as error:
         raise Absent(str(error)) from error
-
-
-def read_standing(contract: SwarmContract, peer_id: str) -> Standing:
-    """Any peer's standing. Raises ChainUnavailable or ChainError."""
-    return Standing(
-        registered_to=contract.registered_to(peer_id),
-        total_reward=int(contract.read("getTotalRewards", [peer_id])[0]),
-        total_wins=int(contract.read("getTotalWins", peer_id)),
-    )

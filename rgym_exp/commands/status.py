@@ -142,7 +142,7 @@ def _chain(home: Home, network: NetworkConfig, hub: Mapping[str, Any] | None, pe
 def _standing(rpc_url: str, contract: str, chain_id: Any, peer_id: str) -> Standing:
     """What the contract says about the peer; raises a ChainError."""
     from rgym_exp.chain.contract import SwarmContract
-    from rgym_exp.chain.wallet import read_standing
+    from rgym_exp.chain.contract_coordinator import read_standing
 
     return read_standing(SwarmContract(rpc_url, contract, chain_id=chain_id), peer_id)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rgym_exp.chain.contract import SwarmContract
-from rgym_exp.chain.wallet import read_standing
+from rgym_exp.chain.contract_coordinator import read_standing
 from rgym_exp.config.invite import Invite
 from rgym_exp.types import RoundReport
 from tests.support.processes import HubProgram, NodeProgram, wait_for

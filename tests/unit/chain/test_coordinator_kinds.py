@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -127,9 +125,10 @@ def test_the_wallet_is_made_from_its_parts(chain, tmp_path, monkeypatch):
     assert chain.contract.registered_to("QmA") == node.account
 
 
-def test_a_wallet_without_a_chain_is_told_what_to_do(tmp_path):
-    with pytest.raises(ChainError, match="Join with an invite"):
-        make_coordinator("wallet", key_file=tmp_path / "account.key", outbox_path=tmp_path / "outbox.sqlite")
+@pytest.mark.parametrize("kind", ["wallet", "modal"])
+def test_a_contract_without_a_chain_is_told_what_to_do(tmp_path, kind):
+    with pytest.raises(ChainError, match=f"The {kind} coordinator.*Join with an invite"):
+        make_coordinator(kind, key_file=tmp_path / "account.key", outbox_path=tmp_path / "outbox.sqlite")
 
 
 def test_an_unknown_kind_is_told_which_there_are():
@@ -138,20 +137,15 @@ def test_an_unknown_kind_is_told_which_there_are():
 
 
 @pytest.mark.parametrize("login_url", [None, "", "http://127.0.0.1:9/api/"])
-def test_modal_without_a_login_server_is_told_what_to_do(login_url):
+def test_modal_without_a_login_server_is_told_what_to_do(tmp_path, login_url):
     with pytest.raises(ChainError, match="login server.*coordinator=wallet"):
-        make_coordinator("modal", login_url=login_url)
-
-
-def test_modal_says_that_it_can_not_send_yet():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        with pytest.raises(ChainError, match="can't send through a login server yet"):
-            make_coordinator("modal", login_url=f"http://127.0.0.1:{server.server_address[1]}/api/")
-    finally:
-        server.shutdown()
-        server.server_close()
+        make_coordinator(
+            "modal",
+            rpc_url="http://127.0.0.1:9",
+            contract_address="0x" + 40 * "1",
+            login_url=login_url,
+            outbox_path=tmp_path / "outbox.sqlite",
+        )
 
 
 def test_choosing_a_kind_without_a_chain_imports_no_web3():

@@ -1,0 +1,73 @@
+"""What every coordinator with a contract does: reads ask the contract now, writes go to the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rgym_exp.chain.account_lock import AccountLock
+from rgym_exp.chain.contract import SwarmContract
+from rgym_exp.chain.coordinator import Standing, Transaction
+from rgym_exp.chain.outbox import Outbox
+from rgym_exp.chain.sending import Patience, Sender, Sending
+
+
+class ContractCoordinator:
+    """A Coordinator out of its parts; its kinds differ in the ``sender`` and in where that has the account from."""
+
+    def __init__(
+        self,
+        *,
+        contract: SwarmContract,
+        outbox: Outbox,
+        sender: Sender,
+        lock: AccountLock | None,
+        patience: Patience | None,
+    ) -> None:
+        self.account = sender.account
+        self._contract = contract
+        self._outbox = outbox
+        self._sending = Sending(outbox, sender, lock, patience)
+
+    def round_and_stage(self) -> tuple[int, int]:
+        return self._contract.round_and_stage()
+
+    def bootnodes(self) -> list[str]:
+        return self._contract.bootnodes()
+
+    def register(self, peer_id: str) -> None:
+        self._outbox.add("register", peer_id=peer_id, again=True)
+        self._sending.wake()
+
+    def submit_reward(self, *, round: int, stage: int, reward: int, peer_id: str) -> None:
+        self._outbox.add("reward", round=round, stage=stage, peer_id=peer_id, payload={"reward": int(reward)})
+        self._sending.wake()
+
+    def submit_winners(self, *, round: int, winners: Sequence[str], peer_id: str) -> None:
+        if not winners:
+            raise ValueError("a vote names at least one winner")
+        self._outbox.add("winners", round=round, peer_id=peer_id, payload={"winners": list(winners)})
+        self._sending.wake()
+
+    def standing(self, peer_id: str) -> Standing:
+        return read_standing(self._contract, peer_id)
+
+    def pending(self) -> int:
+        return self._outbox.pending()
+
+    def transactions(self, limit: int = 5) -> list[Transaction]:
+        return self._outbox.transactions(limit)
+
+    def close(self, *, flush_seconds: float = 0.0) -> None:
+        if flush_seconds > 0:
+            self._sending.flush(flush_seconds)
+        if self._sending.close():
+            self._outbox.close()
+
+
+def read_standing(contract: SwarmContract, peer_id: str) -> Standing:
+    """Any peer's standing. Raises ChainUnavailable or ChainError."""
+    return Standing(
+        registered_to=contract.registered_to(peer_id),
+        total_reward=int(contract.read("getTotalRewards", [peer_id])[0]),
+        total_wins=int(contract.read("getTotalWins", peer_id)),
+    )

@@ -10,6 +10,8 @@ export interface PublicConfig {
   market: Address | null
   /** How long a session key may act, in days. */
   sessionDays: number
+  /** False where the server takes orders without its token (LOGIN_ALLOW_UNAUTHENTICATED). */
+  tokenNeeded: boolean
   /** Only in `alchemy` mode. */
   alchemy: { apiKey: string | null; policyId: string | null; signerUrl: string; rpcUrl: string | null } | null
 }

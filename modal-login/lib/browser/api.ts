@@ -23,7 +23,11 @@ export interface Activation {
 
 /** The server's REST as the page uses it. Every method throws ApiError. */
 export class LoginApi {
-  constructor(private readonly token: string | null) {}
+  constructor(
+    private readonly token: string | null,
+    /** Told when the server says that the token isn't its own; the call throws ApiError as well. */
+    private readonly onTokenRefused: () => void = () => {},
+  ) {}
 
   /** The current login, or null. */
   account(): Promise<Account | null> {
@@ -64,6 +68,7 @@ export class LoginApi {
       throw new ApiError('The login server of this node does not answer. Is the node still running?', 0)
     }
     const content = await answer.json().catch(() => null)
+    if (answer.status === 401) this.onTokenRefused()
     if (!answer.ok)
       throw new ApiError(content?.error ?? `The login server answered ${answer.status}.`, answer.status)
     return content as T

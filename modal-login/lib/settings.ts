@@ -69,7 +69,8 @@ export function readSettings(environ: Record<string, string | undefined> = proce
   const given = parsed.data
   return {
     wallet: given.LOGIN_WALLET,
-    dataDir: path.resolve(given.LOGIN_DATA_DIR ?? 'temp-data'),
+    // The bundler would take it for files of the app, and deliver whatever lies there: keys.
+    dataDir: path.resolve(/* turbopackIgnore: true */ given.LOGIN_DATA_DIR ?? 'temp-data'),
     allowUnauthenticated: given.LOGIN_ALLOW_UNAUTHENTICATED,
     allowedHosts: given.LOGIN_ALLOWED_HOSTS.split(',')
       .map((host) => host.trim().toLowerCase())

@@ -1,0 +1,212 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import {
+  BaseError,
+  ExecutionRevertedError,
+  encodeFunctionData,
+  type Hash,
+  type Hex,
+  InsufficientFundsError,
+  keccak256,
+  type LocalAccount,
+  NonceTooLowError,
+  type TransactionReceipt,
+  TransactionReceiptNotFoundError,
+} from 'viem'
+import type { Chain } from '../chain'
+import { contractErrorName } from '../contract-errors'
+import { type ContractCall, ContractRefused, WalletUnavailable } from './wallet'
+
+/** How long a transaction may wait for its block before it is replaced by one that offers more, and how often. */
+export interface Patience {
+  blockMs: number
+  replacements: number
+}
+
+const PATIENCE: Patience = { blockMs: 15_000, replacements: 2 }
+/** An estimate is exact for the state it was made on; another account's write may come in between. */
+const GAS_MARGIN_PERCENT = 130n
+/** Nodes want a tenth more for a replacement. */
+const RAISE_PERCENT = 125n
+/** How often a nonce that somebody else has taken (another server with the same key) is chosen anew. */
+const NONCE_TRIES = 3
+
+interface Fees {
+  maxFeePerGas: bigint
+  maxPriorityFeePerGas: bigint
+}
+
+/**
+ * Make the call from this account and wait until a block has it. Refusals show before anything is paid.
+ * Throws ContractRefused, WalletUnavailable.
+ */
+export async function sendTransaction(
+  chain: Chain,
+  account: LocalAccount,
+  call: ContractCall,
+  patience: Patience = PATIENCE,
+): Promise<Hash> {
+  await chain.requireContract(call.address)
+  for (let attempt = 1; ; attempt++) {
+    const receipt = await new Sending(chain, account, call, patience).run()
+    if (receipt?.status === 'success') return receipt.transactionHash
+    if (receipt) {
+      // Another transaction came first in the block; asked again now, the contract says what it has against ours.
+      await new Sending(chain, account, call, patience).estimateGas()
+      throw new ContractRefused('Reverted')
+    }
+    if (attempt === NONCE_TRIES)
+      throw new WalletUnavailable(`Others keep sending from ${account.address}. Try again.`)
+  }
+}
+
+/** One nonce and all that is sent with it. */
+class Sending {
+  private readonly data: Hex
+  private readonly sent: Hash[] = []
+
+  constructor(
+    private readonly chain: Chain,
+    private readonly account: LocalAccount,
+    private readonly call: ContractCall,
+    private readonly patience: Patience,
+  ) {
+    this.data = encodeFunctionData(call)
+  }
+
+  /** The receipt of whichever transaction got in; undefined when somebody else's took the nonce. */
+  async run(): Promise<TransactionReceipt | undefined> {
+    const { client } = this.chain
+    const gas = ((await this.estimateGas()) * GAS_MARGIN_PERCENT) / 100n
+    const nonce = await this.chain.ask(() =>
+      client.getTransactionCount({ address: this.account.address, blockTag: 'pending' }),
+    )
+    let fees = await this.fees()
+    for (let replacement = 0; replacement <= this.patience.replacements; replacement++) {
+      if (replacement > 0) fees = raised(fees, await this.fees())
+      const isOurs = await this.broadcast(gas, nonce, fees)
+      if (!isOurs) return await this.receipt()
+      const receipt = await this.waitForBlock(nonce)
+      if (receipt !== 'waiting') return receipt
+    }
+    throw new WalletUnavailable(
+      `Transaction ${this.sent.at(-1)} has waited for its block for ` +
+        `${(this.patience.blockMs * (this.patience.replacements + 1)) / 1000} s, its fee raised twice. Try again later.`,
+    )
+  }
+
+  /** Throws ContractRefused when the contract would refuse the call now. */
+  async estimateGas(): Promise<bigint> {
+    const { address: to } = this.call
+    try {
+      // The whole account would let viem fill in what this server decides by itself.
+      return await this.chain.client.estimateGas({ account: this.account.address, to, data: this.data })
+    } catch (error) {
+      throw this.explained(error)
+    }
+  }
+
+  /** Sign and send; false when the nonce turns out to be used. Sending the same bytes again is harmless. */
+  private async broadcast(gas: bigint, nonce: number, fees: Fees): Promise<boolean> {
+    const { chain, account, call, data } = this
+    const chainId = await chain.ask(() => chain.client.getChainId())
+    const raw = await account.signTransaction({
+      type: 'eip1559',
+      ...{ chainId, nonce, gas, to: call.address, data },
+      ...fees,
+    })
+    const hash = keccak256(raw)
+    try {
+      await chain.client.sendRawTransaction({ serializedTransaction: raw })
+    } catch (error) {
+      if (isNonceUsed(error)) return false
+      if (!isAlreadyThere(error)) throw this.explained(error)
+    }
+    if (!this.sent.includes(hash)) this.sent.push(hash)
+    return true
+  }
+
+  private async waitForBlock(nonce: number): Promise<TransactionReceipt | undefined | 'waiting'> {
+    const end = Date.now() + this.patience.blockMs
+    for (let wait = 50; ; wait = Math.min(2 * wait, 1_000)) {
+      const receipt = await this.receipt()
+      if (receipt) return receipt
+      const used = await this.chain.ask(() =>
+        this.chain.client.getTransactionCount({ address: this.account.address }),
+      )
+      // The nonce is in a block: it was ours in the meantime, or somebody else's.
+      if (used > nonce) return await this.receipt()
+      if (Date.now() >= end) return 'waiting'
+      await pause(Math.min(wait, Math.max(end - Date.now(), 1)))
+    }
+  }
+
+  /** Of any of the transactions sent with this nonce: a replaced one may still have been the quicker. */
+  private async receipt(): Promise<TransactionReceipt | undefined> {
+    for (const hash of this.sent) {
+      const found = await this.chain.ask(() => receiptIfThere(this.chain, hash))
+      if (found) return found
+    }
+    return undefined
+  }
+
+  /** Room for the base fee to double; nothing at all on a chain that charges nothing. */
+  private async fees(): Promise<Fees> {
+    const { client } = this.chain
+    const [gasPrice, block] = await this.chain.ask(() =>
+      Promise.all([client.getGasPrice(), client.getBlock({ blockTag: 'latest' })]),
+    )
+    // Such a node may still suggest a tip, which an account without money couldn't pay.
+    if (gasPrice === 0n) return { maxFeePerGas: 0n, maxPriorityFeePerGas: 0n }
+    const baseFee = block.baseFeePerGas ?? gasPrice
+    const tip = gasPrice > baseFee ? gasPrice - baseFee : 1n
+    return { maxFeePerGas: 2n * baseFee + tip, maxPriorityFeePerGas: tip }
+  }
+
+  private explained(error: unknown): Error {
+    const name = contractErrorName(error)
+    if (name) return new ContractRefused(name)
+    const causes = error instanceof BaseError ? error : undefined
+    if (causes?.walk((cause) => cause instanceof InsufficientFundsError)) {
+      return new WalletUnavailable(
+        `Account ${this.account.address} can't pay this chain's fees. Send it some money.`,
+      )
+    }
+    if (causes?.walk((cause) => cause instanceof ExecutionRevertedError))
+      return new ContractRefused('Reverted')
+    return this.chain.unavailable(error)
+  }
+}
+
+function raised(before: Fees, asked: Fees): Fees {
+  const raise = (old: bigint, now: bigint) => {
+    const least = old === 0n ? 0n : (old * RAISE_PERCENT) / 100n + 1n
+    return now > least ? now : least
+  }
+  return {
+    maxFeePerGas: raise(before.maxFeePerGas, asked.maxFeePerGas),
+    maxPriorityFeePerGas: raise(before.maxPriorityFeePerGas, asked.maxPriorityFeePerGas),
+  }
+}
+
+async function receiptIfThere(chain: Chain, hash: Hash): Promise<TransactionReceipt | undefined> {
+  try {
+    return await chain.client.getTransactionReceipt({ hash })
+  } catch (error) {
+    if (error instanceof TransactionReceiptNotFoundError) return undefined
+    throw error
+  }
+}
+
+function isNonceUsed(error: unknown): boolean {
+  if (!(error instanceof BaseError)) return false
+  const text = error.message.toLowerCase()
+  return (
+    error.walk((cause) => cause instanceof NonceTooLowError) !== null ||
+    text.includes('nonce too low') ||
+    text.includes('replacement transaction underpriced')
+  )
+}
+
+function isAlreadyThere(error: unknown): boolean {
+  return error instanceof BaseError && /already (known|imported)|known transaction/i.test(error.message)
+}

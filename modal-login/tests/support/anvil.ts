@@ -1,0 +1,112 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import { type Address, createTestClient, type Hex, http, publicActions, walletActions } from 'viem'
+import { privateKeyToAccount } from 'viem/accounts'
+import { SwarmCoordinatorAbi } from '@/lib/abi/SwarmCoordinator'
+
+const CONTRACTS = path.resolve(import.meta.dirname, '..', '..', '..', 'contracts')
+export const CHAIN_ID = 685_686
+
+/** The contract's owner and keeper in tests; the number 1 as a key, which nobody could think to be secret. */
+export const OWNER = privateKeyToAccount(`0x${'1'.padStart(64, '0')}`)
+
+/** The owner has money on every chain; what the accounts under test pay is the chain's to say. */
+const OWNER_FEES = { maxFeePerGas: 10n ** 10n, maxPriorityFeePerGas: 1n }
+
+/** A real chain of one's own, without fees unless `args` say otherwise. */
+export class Anvil {
+  private constructor(
+    private readonly process: ChildProcess,
+    readonly port: number,
+  ) {}
+
+  get rpcUrl(): string {
+    return `http://127.0.0.1:${this.port}`
+  }
+
+  get client() {
+    return createTestClient({ mode: 'anvil', transport: http(this.rpcUrl), pollingInterval: 20 })
+      .extend(publicActions)
+      .extend(walletActions)
+  }
+
+  static async start(
+    { args = ['--gas-price', '0', '--base-fee', '0', '--disable-min-priority-fee'], port = 0 } = {} as {
+      args?: string[]
+      port?: number
+    },
+  ): Promise<Anvil> {
+    const chain = ['--host', '127.0.0.1', '--port', String(port), '--chain-id', String(CHAIN_ID), '--accounts', '0']
+    const child = spawn(binary(), [...chain, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+    return new Anvil(child, await listeningPort(child))
+  }
+
+  async stop(): Promise<void> {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return
+    const ended = new Promise((resolve) => this.process.once('exit', resolve))
+    this.process.kill('SIGKILL')
+    await ended
+  }
+
+  /** A SwarmCoordinator that obeys OWNER. */
+  async deploySwarm(): Promise<Address> {
+    const { bytecode } = JSON.parse(
+      readFileSync(path.join(CONTRACTS, 'build', 'SwarmCoordinator.json'), 'utf8'),
+    ) as { bytecode: Hex }
+    await this.client.setBalance({ address: OWNER.address, value: 10n ** 21n })
+    const hash = await this.client.deployContract({
+      abi: SwarmCoordinatorAbi,
+      bytecode,
+      args: [1n],
+      account: OWNER,
+      chain: null,
+      ...OWNER_FEES,
+    })
+    const { contractAddress } = await this.client.waitForTransactionReceipt({ hash })
+    if (!contractAddress) throw new Error('The contract was not deployed.')
+    await this.asOwner(contractAddress, 'initialize', [OWNER.address])
+    return contractAddress
+  }
+
+  async advanceRound(swarm: Address): Promise<void> {
+    await this.asOwner(swarm, 'updateStageAndRound', [])
+  }
+
+  private async asOwner(
+    address: Address,
+    functionName: 'initialize' | 'updateStageAndRound',
+    args: readonly [] | readonly [Address],
+  ): Promise<void> {
+    const hash = await this.client.writeContract({
+      abi: SwarmCoordinatorAbi,
+      ...{ address, functionName, args },
+      account: OWNER,
+      chain: null,
+      ...OWNER_FEES,
+    } as Parameters<typeof this.client.writeContract>[0])
+    await this.client.waitForTransactionReceipt({ hash })
+  }
+}
+
+/** The program that the npm package of the contracts' folder ships. */
+function binary(): string {
+  const os = { darwin: 'darwin', win32: 'win32' }[process.platform as string] ?? 'linux'
+  const arch = process.arch === 'arm64' ? 'arm64' : 'amd64'
+  const file = path.join(CONTRACTS, 'node_modules', '@foundry-rs', `anvil-${os}-${arch}`, 'bin', 'anvil')
+  if (!existsSync(file)) throw new Error(`There is no ${file}: run \`npm ci\` in contracts/.`)
+  return file
+}
+
+async function listeningPort(child: ChildProcess): Promise<number> {
+  if (!child.stdout) throw new Error('anvil was started without a pipe.')
+  for await (const line of createInterface({ input: child.stdout })) {
+    const port = /Listening on [\d.]+:(\d+)/.exec(line)?.[1]
+    if (port) {
+      child.stdout.resume()
+      return Number(port)
+    }
+  }
+  throw new Error('anvil ended before it listened.')
+}

@@ -35,8 +35,24 @@ def load_or_create_account(path: Path, passphrase: str | None = None) -> LocalAc
     Raises AccountError.
     """
     if not path.exists():
-        _write_new(path, _encode(Account.create(), passphrase))
+        try:
+            keep_account(path, Account.create(), passphrase)
+        except FileExistsError:
+            logger.info("Another process made %s at the same moment; using that one.", path)
     return load_account(path, passphrase)
+
+
+def keep_account(path: Path, account: LocalAccount, passphrase: str | None = None) -> None:
+    """Write the account's key file (mode 0600), encrypted when there is a passphrase; never over an existing file.
+
+    Raises FileExistsError, or AccountError when it can't be written.
+    """
+    try:
+        write_new(path, _encode(account, passphrase))
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise AccountError(f"The account's key file {path} can't be written: {error}.") from error
 
 
 def load_account(path: Path, passphrase: str | None = None) -> LocalAccount:
@@ -96,15 +112,6 @@ def _encode(account: LocalAccount, passphrase: str | None) -> bytes:
     else:
         content = {"address": account.address, "private_key": "0x" + bytes(account.key).hex()}
     return (json.dumps(content, indent=1) + "\n").encode()
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    try:
-        write_new(path, data)
-    except FileExistsError:
-        logger.info("Another process made %s at the same moment; using that one.", path)
-    except OSError as error:
-        raise AccountError(f"The account's key file {path} can't be written: {error}.") from error
 
 
 def _keep_private(path: Path) -> None:

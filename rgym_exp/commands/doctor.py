@@ -47,7 +47,7 @@ def execute(args: argparse.Namespace) -> int:
 
 def findings(home: Home, network: NetworkConfig) -> Iterator[Finding]:
     """Every check in turn; slow ones last."""
-    from rgym_exp.commands import checks, network_checks
+    from rgym_exp.commands import checks, login_checks, network_checks
 
     yield checks.check_python()
     yield checks.check_disk(home)
@@ -57,6 +57,10 @@ def findings(home: Home, network: NetworkConfig) -> Iterator[Finding]:
     yield checks.check_models()
     yield checks.check_p2pd()
     yield checks.check_chain_program()
+    yield login_checks.check_node_js()
+    yield login_checks.check_login_app()
+    yield login_checks.check_login_port(network)
+    yield login_checks.check_account(home, network)
     running = _own_hub_running(network)
     for port, purpose in network_checks.PORTS.items():
         yield network_checks.check_port(port, purpose, hub_url=running)

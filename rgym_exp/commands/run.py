@@ -12,6 +12,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from rgym_exp.commands.account_way import account_way, node_page, with_account
 from rgym_exp.config.environment import hugging_face_token, secrets_in
 from rgym_exp.config.invite import read_invite
 from rgym_exp.config.load import load_with_notes
@@ -22,6 +23,7 @@ from rgym_exp.observe.progress import wants_live
 
 if TYPE_CHECKING:
     from rgym_exp.hub.local import LocalHub
+    from rgym_exp.login.page import NodePage
 
 EPILOG = """examples:
   rl-swarm run                                    a swarm of your own, on this machine
@@ -57,6 +59,8 @@ def execute(args: argparse.Namespace) -> int:
     _log_to(home, config, console=True)
     for note in notes:
         logger.info(note)
+    # Told before anything is started, as all that only a person can mend.
+    way = account_way(config, home)
     with ExitStack() as life:
         if config.network.hub and invite is None:
             logger.info("Looking for this machine's hub, or starting one")
@@ -65,7 +69,8 @@ def execute(args: argparse.Namespace) -> int:
             config, _ = load_with_notes(
                 home, network=args.network or config.network.name, invite=hub.invite, overrides=overrides
             )
-        _play(config, home, live)
+        config = with_account(way, config, home, life)
+        _play(config, home, live, node_page(way, config, home, life))
     return 0
 
 
@@ -86,7 +91,7 @@ def _hub_while_libraries_load(home: Home, hub_url: str | None) -> LocalHub:
         return starting.result()
 
 
-def _play(config: Config, home: Home, live: bool) -> None:
+def _play(config: Config, home: Home, live: bool, page: NodePage | None) -> None:
     # Imported here: loading torch takes seconds, and mistakes in the configuration are told before.
     from rgym_exp.node.interrupts import Interrupts
     from rgym_exp.node.node import NodeOptions, run_node
@@ -99,6 +104,8 @@ def _play(config: Config, home: Home, live: bool) -> None:
         _log_to(home, config, console=False)
     view = LiveView(name_of=animal_name, history=read_reports(home.logs / "metrics.jsonl")) if live else None
     progress = view or LineProgress()
+    if view is not None and page is not None:
+        page.when_up(view.page_at)
 
     def on_first_signal() -> None:
         if view is not None:

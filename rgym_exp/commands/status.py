@@ -56,7 +56,11 @@ def report(home: Home, *, hub_url: str | None = None) -> Iterator[str]:
     if address:
         hub, lines = _swarm(address, peer_id)
         yield from lines
-    yield from _chain(home, network, hub, peer_id)
+    login = None
+    if network.coordinator == "modal":
+        login, said = _login(network)
+        yield _line("login", said)
+    yield from _chain(home, network, hub, peer_id, login)
     yield from _last_round(home)
 
 
@@ -123,7 +127,24 @@ def _peer_line(peer: Mapping[str, Any], peer_id: str) -> str:
     )
 
 
-def _chain(home: Home, network: NetworkConfig, hub: Mapping[str, Any] | None, peer_id: str) -> Iterator[str]:
+def _login(network: NetworkConfig) -> tuple[str | None, str]:
+    """The account that the login server knows, if any, and a sentence on it."""
+    from rgym_exp.chain.login_client import LoginClient
+    from rgym_exp.config.paths import login_token_file
+
+    url = network.login_url or "http://127.0.0.1:3000/api"
+    try:
+        account = LoginClient(url, login_token_file(wallet=network.login_wallet)).account()
+    except SwarmUserError:
+        return None, "its server does not run now; `rl-swarm run` and `rl-swarm login` start it"
+    if account is None:
+        return None, "nobody is logged in: `rl-swarm login`"
+    return account.address, plain(f"{account.address or account.email or 'an account'}, {account.activation}")
+
+
+def _chain(
+    home: Home, network: NetworkConfig, hub: Mapping[str, Any] | None, peer_id: str, login: str | None
+) -> Iterator[str]:
     """My standing on the contract and what is still to be sent. Needs an answer from nobody for the second."""
     chain_id = network.chain_id or (hub or {}).get("chain_id")
     contract = network.coordinator_address or (hub or {}).get("contract")
@@ -136,7 +157,7 @@ def _chain(home: Home, network: NetworkConfig, hub: Mapping[str, Any] | None, pe
         except SwarmUserError as error:
             yield _line("contract", plain(error))
     if contract:
-        yield from _outbox_lines(home, str(contract), chain_id or str(rpc_url))
+        yield from _outbox_lines(home, str(contract), chain_id or str(rpc_url), login)
 
 
 def _standing(rpc_url: str, contract: str, chain_id: Any, peer_id: str) -> Standing:
@@ -156,12 +177,12 @@ def _standing_lines(standing: Standing) -> Iterator[str]:
     yield _line("my votes", str(standing.total_wins))
 
 
-def _outbox_lines(home: Home, contract: str, chain: int | str) -> Iterator[str]:
+def _outbox_lines(home: Home, contract: str, chain: int | str, login: str | None) -> Iterator[str]:
     """Transactions on the way and the last few."""
     from rgym_exp.chain.outbox import read_outbox, target_of
     from rgym_exp.commands.identity import account_of
 
-    account = account_of(home)
+    account = login or account_of(home)
     if not home.outbox.exists() or not account:
         yield _line("outbox", "empty: this node has not owed the contract anything yet")
         return

@@ -71,6 +71,11 @@ class Home:
         return self.state / "login.json"
 
     @property
+    def page_data(self) -> Path:
+        """What this node's own page keeps, where another node's login server has the place that all share."""
+        return self.state / "login"
+
+    @property
     def hub(self) -> Path:
         """A host's chain state, owner key, ``hub.pem`` and ``hub.json``."""
         return self.state / "hub"
@@ -89,11 +94,16 @@ def login_app_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return _path_from("LOGIN_APP_DIR", environ) or Path(__file__).resolve().parents[2] / "modal-login"
 
 
-def login_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """What the login server keeps, who is logged in and with which keys: $LOGIN_DATA_DIR, or below the program."""
-    return _path_from("LOGIN_DATA_DIR", environ) or login_app_dir(environ) / "temp-data"
+def login_data_dir(environ: Mapping[str, str] = os.environ, *, wallet: str = "alchemy") -> Path:
+    """What the login server keeps, who is logged in and with which keys: $LOGIN_DATA_DIR, or below the program.
+
+    Logins of the wallet ``local`` lie apart, unless $LOGIN_DATA_DIR names the place: on another network they would be
+    taken for logins there.
+    """
+    shared = login_app_dir(environ) / "temp-data"
+    return _path_from("LOGIN_DATA_DIR", environ) or (shared if wallet == "alchemy" else shared / wallet)
 
 
-def login_token_file(environ: Mapping[str, str] = os.environ) -> Path:
+def login_token_file(environ: Mapping[str, str] = os.environ, *, wallet: str = "alchemy") -> Path:
     """The token without which the login server changes nothing (mode 0600)."""
-    return login_data_dir(environ) / "token"
+    return login_data_dir(environ, wallet=wallet) / "token"

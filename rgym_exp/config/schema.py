@@ -35,7 +35,11 @@ class NetworkConfig:
     """Address of the PredictionMarket contract; none where the network has no market."""
     judge_url: str | None = None
     login_url: str | None = None
-    """Base URL of the login server's REST API, for the modal coordinator."""
+    """Base URL of the login server's REST API, for the modal coordinator; null: the one that a run starts here."""
+    login_wallet: str = "local"
+    """The login server's wallet: local (it keeps plain keys) or alchemy (smart accounts, login in the browser)."""
+    explorer_url: str | None = None
+    """Where people look at accounts and transactions; the login page links there."""
     bootnodes: list[str] = field(default_factory=list)
     """libp2p multiaddrs that end in ``/p2p/<peer id>``."""
 
@@ -156,6 +160,8 @@ class ObserveConfig:
 
     live: str = "auto"
     """auto (on a terminal), yes, no."""
+    page: str = "auto"
+    """The node's web page: auto (where Node.js and enough memory are), yes, no."""
     log_with: str = "none"
     """none, wandb or tensorboard."""
     log_level: str = "INFO"

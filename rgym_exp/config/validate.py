@@ -15,11 +15,13 @@ LOSS_TYPES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "luspo", "vespo", "sap
 DEVICES = ("auto", "cpu", "cuda", "mps")
 CHOICES: Mapping[str, Collection[str]] = {
     "network.coordinator": COORDINATORS,
+    "network.login_wallet": ("local", "alchemy"),
     "training.loss_type": LOSS_TYPES,
     "training.scale_rewards": ("group", "batch", "none"),
     "training.foreign_weight": ("none", "bounded"),
     "training.dtype": ("auto", "bfloat16", "float32"),
     "observe.live": ("auto", "yes", "no"),
+    "observe.page": ("auto", "yes", "no"),
     "observe.log_with": ("none", "wandb", "tensorboard"),
     "observe.log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
 }
@@ -63,6 +65,7 @@ URLS = (
     "network.rpc_url",
     "network.judge_url",
     "network.login_url",
+    "network.explorer_url",
     "blockchain.rpc_url",
 )
 ADDRESSES = ("network.coordinator_address", "network.prg_address", "blockchain.contract_address")
@@ -188,13 +191,11 @@ def _together(config: Config) -> Iterator[str]:
         yield "network.swarm_id must be 1 to 100 characters: it keeps this swarm apart from others."
     kind = network.coordinator if chain.coordinator == "auto" else chain.coordinator
     # A hub on this machine brings chain and contract when it is up.
-    if kind == "wallet" and not network.hub:
+    if kind in ("wallet", "modal") and not network.hub:
         if not (chain.rpc_url or network.rpc_url):
-            yield f"The wallet coordinator needs a chain; network {network.name} names none: set blockchain.rpc_url."
+            yield f"The {kind} coordinator needs a chain; network {network.name} names none: set blockchain.rpc_url."
         if not (chain.contract_address or network.coordinator_address):
             yield (
-                f"The wallet coordinator needs a contract; network {network.name} names none:"
+                f"The {kind} coordinator needs a contract; network {network.name} names none:"
                 " set blockchain.contract_address."
             )
-    if kind == "modal" and not network.login_url:
-        yield f"The modal coordinator needs a login server; network {network.name} names none: set network.login_url."

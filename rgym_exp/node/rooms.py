@@ -12,7 +12,7 @@ from typing import Any
 from rgym_exp.chain.coordinator import Coordinator
 from rgym_exp.chain.factory import make_coordinator
 from rgym_exp.config.environment import secrets_in
-from rgym_exp.config.paths import Home
+from rgym_exp.config.paths import Home, login_token_file
 from rgym_exp.config.resolved import without_secrets
 from rgym_exp.config.schema import Config
 from rgym_exp.config.seams import instantiate_or
@@ -43,6 +43,7 @@ def make_coordinator_of(config: Config, home: Home) -> Coordinator:
         "key_file": home.account_key,
         "outbox_path": home.outbox,
         "login_url": network.login_url,
+        "login_token_file": login_token_file(wallet=network.login_wallet),
         "round_seconds": chain.round_seconds,
     }
     return instantiate_or(

@@ -215,11 +215,13 @@ def _transactions(state: ViewState, rows: int) -> list[Text]:
 
 def _footer(state: ViewState, width: int, now: float) -> list[Text]:
     log = f" {state.run.log_file}" if state.run else ""
+    # The page goes first, for the log's path gives way where the terminal is narrow.
+    places = f" {state.page} ·{log}" if state.page and not state.closed else log
     keys = (
         "stopped" if state.closed else "finishing (again: end at once)" if state.closing else "Ctrl-C: finish cleanly"
     )
     up = f"up {duration(now - state.started_at)}"
-    last = _apart(Text(log, style=FAINT), Text(f"{up} · {keys} ", style=FAINT), width)
+    last = _apart(Text(places, style=FAINT), Text(f"{up} · {keys} ", style=FAINT), width)
     if state.notice and now - state.notice_at < NOTICE_SECONDS:
         ago = duration(now - state.notice_at)
         return [Text(f" ! {state.notice} ({ago} ago)", style=WARN), last]

@@ -95,6 +95,11 @@ class LiveView:
         with self._lock:
             self._state.first_held_out = value
 
+    def page_at(self, address: str) -> None:
+        """Say where the node's web page is. May be called from any thread."""
+        with self._lock:
+            self._state.page = address
+
     def finishing(self) -> None:
         """Say that the node is about to stop: Ctrl-C was pressed, and pressing it again ends at once."""
         with self._lock:

@@ -39,6 +39,8 @@ class ViewState:
     notice: str = ""
     """The last warning in our log."""
     notice_at: float = 0.0
+    page: str = ""
+    """Address of the node's web page, once there is one."""
     closing: bool = False
     """The node is finishing, after Ctrl-C."""
     closed: bool = False

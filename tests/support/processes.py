@@ -288,6 +288,7 @@ def small_settings(model: Path) -> list[str]:
         "communications.gather_timeout_seconds=10",
         "blockchain.poll_seconds=0.2",
         "eval.every_rounds=0",
+        "observe.page=no",
         "observe.log_level=DEBUG",
     ]
 

@@ -43,7 +43,9 @@ def test_the_login_server_and_its_data_may_be_moved_together_or_apart() -> None:
     assert (app.name, (app.parent / "rgym_exp" / "config").is_dir()) == ("modal-login", True)
     assert login_token_file({}) == app / "temp-data" / "token"
     assert login_token_file({"LOGIN_APP_DIR": "/a"}) == Path("/a/temp-data/token")
+    assert login_token_file({"LOGIN_APP_DIR": "/a"}, wallet="local") == Path("/a/temp-data/local/token")
     moved = {"LOGIN_APP_DIR": "/a", "LOGIN_DATA_DIR": "/d"}
+    assert login_data_dir(moved, wallet="local") == Path("/d")
     assert (login_app_dir(moved), login_data_dir(moved)) == (Path("/a"), Path("/d"))
 
 

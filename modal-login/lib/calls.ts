@@ -25,30 +25,33 @@ export function market(settings: Settings): Address {
   throw new NoContract('This network has no prediction market (PRG_CONTRACT_ADDRESS is not set).')
 }
 
-export function registerPeer(settings: Settings, body: z.infer<typeof registerPeerBody>): ContractCall {
-  return onSwarm(settings, 'registerPeer', [body.peerId])
+/** A call that becomes complete on a network: its settings name the contract. Throws NoContract. */
+export type CallOn = (settings: Settings) => ContractCall
+
+export function registerPeer(body: z.infer<typeof registerPeerBody>): CallOn {
+  return onSwarm('registerPeer', [body.peerId])
 }
 
-export function submitReward(settings: Settings, body: z.infer<typeof submitRewardBody>): ContractCall {
-  return onSwarm(settings, 'submitReward', [body.roundNumber, body.stageNumber, body.reward, body.peerId])
+export function submitReward(body: z.infer<typeof submitRewardBody>): CallOn {
+  return onSwarm('submitReward', [body.roundNumber, body.stageNumber, body.reward, body.peerId])
 }
 
-export function submitWinners(settings: Settings, body: z.infer<typeof submitWinnerBody>): ContractCall {
-  return onSwarm(settings, 'submitWinners', [body.roundNumber, body.winners, body.peerId])
+export function submitWinners(body: z.infer<typeof submitWinnerBody>): CallOn {
+  return onSwarm('submitWinners', [body.roundNumber, body.winners, body.peerId])
 }
 
-export function guessAnswer(settings: Settings, body: z.infer<typeof guessAnswerBody>): ContractCall {
-  return onMarket(settings, 'guessAnswer', [body.gameId, body.peerId, body.clueId, body.choiceIdx, body.bet])
+export function guessAnswer(body: z.infer<typeof guessAnswerBody>): CallOn {
+  return onMarket('guessAnswer', [body.gameId, body.peerId, body.clueId, body.choiceIdx, body.bet])
 }
 
-export function claimReward(settings: Settings, body: z.infer<typeof claimRewardBody>): ContractCall {
-  return onMarket(settings, 'claimReward', [body.gameId, body.peerId])
+export function claimReward(body: z.infer<typeof claimRewardBody>): CallOn {
+  return onMarket('claimReward', [body.gameId, body.peerId])
 }
 
-function onSwarm(settings: Settings, functionName: string, args: readonly unknown[]): ContractCall {
-  return { address: swarmContract(settings), abi: SwarmCoordinatorAbi, functionName, args }
+function onSwarm(functionName: string, args: readonly unknown[]): CallOn {
+  return (settings) => ({ address: swarmContract(settings), abi: SwarmCoordinatorAbi, functionName, args })
 }
 
-function onMarket(settings: Settings, functionName: string, args: readonly unknown[]): ContractCall {
-  return { address: market(settings), abi: PredictionMarketAbi, functionName, args }
+function onMarket(functionName: string, args: readonly unknown[]): CallOn {
+  return (settings) => ({ address: market(settings), abi: PredictionMarketAbi, functionName, args })
 }

@@ -8,6 +8,8 @@ const NAMES = new Map<string, string>(
   ]),
 )
 const SELECTOR_IN_TEXT = /0x[0-9a-f]{8}(?![0-9a-f])/gi
+/** How the ABI writes `bytes` of four: a word that says 4, then the four and 28 zero bytes. */
+const FOUR_BYTES = /0{63}4([0-9a-f]{8})(?=0{56})/g
 const MAX_DEPTH = 12
 
 /**
@@ -52,18 +54,10 @@ function nameInData(data: Hex): string | undefined {
   return NAMES.get(selector) ?? nameOfNested(data) ?? nameOfCommonError(data)
 }
 
-/** An error handed on as `bytes` inside another: a word that says "4 bytes", then the selector and 28 zero bytes. */
+/** An error handed on as `bytes` inside another. */
 function nameOfNested(data: Hex): string | undefined {
-  const words = data.slice(10).match(/.{64}/g) ?? []
-  for (const [place, word] of words.entries()) {
-    if (BigInt(`0x${word}`) !== 4n) continue
-    const next = words[place + 1]
-    if (next?.endsWith('0'.repeat(56))) {
-      const name = NAMES.get(`0x${next.slice(0, 8).toLowerCase()}`)
-      if (name) return name
-    }
-  }
-  return undefined
+  const names = [...data.toLowerCase().matchAll(FOUR_BYTES)].map(([, selector]) => NAMES.get(`0x${selector}`))
+  return names.find((name) => name !== undefined)
 }
 
 /** `revert("reason")` is named by its reason; an assertion's failure by its code. */

@@ -80,10 +80,11 @@ function failure(error: unknown): Response {
   }
   if (error instanceof LoginRefused) return reply(400, { error: error.message })
   if (error instanceof UserNotFound) return reply(404, { error: error.message })
-  console.error(error)
   if (error instanceof Error && EXPLAINED.some((kind) => error instanceof kind)) {
+    console.error(error.message)
     return reply(500, { error: error.message })
   }
+  console.error(error)
   return reply(500, { error: 'The login server failed at this; its log (logs/yarn.log) says how.' })
 }
 

@@ -1,25 +1,25 @@
 import { type Address, type Hash, isAddressEqual, zeroHash } from 'viem'
 import type { z } from 'zod'
 import { SwarmCoordinatorAbi } from './abi/SwarmCoordinator'
-import { registerPeer, swarmContract } from './calls'
+import { type CallOn, registerPeer, swarmContract } from './calls'
 import type { Context } from './context'
 import { activeKey } from './login'
 import { inTurn } from './queue'
 import type { registerPeerBody } from './schemas'
-import { type ContractCall, ContractRefused } from './wallet/wallet'
+import { ContractRefused } from './wallet/wallet'
 
 /**
  * Make the call from the user's account, after all earlier calls of that account: several nodes under one login would
- * otherwise take each other's nonce. Throws UserNotFound, ContractRefused, WalletUnavailable.
+ * otherwise take each other's nonce. Throws UserNotFound, NoContract, ContractRefused, WalletUnavailable.
  */
-export async function write(context: Context, orgId: string, call: ContractCall): Promise<{ hash: Hash }> {
+export async function write(context: Context, orgId: string, call: CallOn): Promise<{ hash: Hash }> {
   const { accountAddress } = await activeKey(context, orgId)
   const line = `account ${context.settings.chainId} ${accountAddress.toLowerCase()}`
   return await inTurn(line, async () => {
     // Looked up again: the user may have logged out while this call stood in the line.
     const key = await activeKey(context, orgId)
     const wallet = await context.wallet()
-    return { hash: await wallet.send(key, call) }
+    return { hash: await wallet.send(key, call(context.settings)) }
   })
 }
 
@@ -29,7 +29,7 @@ export async function register(
   body: z.infer<typeof registerPeerBody>,
 ): Promise<{ hash: Hash }> {
   try {
-    return await write(context, body.orgId, registerPeer(context.settings, body))
+    return await write(context, body.orgId, registerPeer(body))
   } catch (error) {
     const isTaken = error instanceof ContractRefused && error.errorName === 'PeerIdAlreadyRegistered'
     if (isTaken && (await isOwnPeer(context, body))) return { hash: zeroHash }

@@ -38,7 +38,16 @@ export class Anvil {
       port?: number
     },
   ): Promise<Anvil> {
-    const chain = ['--host', '127.0.0.1', '--port', String(port), '--chain-id', String(CHAIN_ID), '--accounts', '0']
+    const chain = [
+      '--host',
+      '127.0.0.1',
+      '--port',
+      String(port),
+      '--chain-id',
+      String(CHAIN_ID),
+      '--accounts',
+      '0',
+    ]
     const child = spawn(binary(), [...chain, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
     return new Anvil(child, await listeningPort(child))
   }

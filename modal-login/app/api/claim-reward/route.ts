@@ -3,6 +3,4 @@ import { post } from '@/lib/route'
 import { claimRewardBody } from '@/lib/schemas'
 import { write } from '@/lib/writes'
 
-export const POST = post(claimRewardBody, (body, context) =>
-  write(context, body.orgId, claimReward(context.settings, body)),
-)
+export const POST = post(claimRewardBody, (body, context) => write(context, body.orgId, claimReward(body)))

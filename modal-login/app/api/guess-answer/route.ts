@@ -3,6 +3,4 @@ import { post } from '@/lib/route'
 import { guessAnswerBody } from '@/lib/schemas'
 import { write } from '@/lib/writes'
 
-export const POST = post(guessAnswerBody, (body, context) =>
-  write(context, body.orgId, guessAnswer(context.settings, body)),
-)
+export const POST = post(guessAnswerBody, (body, context) => write(context, body.orgId, guessAnswer(body)))

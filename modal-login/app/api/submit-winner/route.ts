@@ -3,6 +3,4 @@ import { post } from '@/lib/route'
 import { submitWinnerBody } from '@/lib/schemas'
 import { write } from '@/lib/writes'
 
-export const POST = post(submitWinnerBody, (body, context) =>
-  write(context, body.orgId, submitWinners(context.settings, body)),
-)
+export const POST = post(submitWinnerBody, (body, context) => write(context, body.orgId, submitWinners(body)))

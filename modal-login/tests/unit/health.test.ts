@@ -1,0 +1,40 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { expect, it } from 'vitest'
+import { GET } from '@/app/api/health/route'
+import { get, setEnvironment } from '../support/routes'
+
+const CONTRACT = '0xFaD7C5e93f28257429569B854151A1B8DCD404c2'
+
+it('tells a launcher whether this server is its own', async () => {
+  setEnvironment({
+    LOGIN_DATA_DIR: '/somewhere/data/',
+    SWARM_CHAIN_ID: '7',
+    SWARM_CONTRACT_ADDRESS: CONTRACT,
+  })
+  const { status, body } = await get(GET)
+  expect(status).toBe(200)
+  expect(body).toEqual({
+    service: 'rl-swarm-login',
+    version: expect.any(String),
+    wallet: 'local',
+    chainId: 7,
+    contract: CONTRACT,
+    dataDir: createHash('sha256').update('/somewhere/data').digest('hex'),
+  })
+})
+
+it('has the version of the project', async () => {
+  setEnvironment({})
+  const project = readFileSync(path.resolve(import.meta.dirname, '../../../pyproject.toml'), 'utf8')
+  const { body } = await get(GET)
+  expect(project).toContain(`\nversion = "${body.version}"\n`)
+})
+
+it('says what is wrong with an environment that it cannot use', async () => {
+  setEnvironment({ SWARM_CONTRACT_ADDRESS: 'nonsense' })
+  const { status, body } = await get(GET)
+  expect(status).toBe(500)
+  expect(body.error).toContain('SWARM_CONTRACT_ADDRESS')
+})

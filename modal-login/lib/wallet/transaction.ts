@@ -5,7 +5,6 @@ import {
   encodeFunctionData,
   type Hash,
   type Hex,
-  InsufficientFundsError,
   keccak256,
   type LocalAccount,
   NonceTooLowError,
@@ -166,7 +165,7 @@ class Sending {
     const name = contractErrorName(error)
     if (name) return new ContractRefused(name)
     const causes = error instanceof BaseError ? error : undefined
-    if (causes?.walk((cause) => cause instanceof InsufficientFundsError)) {
+    if (causes && /insufficient funds/i.test(causes.details || causes.shortMessage)) {
       return new WalletUnavailable(
         `Account ${this.account.address} can't pay this chain's fees. Send it some money.`,
       )

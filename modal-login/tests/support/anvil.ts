@@ -2,7 +2,15 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
-import { type Address, createTestClient, type Hex, http, publicActions, walletActions } from 'viem'
+import {
+  type Address,
+  createTestClient,
+  getContract,
+  type Hex,
+  http,
+  publicActions,
+  walletActions,
+} from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { SwarmCoordinatorAbi } from '@/lib/abi/SwarmCoordinator'
 
@@ -81,6 +89,15 @@ export class Anvil {
 
   async advanceRound(swarm: Address): Promise<void> {
     await this.asOwner(swarm, 'updateStageAndRound', [])
+  }
+
+  reads(swarm: Address) {
+    return getContract({ address: swarm, abi: SwarmCoordinatorAbi, client: this.client }).read
+  }
+
+  async ownerOf(swarm: Address, peerId: string): Promise<Address | undefined> {
+    const [owner] = await this.reads(swarm).getEoa([[peerId]])
+    return owner
   }
 
   private async asOwner(

@@ -30,6 +30,12 @@ class Refused extends Error {
   }
 }
 
+/** Pages of other origins ask it too, as they do Alchemy's. */
+export const FOR_PAGES = {
+  'content-type': 'application/json',
+  'access-control-allow-origin': '*',
+  'access-control-allow-headers': '*, authorization',
+}
 /** What the bundler itself pays on a chain that asks for nothing. */
 export const NO_FEES = { maxFeePerGas: 0n, maxPriorityFeePerGas: 0n }
 const GAS = { callGasLimit: 1_000_000n, verificationGasLimit: 2_000_000n, preVerificationGas: 100_000n }
@@ -50,9 +56,9 @@ export class Gateway {
 
   private constructor(private readonly anvil: Anvil) {
     this.server = createServer((request, response) => {
-      void this.answer(request).then(({ status, body }) => {
-        response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
-      })
+      for (const [name, value] of Object.entries(FOR_PAGES)) response.setHeader(name, value)
+      if (request.method === 'OPTIONS') return void response.writeHead(204).end()
+      void this.answer(request).then((body) => response.end(JSON.stringify(body)))
     })
   }
 
@@ -81,7 +87,7 @@ export class Gateway {
       .map(({ params }) => params[0] as Wire)
   }
 
-  private async answer(request: IncomingMessage): Promise<{ status: number; body: unknown }> {
+  private async answer(request: IncomingMessage): Promise<unknown> {
     const pieces: Buffer[] = []
     for await (const piece of request) pieces.push(piece as Buffer)
     const { id, method, params } = JSON.parse(Buffer.concat(pieces).toString()) as {
@@ -91,9 +97,9 @@ export class Gateway {
     }
     this.asked.push({ method, params, authorization: request.headers.authorization })
     try {
-      return { status: 200, body: { jsonrpc: '2.0', id, result: await this.result(method, params ?? []) } }
+      return { jsonrpc: '2.0', id, result: await this.result(method, params ?? []) }
     } catch (error) {
-      return { status: 200, body: { jsonrpc: '2.0', id, error: asRpcError(error) } }
+      return { jsonrpc: '2.0', id, error: asRpcError(error) }
     }
   }
 

@@ -30,6 +30,14 @@ export default function AlchemyLogin({ config, api, onLoggedIn }: LoginPanelProp
   }
   useEffect(() => giveUp, [])
 
+  // What was pressed is gone with the stage it belonged to: who uses the keyboard goes on from here.
+  const panel = useRef<HTMLDivElement>(null)
+  const lastKind = useRef(stage.kind)
+  useEffect(() => {
+    if (lastKind.current !== stage.kind && document.activeElement === document.body) panel.current?.focus()
+    lastKind.current = stage.kind
+  }, [stage.kind])
+
   const run = async (words: string, work: (signer: AlchemySignerWebClient) => Promise<User | EmailSent>) => {
     const mine = ++attempt.current
     const isCurrent = () => mine === attempt.current
@@ -63,7 +71,7 @@ export default function AlchemyLogin({ config, api, onLoggedIn }: LoginPanelProp
   }
 
   return (
-    <div className="login">
+    <div className="login" ref={panel} tabIndex={-1} style={{ outline: 'none' }}>
       <div id={FRAME_CONTAINER_ID} hidden />
       {stage.kind === 'choose' && (
         <WayForm

@@ -23,17 +23,20 @@ sign up for. The first run installs everything into .venv; later runs start at o
   --help           this page
   KEY=VALUE        any setting of configs/rg-swarm.yaml, e.g. training.num_generations=4
 
-Commands: hub, invite, status, identity, doctor. `./run_rl_swarm.sh hub --help` says more.
+Commands: hub, invite, login, status, identity, doctor. `./run_rl_swarm.sh hub --help` says more.
 
 Variables: MODEL_NAME, HF_TOKEN (or HUGGINGFACE_ACCESS_TOKEN), PRG_GAME=true|false, CPU_ONLY=true, IDENTITY_PATH,
 GENSYN_RESET_CONFIG=1, CONNECT_TO_TESTNET=true, RL_SWARM_HOME, HF_ENDPOINT, TORCH_INDEX_URL, PYTHON, and the usual
-HTTP_PROXY, HTTPS_PROXY, NO_PROXY.
+HTTP_PROXY, HTTPS_PROXY, NO_PROXY. For login and web page: NEXT_PUBLIC_ALCHEMY_API_KEY and
+NEXT_PUBLIC_PAYMASTER_POLICY_ID (the testnet's login), LOGIN_PORT (3000), LOGIN_ALLOWED_HOSTS (names besides localhost
+by which the page may be called), LOGIN_DATA_DIR, LOGIN_APP_DIR, RL_SWARM_ACCOUNT_PASSPHRASE.
 
 Examples:
   ./run_rl_swarm.sh
   ./run_rl_swarm.sh --rounds 10
   ./run_rl_swarm.sh --join rlswarm1:...
   MODEL_NAME=Qwen/Qwen3-0.6B ./run_rl_swarm.sh --network gensyn-testnet --yes
+  ./run_rl_swarm.sh login --headless
   ./run_rl_swarm.sh hub --host 0.0.0.0
 USAGE
 }
@@ -168,16 +171,34 @@ ask_questions() {
 
 # -------------------------------------------------------------------------------------------------------- the start
 
+# asks_for WORD...: whether one of them is among the arguments.
+asks_for() {
+    local word argument
+    for word in "$@"; do
+        for argument in ${arguments[@]+"${arguments[@]}"}; do
+            case "$argument" in "$word" | "$word="*) return 0 ;; esac
+        done
+    done
+    return 1
+}
+
 # A chain of our own needs the anvil binary, and npm brings it where it isn't there yet.
 needs_node() {
     case "$command/$network" in run/local | hub/) ;; *) return 1 ;; esac
-    case " ${arguments[*]-} " in *" --help "* | *" -h "* | *" --rpc-url"*) return 1 ;; esac
+    ! asks_for --help -h --rpc-url || return 1
     local cache="${XDG_CACHE_HOME:-${HOME:-$ROOT}/.cache}/rl-swarm/anvil" binary
     [ -z "${ANVIL:-}" ] || return 1
     command -v anvil >/dev/null 2>&1 && return 1
     for binary in "$ROOT"/contracts/node_modules/@foundry-rs/anvil-*/bin/anvil "$cache"/*/node_modules/@foundry-rs/anvil-*/bin/anvil; do
         [ ! -x "$binary" ] || return 1
     done
+}
+
+# Login server and web page run on Node.js; a run goes on without the page, and says itself what it can't do without.
+wants_node() {
+    ! asks_for --help -h --headless observe.page=no || return 1
+    case "$command/$network" in login/* | run/local | run/gensyn-testnet) return 0 ;; esac
+    [ "$command" = run ] && [ -n "$invite" ]
 }
 
 print_command() {
@@ -201,7 +222,12 @@ main() {
     fi
     INSTALL_LOG="$home/logs/install.log"
     prepare_environment
-    if needs_node; then prepare_node; fi
+    if needs_node; then
+        prepare_node
+    elif wants_node && ! try_node; then
+        say "Node.js could not be installed: going on without the node's web page. Install Node.js 20.9 or newer with" \
+            "npm ($(distribution_command 'nodejs npm' 'nodejs npm' node); log: $INSTALL_LOG) to have it."
+    fi
     export VIRTUAL_ENV="$VENV" PATH="$VENV/bin:$PATH"
     exec "$VENV/bin/rl-swarm" "$command" ${arguments[@]+"${arguments[@]}"}
 }

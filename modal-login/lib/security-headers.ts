@@ -2,7 +2,8 @@ import type { Settings } from './settings'
 
 /** Where Alchemy's signer keeps the user's key: a frame of another origin, which the page itself can't read. */
 const SIGNER_FRAME = 'https://auth.turnkey.com'
-const ALCHEMY_API = 'https://api.g.alchemy.com'
+/** The signer, and the bundler that account-kit uses for the public network by itself. */
+const ALCHEMY_APIS = ['https://api.g.alchemy.com', 'https://gensyn-testnet.g.alchemy.com']
 
 /** Only what this server itself delivers runs, and only with this nonce; a wallet service's addresses are added. */
 export function contentSecurityPolicy(settings: Settings, nonce: string): string {
@@ -40,6 +41,6 @@ export function securityHeaders(settings: Settings, policy: string): Record<stri
 }
 
 function alchemyOrigins({ alchemy, rpcUrl }: Settings): string[] {
-  const urls = [ALCHEMY_API, alchemy.signerUrl, rpcUrl, ...(alchemy.rpcUrl ? [alchemy.rpcUrl] : [])]
+  const urls = [...ALCHEMY_APIS, alchemy.signerUrl, rpcUrl, ...(alchemy.rpcUrl ? [alchemy.rpcUrl] : [])]
   return [...new Set(urls.map((url) => new URL(url).origin))]
 }

@@ -13,6 +13,7 @@ import {
 } from 'viem'
 import type { Chain } from '../chain'
 import { contractErrorName } from '../contract-errors'
+import { currentFees, type Fees, raised } from './fees'
 import { type ContractCall, ContractRefused, WalletUnavailable } from './wallet'
 
 /** How long a transaction may wait for its block before it is replaced by one that offers more, and how often. */
@@ -24,15 +25,8 @@ export interface Patience {
 const PATIENCE: Patience = { blockMs: 15_000, replacements: 2 }
 /** An estimate is exact for the state it was made on; another account's write may come in between. */
 const GAS_MARGIN_PERCENT = 130n
-/** Nodes want a tenth more for a replacement. */
-const RAISE_PERCENT = 125n
 /** How often a nonce that somebody else has taken (another server with the same key) is chosen anew. */
 const NONCE_TRIES = 3
-
-interface Fees {
-  maxFeePerGas: bigint
-  maxPriorityFeePerGas: bigint
-}
 
 /**
  * Make the call from this account and wait until a block has it. Refusals show before anything is paid.
@@ -79,9 +73,9 @@ class Sending {
     const nonce = await this.chain.ask(() =>
       client.getTransactionCount({ address: this.account.address, blockTag: 'pending' }),
     )
-    let fees = await this.fees()
+    let fees = await currentFees(this.chain)
     for (let replacement = 0; replacement <= this.patience.replacements; replacement++) {
-      if (replacement > 0) fees = raised(fees, await this.fees())
+      if (replacement > 0) fees = raised(fees, await currentFees(this.chain))
       const isOurs = await this.broadcast(gas, nonce, fees)
       if (!isOurs) return await this.receipt()
       const receipt = await this.waitForBlock(nonce)
@@ -148,19 +142,6 @@ class Sending {
     return undefined
   }
 
-  /** Room for the base fee to double; nothing at all on a chain that charges nothing. */
-  private async fees(): Promise<Fees> {
-    const { client } = this.chain
-    const [gasPrice, block] = await this.chain.ask(() =>
-      Promise.all([client.getGasPrice(), client.getBlock({ blockTag: 'latest' })]),
-    )
-    // Such a node may still suggest a tip, which an account without money couldn't pay.
-    if (gasPrice === 0n) return { maxFeePerGas: 0n, maxPriorityFeePerGas: 0n }
-    const baseFee = block.baseFeePerGas ?? gasPrice
-    const tip = gasPrice > baseFee ? gasPrice - baseFee : 1n
-    return { maxFeePerGas: 2n * baseFee + tip, maxPriorityFeePerGas: tip }
-  }
-
   private explained(error: unknown): Error {
     const name = contractErrorName(error)
     if (name) return new ContractRefused(name)
@@ -173,17 +154,6 @@ class Sending {
     if (causes?.walk((cause) => cause instanceof ExecutionRevertedError))
       return new ContractRefused('Reverted')
     return this.chain.unavailable(error)
-  }
-}
-
-function raised(before: Fees, asked: Fees): Fees {
-  const raise = (old: bigint, now: bigint) => {
-    const least = old === 0n ? 0n : (old * RAISE_PERCENT) / 100n + 1n
-    return now > least ? now : least
-  }
-  return {
-    maxFeePerGas: raise(before.maxFeePerGas, asked.maxFeePerGas),
-    maxPriorityFeePerGas: raise(before.maxPriorityFeePerGas, asked.maxPriorityFeePerGas),
   }
 }
 

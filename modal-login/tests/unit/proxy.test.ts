@@ -69,7 +69,7 @@ describe('the content security policy', () => {
     }
     const response = ask('localhost', environ)
     expect(directive(response, 'connect-src')).toBe(
-      "connect-src 'self' https://api.g.alchemy.com https://chain.example http://127.0.0.1:9",
+      "connect-src 'self' https://api.g.alchemy.com https://gensyn-testnet.g.alchemy.com https://chain.example http://127.0.0.1:9",
     )
     expect(directive(response, 'frame-src')).toContain('https://auth.turnkey.com')
     expect(response.headers.get('cross-origin-opener-policy')).toBe('same-origin-allow-popups')

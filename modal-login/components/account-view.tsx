@@ -53,8 +53,8 @@ export function AccountView(props: AccountViewProps) {
           <LogOut
             api={api}
             account={account}
-            wallet={config.wallet}
             mayAct={props.mayAct}
+            tokenRefused={props.tokenRefused}
             onLoggedOut={() => onDone('You are logged out.')}
           />
         )}

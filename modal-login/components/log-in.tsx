@@ -1,6 +1,7 @@
 import dynamic from 'next/dynamic'
 import { LocalLogin } from './local-login'
 import type { LoginPanelProps } from './login-panel'
+import { TokenNeeded } from './token-needed'
 
 /** Account-kit is large, and only a page of the public network needs it. */
 const AlchemyLogin = dynamic(() => import('./alchemy/login'), {
@@ -16,16 +17,4 @@ export interface LogInProps extends LoginPanelProps {
 export function LogIn({ mayAct, tokenRefused, ...panel }: LogInProps) {
   if (!mayAct) return <TokenNeeded refused={tokenRefused} />
   return panel.config.wallet === 'alchemy' ? <AlchemyLogin {...panel} /> : <LocalLogin {...panel} />
-}
-
-function TokenNeeded({ refused }: { refused: boolean }) {
-  return (
-    <>
-      {refused && <p role="alert">The token in the address isn’t this server’s: it refused to log you in.</p>}
-      <p className="hint">
-        This page only shows. To log in or out, open the address with the token printed in the terminal (
-        <code>rl-swarm login</code> prints it again).
-      </p>
-    </>
-  )
 }

@@ -2,18 +2,20 @@
 
 import { useId, useRef, useState } from 'react'
 import { ApiError, type LoginApi } from '@/lib/browser/api'
-import type { Account, PublicConfig } from '@/lib/page'
+import type { Account } from '@/lib/page'
+import { TokenNeeded } from './token-needed'
 
 interface LogOutProps {
   api: LoginApi
   account: Account
-  wallet: PublicConfig['wallet']
+  /** As in AccountViewProps. */
   mayAct: boolean
+  tokenRefused: boolean
   onLoggedOut: () => void
 }
 
 /** Log out, after saying what that does. */
-export function LogOut({ api, account, mayAct, onLoggedOut }: LogOutProps) {
+export function LogOut({ api, account, mayAct, tokenRefused, onLoggedOut }: LogOutProps) {
   const dialog = useRef<HTMLDialogElement>(null)
   const title = useId()
   const [busy, setBusy] = useState(false)
@@ -35,13 +37,7 @@ export function LogOut({ api, account, mayAct, onLoggedOut }: LogOutProps) {
     }
   }
 
-  if (!mayAct)
-    return (
-      <p className="hint">
-        To log in or out, open the address with the token printed in the terminal (<code>rl-swarm login</code>{' '}
-        prints it again).
-      </p>
-    )
+  if (!mayAct) return <TokenNeeded refused={tokenRefused} />
   return (
     <div className="actions">
       <button type="button" onClick={() => dialog.current?.showModal()}>

@@ -18,9 +18,9 @@ export function PageHeader({ config, watch }: { config: PublicConfig; watch: Wat
   )
 }
 
-function health({ status, answeredAt, failure }: Watch): { state: string; words: string } {
+function health({ status, chainIsAway, answeredAt, failure }: Watch): { state: string; words: string } {
   if (failure) return { state: 'away', words: answeredAt ? `last answer ${clock(answeredAt)}` : 'no answer' }
   if (!status || !answeredAt) return { state: 'asking', words: 'asking…' }
-  if (status.trouble) return { state: 'partly', words: `chain away, ${clock(answeredAt)}` }
+  if (chainIsAway) return { state: 'partly', words: `chain away, ${clock(answeredAt)}` }
   return { state: 'well', words: `up to date, ${clock(answeredAt)}` }
 }

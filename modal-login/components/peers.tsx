@@ -4,7 +4,7 @@ import { LongId } from './long-id'
 
 /** The account's peers: each node is one. */
 export function Peers({ status }: { status: PageStatus }) {
-  const { peers, trouble } = status
+  const { peers, round } = status
   return (
     <section aria-labelledby="peers-title">
       <h2 id="peers-title">Peers</h2>
@@ -16,9 +16,9 @@ export function Peers({ status }: { status: PageStatus }) {
         </ul>
       ) : (
         <p className="card empty">
-          {trouble
-            ? 'The chain knows the peers of this account, and can’t be asked now.'
-            : 'This account has no peers yet: your node registers itself when it starts.'}
+          {round
+            ? 'This account has no peers yet: your node registers itself when it starts.'
+            : 'The chain knows the peers of this account, and can’t be asked now.'}
         </p>
       )}
     </section>

@@ -15,7 +15,12 @@ export function Trouble({ watch }: { watch: Watch }) {
   )
 }
 
-function troubleWords({ status, answeredAt, failure }: Watch): { what: string; remedy: string } | null {
+function troubleWords({
+  status,
+  chainIsAway,
+  answeredAt,
+  failure,
+}: Watch): { what: string; remedy: string } | null {
   const stale = answeredAt && status ? ` Shown is what it said at ${clock(answeredAt)}.` : ''
   if (failure?.status === 0)
     return {
@@ -24,6 +29,7 @@ function troubleWords({ status, answeredAt, failure }: Watch): { what: string; r
     }
   if (failure) return { what: 'The login server can’t tell.', remedy: `${failure.message}${stale}` }
   if (!status?.trouble) return null
+  if (!chainIsAway) return { what: '', remedy: status.trouble }
   return {
     what: 'The chain can’t be asked.',
     remedy: `${status.trouble} Training goes on meanwhile, and this page tries again by itself.`,

@@ -5,10 +5,7 @@ import type { PageStatus } from '@/lib/page'
  * moment ago says more than an empty page. Only for the same account: another one's peers are never shown.
  */
 export function keepKnown(older: PageStatus | null, newer: PageStatus): PageStatus {
-  if (newer.trouble === null || older === null || older.address !== newer.address) return newer
-  return {
-    ...newer,
-    round: newer.round ?? older.round,
-    peers: newer.peers.length > 0 ? newer.peers : older.peers,
-  }
+  const isWhole = newer.round !== null
+  if (isWhole || older === null || older.address !== newer.address) return newer
+  return { ...newer, round: older.round, peers: older.peers }
 }

@@ -8,6 +8,8 @@ const POLL_INTERVAL_MS = 4000
 export interface Watch {
   /** The last answer, with what is missing in it from the one before (`keepKnown`); null before the first. */
   status: PageStatus | null
+  /** The chain didn't tell: round and peers are from an earlier answer, or missing. */
+  chainIsAway: boolean
   /** When the server last answered. */
   answeredAt: Date | null
   /** Why the last request failed; null when it worked. */
@@ -20,6 +22,7 @@ export interface Watch {
 export function useStatus(api: LoginApi | null): Watch {
   const [watch, setWatch] = useState<Omit<Watch, 'refresh'>>({
     status: null,
+    chainIsAway: false,
     answeredAt: null,
     failure: null,
   })
@@ -41,6 +44,7 @@ export function useStatus(api: LoginApi | null): Watch {
         if (mine !== newest) return
         setWatch((before) => ({
           status: keepKnown(before.status, status),
+          chainIsAway: status.round === null,
           answeredAt: new Date(),
           failure: null,
         }))

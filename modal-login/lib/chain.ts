@@ -3,8 +3,8 @@ import { processWide } from './process-wide'
 import type { Settings } from './settings'
 import { WalletUnavailable } from './wallet/wallet'
 
-/** As many as a hub lets through in one request. */
-const RPC_BATCH = 40
+/** A hub lets 40 calls and 256 KiB through in one request; full bundles of reads have some 50 KiB each. */
+const RPC_BATCH = 4
 /** Calldata bytes in one bundle of reads: some thirty reads, far below what a node lets one `eth_call` use. */
 const READ_BUNDLE_BYTES = 8_192
 const ANSWER_TIMEOUT_MS = 10_000

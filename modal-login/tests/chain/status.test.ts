@@ -193,13 +193,13 @@ describe('the page is told', () => {
 describe('the chain', () => {
   /** A way to the chain that counts what goes by. */
   async function countingDoor() {
-    const counts = { requests: 0, largestBatch: 0, calls: 0 }
+    const counts = { requests: 0, largestBatch: 0, largestBody: 0 }
     const server = createServer(async (request, response) => {
       const body = await readText(request)
       const batch: unknown = JSON.parse(body)
       const size = Array.isArray(batch) ? batch.length : 1
       counts.requests += 1
-      counts.calls += size
+      counts.largestBody = Math.max(counts.largestBody, body.length)
       counts.largestBatch = Math.max(counts.largestBatch, size)
       const answer = await fetch(anvil.rpcUrl, {
         method: 'POST',
@@ -229,7 +229,9 @@ describe('the chain', () => {
     )
     expect(trouble).toBe('Only the newest 50 of 60 peers are shown.')
     expect(door.counts.requests).toBeLessThan(20)
+    // What a hub lets through at most.
     expect(door.counts.largestBatch).toBeLessThanOrEqual(40)
+    expect(door.counts.largestBody).toBeLessThan(256 * 1024)
     const once = door.counts.requests
     // The first one also asked which chain it is, and whether there is a contract.
     expect(await freshStatuses(10)).toHaveLength(10)

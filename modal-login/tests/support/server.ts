@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 
 const APP = path.resolve(import.meta.dirname, '..', '..')
-const START_TIMEOUT_MS = 60_000
+const START_TIMEOUT_MS = 30_000
 
 export interface HttpAnswer {
   status: number
@@ -92,7 +92,9 @@ export class LoginServer {
       await pause(50)
     }
     await this.stop('SIGKILL')
-    throw new Error(`The login server did not come up. It said: ${this.log}`)
+    throw new Error(
+      `The login server did not come up; is \`npm run build\` older than the code? It said: ${this.log}`,
+    )
   }
 }
 

@@ -197,6 +197,9 @@ needs_node() {
 # Login server and web page run on Node.js; a run goes on without the page, and says itself what it can't do without.
 wants_node() {
     ! asks_for --help -h --headless observe.page=no || return 1
+    # An image has them built and without sources: whatever is missing there can't be brought.
+    local app="${LOGIN_APP_DIR:-$ROOT/modal-login}"
+    [ -d "$app/app" ] || [ ! -e "$app/.next/standalone/server.js" ] || return 1
     case "$command/$network" in login/* | run/local | run/gensyn-testnet) return 0 ;; esac
     [ "$command" = run ] && [ -n "$invite" ]
 }

@@ -134,8 +134,14 @@ open_log() {
 
 # ------------------------------------------------------------------------------------------------ what is wanted
 
-# cuda where an NVIDIA driver answers, cpu on any other Linux (and with CPU_ONLY), default on macOS: one build for both.
+# What TORCH_BUILD says; else cuda where an NVIDIA driver answers, cpu on any other Linux (and with CPU_ONLY), default on
+# macOS: one build for both.
 torch_build() {
+    # An image is built where there may be no GPU, for machines that have one.
+    case "${TORCH_BUILD:-}" in
+        cpu | cuda) echo "$TORCH_BUILD" && return 0 ;;
+        ?*) fail "TORCH_BUILD is '$TORCH_BUILD'; it can be cpu or cuda, or unset to let this machine decide." ;;
+    esac
     case "$(uname -s)/$(uname -m)" in
         Darwin/x86_64) fail "PyTorch no longer has builds for Macs with an Intel processor; use another machine." ;;
         Darwin/*)

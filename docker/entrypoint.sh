@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# The first program of a container, and `rl-swarm` inside one that runs: become who owns the node's folder on the host,
+# turn variables into options, and hand over to run_rl_swarm.sh by `exec`, so that signals reach the node itself.
+set -euo pipefail
+
+APP="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd -P)"
+FOLDERS=("$RL_SWARM_HOME" "$XDG_CACHE_HOME")
+# The image's own user, for folders that are root's.
+IMAGE_USER=10001
+STARTED=/tmp/rl-swarm.started
+
+fail() {
+    printf 'rl-swarm: %s\n' "$*" >&2
+    exit 1
+}
+
+# ------------------------------------------------------------------------------------------- who this container is
+
+# as UID[:GID] COMMAND...: run it as that user, who can never become root again.
+as() {
+    local user="$1"
+    shift
+    setpriv --reuid "${user%:*}" --regid "${user#*:}" --clear-groups --no-new-privs -- "$@"
+}
+
+# Whether root in here is an ordinary user of the host (a rootless engine): then that user is who owns the folders.
+root_is_a_user() { [ "$(awk '{ print $1, $2, $3 }' /proc/self/uid_map)" != "0 0 4294967295" ]; }
+
+can_write() { as "$1" test -w "$2"; }
+
+# Started as root, the container goes on as the owner of the node's folder, so that what it writes belongs to them.
+give_up_root() {
+    local user folder
+    user="$(stat -c %u:%g "$RL_SWARM_HOME")"
+    if [ "${user%:*}" = 0 ]; then
+        if root_is_a_user; then return 0; fi
+        user="$IMAGE_USER:$IMAGE_USER"
+    fi
+    # Root's folders are given to that user: those that root itself cloned, or that the engine made as they were missing.
+    # Docker Desktop lets everybody write instead.
+    for folder in "${FOLDERS[@]}"; do
+        if [ "$(stat -c %u "$folder")" = 0 ] && ! can_write "$user" "$folder"; then
+            chown -R "$user" "$folder" 2>/dev/null ||
+                fail "$folder belongs to root and can't be given to user ${user%:*}. Give its folder on the host to your" \
+                    "own user, or start the container with that capability (CHOWN), as docker-compose.yaml does."
+        fi
+    done
+    exec setpriv --reuid "${user%:*}" --regid "${user#*:}" --clear-groups --no-new-privs -- "$0" "$@"
+}
+
+require_folders() {
+    local folder
+    for folder in "${FOLDERS[@]}"; do
+        [ -w "$folder" ] ||
+            fail "user $(id -u) can't write to $folder. Make its folder on the host writable for that user, or let the" \
+                "container start as root (user: 0:0): it then becomes whoever owns the folder."
+    done
+}
+
+# ------------------------------------------------------------------------------------------------ what it is to do
+
+# named OPTION ARGUMENT...: whether the option is among the arguments.
+named() {
+    local option="$1" argument
+    shift
+    for argument in "$@"; do
+        case "$argument" in "$option" | "$option="*) return 0 ;; esac
+    done
+    return 1
+}
+
+options=()
+
+# Sets options: what variables say and the command line doesn't.
+read_variables() {
+    local variable option
+    if [ "$1" = hub ]; then
+        for variable in PORT P2P_PORT PUBLIC_HOST TASKS MODEL ROUND_LIMIT RPC_URL CONTRACT; do
+            option="${variable//_/-}" option="--${option,,}" variable="HUB_$variable"
+            if [ -n "${!variable:-}" ] && ! named "$option" "$@"; then options+=("$option" "${!variable}"); fi
+        done
+        return 0
+    fi
+    if ! named --join "$@" && ! named --network "$@"; then
+        if [ -n "${SWARM_INVITE:-}" ]; then
+            options+=(--join "$SWARM_INVITE")
+        elif [ -n "${SWARM_NETWORK:-}" ]; then
+            options+=(--network "$SWARM_NETWORK")
+        fi
+    fi
+    # Others reach this node at a published port: it must be the one that is published.
+    [ -z "${P2P_ANNOUNCE:-}" ] || options+=(communications.port=38700 "communications.announce=[\"${P2P_ANNOUNCE//,/\",\"}\"]")
+}
+
+main() {
+    local command="run"
+    [ "$(id -u)" != 0 ] || give_up_root "$@"
+    case "${1:-}" in
+        health) exec "$APP/docker/health.sh" "$STARTED" ;;
+        "" | -* | *=*) ;;
+        *) command="$1" && shift ;;
+    esac
+    require_folders
+    case "$command" in run | hub) read_variables "$command" "$@" ;; esac
+    # The container's own program, whether an init is above it or not; not one that was started in it later.
+    if [ "$$" = 1 ] || [ "$PPID" = 1 ]; then echo "$command" >"$STARTED" || true; fi
+    exec "$APP/run_rl_swarm.sh" "$command" ${options[@]+"${options[@]}"} "$@"
+}
+
+main "$@"

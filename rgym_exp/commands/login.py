@@ -66,6 +66,7 @@ def _in_browser(args: argparse.Namespace) -> int:
     session = open_session(plan_of(config, args.home), _tell)
     try:
         _lead_through(session, 60 * args.timeout)
+        _say_how_to_use_it(config)
     finally:
         session.close()
     remember_way(args.home, "browser")
@@ -79,12 +80,19 @@ def _lead_through(session: LoginSession, seconds: float) -> None:
     account = session.account()
     if account is not None:
         _tell(f"Already logged in. {who(account)}")
-        _tell(f"To log out, or in as somebody else, start a node and open {session.address}")
+        first = "open" if session.is_others else "start a node and open"
+        _tell(f"To log out, or in as somebody else, {first} {session.address}")
         return
     lead_to_page(session, _tell)
     account = wait_in_session(session, _tell, seconds=seconds)
     _tell(f"Logged in. {who(account)}")
-    _tell("`rl-swarm run` uses this account from now on; the login server ends here and starts again with the node.")
+
+
+def _say_how_to_use_it(config: Config) -> None:
+    from rgym_exp.login.choice import uses_login_server
+
+    setting = "" if uses_login_server(config) else " blockchain.coordinator=modal"
+    _tell(f"`rl-swarm run --network {config.network.name}{setting}` uses this account.")
 
 
 def _config(args: argparse.Namespace) -> Config:

@@ -36,6 +36,11 @@ class LoginSession:
         return page_address(self.server.port, self.token)
 
     @property
+    def is_others(self) -> bool:
+        """Whether another node runs the server, so that it stays when this session ends."""
+        return self.server.process_id is None
+
+    @property
     def client(self) -> LoginClient:
         return LoginClient(self.server.url, self.data_dir / "token")
 

@@ -72,6 +72,17 @@ def lines_at(state: ViewState, width: int, height: int, now: float = 100.0) -> l
     return [line.plain for line in frame(state, width=width, height=height, now=now, name_of=NAMES.__getitem__)]
 
 
+def test_the_nodes_web_page_is_named_before_the_log_for_as_long_as_it_is_there() -> None:
+    console = Console(record=True, width=80, height=24, file=io.StringIO())
+    view = LiveView(name_of=NAMES.__getitem__, console=console, clock=lambda: 100.0)
+    view._state = busy_state()
+    assert "localhost" not in "".join(lines_at(view._state, 80, 24))
+    view.page_at("http://localhost:3000/")
+    assert lines_at(view._state, 80, 24)[-1].startswith(" http://localhost:3000/ · logs/swarm.log")
+    view._state.closed = True
+    assert "localhost" not in "".join(lines_at(view._state, 80, 24))
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 36)])
 def test_a_person_reads_everything_that_matters(width: int, height: int) -> None:
     console = Console(record=True, width=width, height=height, file=io.StringIO())

@@ -101,13 +101,16 @@ def is_on_this_machine(login_url: str | None) -> bool:
 
 
 def require_alchemy_key(environ: Mapping[str, str] = os.environ) -> None:
-    """Raise LoginError, with where to get one and the two ways without, when there is no key of Alchemy's."""
-    if not environ.get(ALCHEMY_KEY, "").strip():
+    """Raise LoginError, with where to get them and the two ways without, unless Alchemy's key and gas policy are set."""
+    missing = [name for name in (ALCHEMY_KEY, ALCHEMY_POLICY) if not environ.get(name, "").strip()]
+    if missing:
+        exports = " and ".join(f"export {name}=..." for name in missing)
         raise LoginError(
-            f"The login on this network goes through Alchemy, and {ALCHEMY_KEY} is not set. Make an app with embedded "
-            f"wallets and a gas policy at https://dashboard.alchemy.com, then: export {ALCHEMY_KEY}=... and "
-            f"{ALCHEMY_POLICY}=... Two ways need neither: `rl-swarm login --headless` makes a key file of your own "
-            "(its account pays for its transactions), and `rl-swarm run --network local` trains without any login."
+            f"The login on this network goes through Alchemy, and {' and '.join(missing)} "
+            f"{'are' if len(missing) > 1 else 'is'} not set. Make an app with embedded wallets and a gas policy at "
+            f"https://dashboard.alchemy.com, then: {exports}. Two ways need neither: `rl-swarm login --headless` makes "
+            "a key file of your own (its account pays for its transactions), and `rl-swarm run --network local` trains "
+            "without any login."
         )
 
 

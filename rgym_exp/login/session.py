@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +103,6 @@ def wait_in_session(session: LoginSession, tell: Tell, *, seconds: float = RUN_W
 
 def who(account: LoginAccount) -> str:
     """The account in words: the email where it is known, the address, until when."""
-    import time
-
     until = ""
     if account.expires_at is not None:
         until = f", until {time.strftime('%Y-%m-%d', time.localtime(account.expires_at))}"

@@ -23,12 +23,15 @@ from tests.support.processes import REPOSITORY
 
 KEY = "0x" + "11" * 32
 ADDRESS = Account.from_key(KEY).address
+ALCHEMY = ("NEXT_PUBLIC_ALCHEMY_API_KEY", "NEXT_PUBLIC_PAYMASTER_POLICY_ID")
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    for name in ("IDENTITY_PATH", "RL_SWARM_ACCOUNT_PASSPHRASE", "NEXT_PUBLIC_ALCHEMY_API_KEY", "LOGIN_PORT"):
+    for name in ("IDENTITY_PATH", "RL_SWARM_ACCOUNT_PASSPHRASE", "LOGIN_PORT", *ALCHEMY):
         monkeypatch.delenv(name, raising=False)
+    # Nobody else's login server of this checkout is to be found.
+    monkeypatch.setenv("LOGIN_DATA_DIR", str(tmp_path / "login"))
     return Home(root=tmp_path / "home", identity_path=None)
 
 
@@ -116,9 +119,9 @@ def test_a_login_on_the_testnet_without_alchemys_key_is_told_before_anything_sta
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert login(home) == 1
-    assert "NEXT_PUBLIC_ALCHEMY_API_KEY is not set" in capsys.readouterr().err
+    assert "NEXT_PUBLIC_ALCHEMY_API_KEY and NEXT_PUBLIC_PAYMASTER_POLICY_ID are not set" in capsys.readouterr().err
     assert cli.main(["run", "--home", str(home.root), "--network", "gensyn-testnet"]) == 1
-    assert "NEXT_PUBLIC_ALCHEMY_API_KEY is not set" in capsys.readouterr().err
+    assert "NEXT_PUBLIC_ALCHEMY_API_KEY and NEXT_PUBLIC_PAYMASTER_POLICY_ID are not set" in capsys.readouterr().err
     assert not (home.logs / "yarn.log").exists()
 
 

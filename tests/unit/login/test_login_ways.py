@@ -78,6 +78,8 @@ def test_a_login_server_elsewhere_is_not_ours_to_start() -> None:
 def test_a_missing_key_of_alchemys_is_named_with_where_to_get_one_and_the_ways_without() -> None:
     with pytest.raises(LoginError) as missing:
         require_alchemy_key({"NEXT_PUBLIC_ALCHEMY_API_KEY": " "})
+    with pytest.raises(LoginError, match="NEXT_PUBLIC_PAYMASTER_POLICY_ID is not set"):
+        require_alchemy_key({"NEXT_PUBLIC_ALCHEMY_API_KEY": "k"})
     for part in (
         "NEXT_PUBLIC_ALCHEMY_API_KEY",
         "https://dashboard.alchemy.com",
@@ -86,7 +88,7 @@ def test_a_missing_key_of_alchemys_is_named_with_where_to_get_one_and_the_ways_w
         "--network local",
     ):
         assert part in str(missing.value)
-    require_alchemy_key({"NEXT_PUBLIC_ALCHEMY_API_KEY": "k"})
+    require_alchemy_key({"NEXT_PUBLIC_ALCHEMY_API_KEY": "k", "NEXT_PUBLIC_PAYMASTER_POLICY_ID": "p"})
 
 
 def test_a_taken_port_is_followed_by_the_next_free_one() -> None:

@@ -42,7 +42,7 @@ function Peer({ peer }: { peer: PeerStatus }) {
                 {signed(lastReward.reward)} <small>in round {lastReward.round}</small>
               </>
             ) : (
-              <span className="quiet">none in the last rounds</span>
+              <span className="quiet">none lately</span>
             )}
           </dd>
         </div>
@@ -74,7 +74,7 @@ function Peer({ peer }: { peer: PeerStatus }) {
                 <small>in round {lastVote.round}</small>
               </>
             ) : (
-              <span className="quiet">none in the last rounds</span>
+              <span className="quiet">none lately</span>
             )}
           </dd>
         </div>

@@ -8,7 +8,7 @@ export function Trouble({ watch }: { watch: Watch }) {
     <div className="trouble" role="status" aria-live="polite">
       {words && (
         <p>
-          <strong>{words.what}</strong> {words.remedy}
+          {words.what && <strong>{words.what}</strong>} {words.remedy}
         </p>
       )}
     </div>

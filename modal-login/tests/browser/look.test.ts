@@ -46,7 +46,7 @@ test.each(SCHEMES)('in the %s scheme every text stands out from what is behind i
   await page.goto(site.urlWithToken)
   await page.getByRole('heading', { name: animalName(ours) }).waitFor()
   expect(await faintTexts(page)).toEqual([])
-  await keepPicture(page, colorScheme === 'light' ? 'login-page' : 'login-page-dark')
+  await keepPicture(page, colorScheme === 'light' ? 'login-page' : 'login-page-dark', true)
 
   await page.getByRole('button', { name: 'Log out' }).click()
   await page.getByText('Your peers, rewards and votes stay yours.').waitFor()
@@ -57,6 +57,16 @@ test.each(SCHEMES)('in the %s scheme every text stands out from what is behind i
   await page.getByRole('dialog').getByRole('button', { name: 'Log out' }).click()
   await page.getByText('The server refused').waitFor()
   expect(await faintTexts(page)).toEqual([])
+})
+
+test('the measures of these tests find a faint text and a wide one', async () => {
+  const page = await open({ ...PHONE, colorScheme: 'light' })
+  await page.goto(site.url)
+  const heading = page.getByRole('heading', { name: 'Your account' })
+  await heading.evaluate((element) => element.style.setProperty('color', '#8a8a8a'))
+  expect(await faintTexts(page)).toEqual(['3.45: Your account'])
+  await heading.evaluate((element) => element.style.setProperty('width', '400px'))
+  expect(await scrollsSideways(page)).toBe(true)
 })
 
 test('the schemes are two', async () => {
@@ -131,7 +141,7 @@ test('the node’s own account offers the email label aside', async () => {
     expect(await page.getByLabel('Email label').isVisible()).toBe(true)
     expect(await scrollsSideways(page)).toBe(false)
     expect(await faintTexts(page)).toEqual([])
-    await keepPicture(page, 'node-account')
+    await keepPicture(page, 'login-page-node')
   } finally {
     await own.stop()
   }
@@ -161,9 +171,9 @@ async function scriptsOf(url: string, isThere: (page: Page) => Promise<unknown>)
 }
 
 /** README's pictures are made by this test: `PICTURES=../docs npx vitest run --project browser look`. */
-async function keepPicture(page: Page, name: string): Promise<void> {
+async function keepPicture(page: Page, name: string, fullPage = false): Promise<void> {
   const folder = process.env.PICTURES
   if (!folder) return
   mkdirSync(folder, { recursive: true })
-  await page.screenshot({ path: path.join(folder, `${name}.png`) })
+  await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage })
 }

@@ -7,7 +7,7 @@ import { MARKET, setMarket } from './market'
 import { TOKEN, temporaryFolder } from './routes'
 import { LoginServer } from './server'
 
-/** Peer ids as libp2p makes them; their names are "loyal oak bullfinch" and so on, see `animalName`. */
+/** Peer ids as libp2p makes them; `animalName` calls the first one "mellow bisque camel". */
 export const PEERS = [
   'QmQ2gEXoPJg6iMBSUFWGzAabS2VhnzuS782Y637hGjfsRJ',
   'QmWhiaLrx3HRZfgXc2i7KW5nMUNK7P9tRc71yFJdGEZKkC',

@@ -40,8 +40,10 @@ export function requireSameOrigin(headers: Headers): void {
 /** Whether the caller shows the token; everybody does on a server that was told to ask nobody for it. */
 export async function hasToken(headers: Headers, settings: Settings): Promise<boolean> {
   if (settings.allowUnauthenticated) return true
+  // Read in any case: the first request, a launcher's question whether we are up, makes the file.
+  const token = await readToken(settings.dataDir)
   const shown = /^bearer +(\S+)$/i.exec(headers.get('authorization') ?? '')?.[1]
-  return shown !== undefined && sameSecret(shown, await readToken(settings.dataDir))
+  return shown !== undefined && sameSecret(shown, token)
 }
 
 /** Throws unless the caller shows the token. */

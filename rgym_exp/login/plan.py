@@ -101,7 +101,7 @@ def is_on_this_machine(login_url: str | None) -> bool:
 
 
 def require_alchemy_key(environ: Mapping[str, str] = os.environ) -> None:
-    """Raise LoginError, with where to get them and the two ways without, unless Alchemy's key and gas policy are set."""
+    """Raise LoginError, with the ways with and without them, unless Alchemy's key and gas policy are set."""
     missing = [name for name in (ALCHEMY_KEY, ALCHEMY_POLICY) if not environ.get(name, "").strip()]
     if missing:
         exports = " and ".join(f"export {name}=..." for name in missing)

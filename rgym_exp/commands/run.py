@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from rgym_exp.commands.account_way import account_way, node_page, with_account
 from rgym_exp.config.environment import hugging_face_token, secrets_in
 from rgym_exp.config.invite import read_invite
+from rgym_exp.config.launch import Launch, take_launch
 from rgym_exp.config.load import load_with_notes
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config
@@ -48,7 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Play until stopped; 0 after a clean end."""
     home: Home = args.home
+    launch = take_launch(os.environ)
     _prepare_libraries()
+    if launch is not None and launch.rank > 0:
+        return _help_rank_zero(home, launch)
     overrides = list(args.overrides)
     if args.rounds is not None:
         overrides.append(f"training.max_rounds={args.rounds}")
@@ -70,7 +74,7 @@ def execute(args: argparse.Namespace) -> int:
                 home, network=args.network or config.network.name, invite=hub.invite, overrides=overrides
             )
         config = with_account(way, config, home, life)
-        _play(config, home, live, node_page(way, config, home, life))
+        _play(config, home, live, node_page(way, config, home, life), launch)
     return 0
 
 
@@ -91,7 +95,16 @@ def _hub_while_libraries_load(home: Home, hub_url: str | None) -> LocalHub:
         return starting.result()
 
 
-def _play(config: Config, home: Home, live: bool, page: NodePage | None) -> None:
+def _help_rank_zero(home: Home, launch: Launch) -> int:
+    """The life of a process that is part of another one's peer: no exchange, no chain, no view, a log of its own."""
+    setup_logging(home.logs / f"rank-{launch.rank}.log", "INFO", console=False, secrets=secrets_in(os.environ))
+    from rgym_exp.training.help import help_rank_zero
+
+    help_rank_zero(launch)
+    return 0
+
+
+def _play(config: Config, home: Home, live: bool, page: NodePage | None, launch: Launch | None) -> None:
     # Imported here: loading torch takes seconds, and mistakes in the configuration are told before.
     from rgym_exp.node.interrupts import Interrupts
     from rgym_exp.node.node import NodeOptions, run_node
@@ -115,7 +128,8 @@ def _play(config: Config, home: Home, live: bool, page: NodePage | None) -> None
 
     try:
         with Interrupts(on_first_signal, progress.close) as interrupts:
-            run_node(NodeOptions(config=config, home=home, progress=progress, interrupts=interrupts))
+            options = NodeOptions(config=config, home=home, progress=progress, interrupts=interrupts, launch=launch)
+            run_node(options)
     finally:
         progress.close()
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from rgym_exp.chain.coordinator import ChainUnavailable, Coordinator
+from rgym_exp.config.launch import Launch
 from rgym_exp.config.paths import Home
 from rgym_exp.config.resolved import save_resolved
 from rgym_exp.config.schema import Config
@@ -25,8 +27,10 @@ from rgym_exp.tasks.source import TaskSource
 from rgym_exp.training.build import Learner, build_learner
 from rgym_exp.training.checkpoint import CheckpointStore, SwarmRecord
 from rgym_exp.training.hardware import Hardware, choose_dtype, find_hardware
+from rgym_exp.training.helpers import HelperRanks
 from rgym_exp.training.models import choose_model
 from rgym_exp.training.rollout import Rollout
+from rgym_exp.training.split import build_split_learner
 
 logger = logging.getLogger("rl_swarm.node")
 
@@ -44,6 +48,8 @@ class NodeOptions:
     home: Home
     progress: Progress
     interrupts: Interrupts
+    launch: Launch | None = None
+    """This process's place (always rank 0) where several are one peer."""
 
 
 def run_node(options: NodeOptions) -> None:
@@ -55,7 +61,7 @@ def run_node(options: NodeOptions) -> None:
     with ExitStack() as life:
         life.enter_context(only_node_of(options.home))
         try:
-            node = _Node(options, life)
+            node = _Node(options, life, _helpers_of(options.launch, life))
             # Registered last, so it comes first: what was trained is written before anything is closed.
             life.callback(node.save_if_needed)
             node.train()
@@ -69,11 +75,13 @@ def run_node(options: NodeOptions) -> None:
 class _Node:
     """The parts of one run."""
 
-    def __init__(self, options: NodeOptions, life: ExitStack) -> None:
+    def __init__(self, options: NodeOptions, life: ExitStack, helpers: HelperRanks | None) -> None:
         config, home, progress = options.config, options.home, options.progress
         self._options = options
+        self._helpers = helpers
         self._peer_id = load_or_create_identity(home.identity).peer_id
-        self._hardware = find_hardware(config.training.device)
+        sharers = options.launch.local_size if options.launch else 1
+        self._hardware = find_hardware(config.training.device, sharers=sharers)
         self._model_name = choose_model(
             config.training.model_name, config.network.model_name, _pool(config, self._hardware), self._peer_id
         )
@@ -162,7 +170,8 @@ class _Node:
         self._options.progress.phase("load model", self._model_name)
         # Libraries imported by now put terminal handlers of their own in place.
         route_third_party_logs()
-        return build_learner(
+        build = build_learner if self._helpers is None else partial(build_split_learner, self._helpers)
+        return build(
             training,
             self._hardware,
             model_name=self._model_name,
@@ -181,17 +190,26 @@ class _Node:
         return record.round if record.swarm_id == self._options.config.network.swarm_id else None
 
     def _run_info(self) -> RunInfo:
-        config, home = self._options.config, self._options.home
+        config, home, launch = self._options.config, self._options.home, self._options.launch
         return RunInfo(
             peer_id=self._peer_id,
             peer_name=animal_name(self._peer_id),
             model_name=self._model_name,
             network=config.network.name,
-            device=self._hardware.device,
+            device=self._hardware.device if launch is None else f"{launch.size} x {self._hardware.device}",
             dtype=str(choose_dtype(config.training.dtype, self._hardware)).removeprefix("torch."),
             tasks=config.network.tasks if config.tasks == "auto" else str(config.tasks),
             log_file=home.logs / "swarm.log",
         )
+
+
+def _helpers_of(launch: Launch | None, life: ExitStack) -> HelperRanks | None:
+    if launch is None:
+        return None
+    logger.info("One peer of %d processes: waiting for the others.", launch.size)
+    helpers = HelperRanks.of(launch)
+    life.callback(helpers.close)
+    return helpers
 
 
 def _pool(config: Config, hardware: Hardware) -> list[str]:

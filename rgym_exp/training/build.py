@@ -16,7 +16,7 @@ from rgym_exp.config.schema import TrainingConfig
 from rgym_exp.training.hardware import Hardware, choose_dtype
 from rgym_exp.training.memory import MemoryPlan, Shape, plan_memory
 from rgym_exp.training.models import eos_token_ids, load_model, with_lora
-from rgym_exp.training.policy import Chat, ChatPolicy, ChatTokens
+from rgym_exp.training.policy import Chat, ChatPolicy, ChatTokens, Sampler
 from rgym_exp.training.rollout import Rollout
 from rgym_exp.training.samplers import InferenceCopy, SharedPrefillSampler, TrlSampler
 from rgym_exp.training.sampling import SamplingSettings
@@ -34,6 +34,7 @@ class Learner:
 
     trainer: SwarmTrainer
     policy: ChatPolicy
+    sampler: Sampler
     tokens: ChatTokens
     plan: MemoryPlan
     dtype: torch.dtype
@@ -87,7 +88,12 @@ def build_learner(
     settings = _sampling(config, model, tokenizer, max_completion_length)
     sampler = TrlSampler(trainer) if inference is None else SharedPrefillSampler(inference, settings)
     return Learner(
-        trainer=trainer, policy=ChatPolicy(tokens, sampler, model_name), tokens=tokens, plan=plan, dtype=dtype
+        trainer=trainer,
+        policy=ChatPolicy(tokens, sampler, model_name),
+        sampler=sampler,
+        tokens=tokens,
+        plan=plan,
+        dtype=dtype,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,8 @@ class Hardware:
     """Of the GPU, or of the machine (its container's limit, where that is smaller)."""
     has_bf16: bool
     """Whether bf16 matrix products are done in hardware."""
+    sharers: int = 1
+    """Processes of this peer on this machine; they share its memory, and each has a GPU to itself."""
 
     @property
     def is_large(self) -> bool:
@@ -38,24 +39,18 @@ class Hardware:
         return self.device == "cuda" and self.memory_bytes >= LARGE_POOL_BYTES
 
     def free_bytes(self) -> int:
-        """Memory that is free now."""
+        """Memory that is free now for this process."""
         if self.device == "cuda":
             return int(torch.cuda.mem_get_info()[0])
-        return min(psutil.virtual_memory().available, self.memory_bytes)
+        return min(psutil.virtual_memory().available, self.memory_bytes) // self.sharers
 
 
-def find_hardware(device: str = "auto") -> Hardware:
+def find_hardware(device: str = "auto", *, sharers: int = 1) -> Hardware:
     """Look at the machine.
 
     Raises:
-        HardwareError: ``device`` names one that PyTorch cannot see, or this is one of several processes of a launcher.
+        HardwareError: ``device`` names one that PyTorch cannot see.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        # Each process would play the round for itself, as the same peer.
-        raise HardwareError(
-            "Several processes as one peer are not supported. Start one node per GPU instead, each with its own "
-            "CUDA_VISIBLE_DEVICES and --home."
-        )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if device == "cuda":
@@ -70,6 +65,7 @@ def find_hardware(device: str = "auto") -> Hardware:
             name=properties.name,
             memory_bytes=properties.total_memory,
             has_bf16=torch.cuda.is_bf16_supported(including_emulation=False),
+            sharers=sharers,
         )
     if device == "mps" and not torch.backends.mps.is_available():
         raise HardwareError("training.device is mps, but PyTorch sees no Apple GPU on this machine. Set it to cpu.")
@@ -78,6 +74,7 @@ def find_hardware(device: str = "auto") -> Hardware:
         name=platform.processor() or platform.machine(),
         memory_bytes=_machine_memory(),
         has_bf16=device == "cpu" and _cpu_has_bf16(),
+        sharers=sharers,
     )
 
 

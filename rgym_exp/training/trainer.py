@@ -12,7 +12,6 @@ TRL owns advantages, loss, clipping, optimizer and resume. Overridden here, each
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +25,8 @@ from rgym_exp.training.packing import enable_packing, pack_groups, packed_log_pr
 from rgym_exp.training.rollout import Rollout, foreign_weights
 
 Batch = dict[str, Any]
+Gradient = Callable[["SwarmTrainer", nn.Module, Batch, list[int]], Tensor]
+"""Leaves a batch's gradient in the weights and returns its loss: (trainer, model, batch, groups that teach)."""
 
 # TRL divides these losses by the tokens of the whole batch, so that parts of it simply add up.
 _NORMALISED_OVER_THE_BATCH = frozenset({"dapo", "cispo", "vespo"})
@@ -60,6 +61,8 @@ class SwarmTrainer(GRPOTrainer):
         self._rollout: Rollout | None = None
         self.groups_at_once = groups_at_once
         self._weigh_foreign = weigh_foreign
+        self.gradient: Gradient = SwarmTrainer.take_gradient
+        """How a batch's gradient is taken: here, or by several processes (``split.py``)."""
         self._done: tuple[Tensor, Tensor | None, Tensor | None] | None = None
         # Any, since TRL writes down narrower types for its hooks than it takes.
         hooks: dict[str, Any] = {"reward_funcs": swarm_reward, "rollout_func": _rollout_func}
@@ -81,6 +84,33 @@ class SwarmTrainer(GRPOTrainer):
             "reward": self._rollout.rewards,
         }
 
+    def trained_weights(self) -> list[nn.Parameter]:
+        """The weights that the optimizer changes, in the same order in every process."""
+        return [weight for weight in self._policy.parameters() if weight.requires_grad]
+
+    def get_ready_without_training(self) -> nn.Module:
+        """What ``train`` does before its first step, for a process that only takes gradients.
+
+        Returns:
+            the policy, prepared for ``take_gradient``.
+        """
+        if self.args.activation_checkpointing:
+            self._policy.activation_checkpointing_enable()
+        self.current_gradient_accumulation_steps = self.args.gradient_accumulation_steps
+        prepared: nn.Module = self.accelerator.prepare_model(self._policy)
+        return prepared.train()
+
+    def take_metrics(self) -> dict[str, list[float]]:
+        """TRL's metrics since the last call."""
+        metrics = {name: [float(value) for value in values] for name, values in self._metrics["train"].items()}
+        self._metrics["train"].clear()
+        return metrics
+
+    def add_metrics(self, metrics: dict[str, list[float]]) -> None:
+        """Metrics of passes that another process made; TRL logs the mean of all."""
+        for name, values in metrics.items():
+            self._metrics["train"][name].extend(values)
+
     def write_checkpoint(self, folder: Path) -> Path:
         """Write weights, optimizer, random state and step count below ``folder``; returns the folder written."""
         self.args.output_dir = str(folder)
@@ -101,38 +131,42 @@ class SwarmTrainer(GRPOTrainer):
         """One optimizer step's forward and backward passes; returns the loss of the whole batch."""
         model.train()
         batch = self._prepare_inputs(inputs)
-        taught = self._groups_that_teach(batch)
+        loss = self.gradient(self, model, batch, self._groups_that_teach(batch))
+        self._step += 1
+        return loss
+
+    def take_gradient(self, model: nn.Module, batch: Batch, groups: list[int]) -> Tensor:
+        """Leave the gradient of these groups' part of the batch's loss in the weights; returns that part.
+
+        Args:
+            model: the policy, as it was prepared for training.
+            groups: indices; none leave no gradient and a loss of 0.
+        """
 
         def run(groups_at_once: int) -> Tensor:
             # After an out-of-memory error the parts done so far are done again.
             model.zero_grad(set_to_none=True)
             self._done = None
-            return self._backward_in_parts(model, batch, taught, groups_at_once)
+            return self._backward_in_parts(model, batch, groups, groups_at_once)
 
         loss, self.groups_at_once = halve_until_it_fits(self.groups_at_once, run, "groups")
-        self._step += 1
         return loss
 
     def _groups_that_teach(self, batch: Batch) -> list[int]:
         """Indices of the groups with an advantage. One without has a gradient of exactly 0, save for a KL term."""
         advantages = batch["advantages"].view(-1, self._group_size)
         everything = list(range(advantages.size(0)))
-        # With several processes every one must run the same number of passes.
-        if self.beta != 0.0 or self._entropy_bonus_enabled or self.accelerator.num_processes > 1:
+        if self.beta != 0.0 or self._entropy_bonus_enabled:
             return everything
         return advantages.ne(0).any(dim=1).nonzero().flatten().tolist() or everything[:1]
 
     def _backward_in_parts(self, model: nn.Module, batch: Batch, groups: list[int], at_once: int) -> Tensor:
         total = torch.zeros((), device=self.args.device)
-        starts = range(0, len(groups), at_once)
-        for start in starts:
+        for start in range(0, len(groups), at_once):
             part = self._rows_of(batch, groups[start : start + at_once])
-            last = start == starts[-1]
-            # Gradients of all parts are summed before they are averaged over processes.
-            with nullcontext() if last else self.accelerator.no_sync(model):
-                with self.compute_loss_context_manager():
-                    loss = self.compute_loss(model, part) * self._share_of_loss(part, batch)
-                self.accelerator.backward(loss)
+            with self.compute_loss_context_manager():
+                loss = self.compute_loss(model, part) * self._share_of_loss(part, batch)
+            self.accelerator.backward(loss)
             total += loss.detach()
         return total
 

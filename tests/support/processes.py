@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -73,8 +73,10 @@ class Program:
         *,
         environ: Mapping[str, str] | None = None,
         largest_file_bytes: int | None = None,
+        launcher: Sequence[str] = (),
     ) -> None:
-        """``largest_file_bytes``: no file may grow beyond this, as on a disk that is full."""
+        """``largest_file_bytes``: no file may grow beyond this, as on a disk that is full. ``launcher``: Python's
+        arguments to start it by, for several processes as one peer."""
         home.mkdir(parents=True, exist_ok=True)
         self.name = f"{command} in {home.name}"
         self.home = Home(root=home, identity_path=None)
@@ -83,7 +85,7 @@ class Program:
         self._children: dict[int, psutil.Process] = {}
         with self.terminal.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "rgym_exp.cli", command, "--home", str(home), *arguments],
+                [sys.executable, *launcher, "-m", "rgym_exp.cli", command, "--home", str(home), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -217,11 +219,14 @@ class NodeProgram(Program):
         invite: Invite | None = None,
         environ: Mapping[str, str] | None = None,
         largest_file_bytes: int | None = None,
+        launcher: Sequence[str] = (),
     ) -> None:
         """``model`` None: the network's model and tasks, and nothing made small but by ``settings``."""
         where = ["--join", invite.encode()] if invite is not None else ["--network", "offline"]
         arguments = [*where, *(small_settings(model) if model is not None else []), *settings]
-        super().__init__(home, "run", arguments, environ=environ, largest_file_bytes=largest_file_bytes)
+        super().__init__(
+            home, "run", arguments, environ=environ, largest_file_bytes=largest_file_bytes, launcher=launcher
+        )
 
     def reports(self) -> list[RoundReport]:
         """The rounds that it has finished, those of earlier runs from the same home included."""

@@ -84,9 +84,3 @@ def test_the_cpu_is_always_there_and_a_gpu_that_is_not_is_named() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(HardwareError, match="CPU_ONLY=true"):
             find_hardware("cuda")
-
-
-def test_processes_of_a_distributed_launcher_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(HardwareError, match="one node per GPU"):
-        find_hardware("cpu")

@@ -10,6 +10,7 @@ export function publicConfig(settings: Settings): PublicConfig {
     rpcUrl: settings.rpcUrl,
     explorerUrl: settings.explorerUrl ?? null,
     swarmContract: settings.swarmContract ?? null,
+    nodeAccount: settings.nodeAccount ?? null,
     market: settings.market ?? null,
     sessionDays: settings.sessionDays,
     tokenNeeded: !settings.allowUnauthenticated,

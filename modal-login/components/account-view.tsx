@@ -95,7 +95,12 @@ function situation({ kind, account }: PageStatus, config: PublicConfig): Situati
       lead: 'You are logged in, and your node waits for the permission to act for your account. Log in with the same email to give it.',
       offersLogin: 'first',
     }
-  if (account) return { title: 'Your account', lead: null, offersLogin: null }
+  if (account) {
+    const lead = config.nodeAccount
+      ? 'The node on this machine uses its key file, another account: it is shown when you log out. Nodes that were started with blockchain.coordinator=modal use this one.'
+      : null
+    return { title: 'Your account', lead, offersLogin: null }
+  }
   return {
     title: 'Log in',
     lead:

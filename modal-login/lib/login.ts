@@ -3,6 +3,7 @@ import type { Context } from './context'
 import type { Account } from './page'
 import type { activationBody } from './schemas'
 import type { Logins } from './store'
+import { permissionDeadline } from './wallet/permission-deadline'
 import type { ApiKey, UserData } from './wallet/wallet'
 
 const SECONDS_A_DAY = 86_400
@@ -49,7 +50,10 @@ export async function activateApiKey(
       accountAddress: body.accountAddress,
       initCode: body.initCode,
       deferredActionDigest: body.deferredActionDigest,
-      expiresAt: key.expiresAt ?? secondsSinceEpoch(key.createdAt) + settings.sessionDays * SECONDS_A_DAY,
+      expiresAt:
+        key.expiresAt ??
+        permissionDeadline(body.deferredActionDigest) ??
+        secondsSinceEpoch(key.createdAt) + settings.sessionDays * SECONDS_A_DAY,
     }
   })
   return { activated: true }

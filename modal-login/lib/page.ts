@@ -7,6 +7,8 @@ export interface PublicConfig {
   rpcUrl: string
   explorerUrl: string | null
   swarmContract: Address | null
+  /** The key-file account of the node on this machine, where the node uses one. */
+  nodeAccount: Address | null
   market: Address | null
   /** How long a session key may act, in days. */
   sessionDays: number

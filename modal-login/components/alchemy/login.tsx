@@ -1,7 +1,7 @@
 'use client'
 
 import type { AlchemySignerWebClient, User } from '@account-kit/signer'
-import { useEffect, useRef, useState } from 'react'
+import { useCallback, useEffect, useRef, useState } from 'react'
 import type { LoginPanelProps } from '../login-panel'
 import { activate } from './activate'
 import { CodeForm } from './code-form'
@@ -24,11 +24,11 @@ export default function AlchemyLogin({ config, api, onLoggedIn }: LoginPanelProp
   const signer = useRef<AlchemySignerWebClient>(null)
   /** Counts tries, so that one that was given up doesn't come back later. */
   const attempt = useRef(0)
-  const giveUp = () => {
+  const giveUp = useCallback(() => {
     attempt.current++
     signer.current = null
-  }
-  useEffect(() => giveUp, [])
+  }, [])
+  useEffect(() => giveUp, [giveUp])
 
   // What was pressed is gone with the stage it belonged to: who uses the keyboard goes on from here.
   const panel = useRef<HTMLDivElement>(null)

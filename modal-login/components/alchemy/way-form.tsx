@@ -41,7 +41,7 @@ export function WayForm({ email, onEmail, ...on }: WayFormProps) {
           The same email is the same account on every machine: use the one that first registered your peer.
         </p>
       </form>
-      <div className="field" role="group" aria-label="Other ways to log in">
+      <fieldset className="field" aria-label="Other ways to log in">
         <button type="button" onClick={on.onGoogle}>
           Continue with Google
         </button>
@@ -51,7 +51,7 @@ export function WayForm({ email, onEmail, ...on }: WayFormProps) {
         <button type="button" onClick={on.onNewPasskey}>
           New account with a passkey
         </button>
-      </div>
+      </fieldset>
     </>
   )
 }

@@ -29,6 +29,7 @@ export function useStatus(api: LoginApi | null): Watch {
   const [wanted, setWanted] = useState(0)
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined)
 
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `wanted` is a reason to ask again, not something that is read
   useEffect(() => {
     if (!api) return
     // Answers to anything but the newest question are left alone: they may come in another order.
@@ -63,7 +64,6 @@ export function useStatus(api: LoginApi | null): Watch {
       clearTimeout(timer.current)
       document.removeEventListener('visibilitychange', ask)
     }
-    // `wanted` is a reason to ask again, not something that is read.
   }, [api, wanted])
 
   const refresh = useCallback(() => setWanted((count) => count + 1), [])

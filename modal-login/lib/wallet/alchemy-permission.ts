@@ -18,8 +18,6 @@ const SWARM_FUNCTIONS = ['registerPeer', 'submitReward', 'submitWinners']
 const MARKET_FUNCTIONS = ['guessAnswer', 'claimReward']
 /** Account-kit keeps the upper half of the 32 bits for itself. */
 const ENTITY_IDS = 2 ** 31 - 2
-/** Places in a deferred action's digest: flag, nonce, length, validation locator, then the deadline (uint48). */
-const DEADLINE_AT = 2 + 2 * (1 + 32 + 4 + 21)
 
 export interface PermissionRequest {
   /** Address of the key that shall act. */
@@ -75,12 +73,6 @@ export async function preparePermission(client: OwnersAccountClient, request: Pe
     typedData,
     digest: (sig: Hex) => buildDeferredActionDigest({ fullPreSignatureDeferredActionDigest, sig }),
   }
-}
-
-/** When the permission in an activation's `deferredActionDigest` ends, seconds since the epoch; null when there is none. */
-export function permissionDeadline(deferredActionDigest: Hex): number | null {
-  const digits = deferredActionDigest.slice(DEADLINE_AT, DEADLINE_AT + 12)
-  return digits.length === 12 ? Number.parseInt(digits, 16) : null
 }
 
 function permissions({ isLimitedToSwarm, swarmContract, market }: PermissionRequest): Permission[] {

@@ -12,7 +12,7 @@ import {
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { type Chain, type Hex, slice } from 'viem'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { permissionDeadline } from '@/lib/wallet/alchemy-permission'
+import { permissionDeadline } from '@/lib/wallet/permission-deadline'
 import { Anvil, CHAIN_ID } from '../support/anvil'
 import { Gateway } from '../support/gateway'
 import { deployEntryPoint } from '../support/gateway-account'

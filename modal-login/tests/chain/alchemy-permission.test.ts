@@ -24,12 +24,8 @@ import {
   type OwnersAccountClient,
   ownersAccountClient,
 } from '@/lib/wallet/alchemy-account'
-import {
-  canLimitToSwarm,
-  deadlineIn,
-  permissionDeadline,
-  preparePermission,
-} from '@/lib/wallet/alchemy-permission'
+import { canLimitToSwarm, deadlineIn, preparePermission } from '@/lib/wallet/alchemy-permission'
+import { permissionDeadline } from '@/lib/wallet/permission-deadline'
 import type { ApiKey } from '@/lib/wallet/wallet'
 import { Anvil, CHAIN_ID } from '../support/anvil'
 import { Gateway } from '../support/gateway'

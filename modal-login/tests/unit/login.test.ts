@@ -166,6 +166,15 @@ describe('a session key', () => {
     })
   })
 
+  it('ends when the permission says so, where it says when', async () => {
+    given(pending)
+    const ends = Date.UTC(2027, 0, 1) / 1000
+    const before = `0x${'00'.repeat(1 + 32 + 4 + 21)}`
+    const deferredActionDigest = `${before}${ends.toString(16).padStart(12, '0')}${'ab'.repeat(40)}`
+    expect((await post(setActivated, { ...activation, deferredActionDigest })).status).toBe(200)
+    expect((await get(account)).body).toMatchObject({ expiresAt: ends })
+  })
+
   it('that has expired is told apart from one that never began, and acts no more', async () => {
     given({
       ...pending,

@@ -75,7 +75,7 @@ options=()
 read_variables() {
     local variable option
     if [ "$1" = hub ]; then
-        for variable in PORT P2P_PORT PUBLIC_HOST TASKS MODEL ROUND_LIMIT RPC_URL CONTRACT; do
+        for variable in PORT P2P_PORT PUBLIC_HOST TASKS MODEL ROUND_LIMIT ROUND_MINIMUM RPC_URL CONTRACT; do
             option="${variable//_/-}" option="--${option,,}" variable="HUB_$variable"
             if [ -n "${!variable:-}" ] && ! named "$option" "$@"; then options+=("$option" "${!variable}"); fi
         done
@@ -101,9 +101,17 @@ main() {
         *) command="$1" && shift ;;
     esac
     require_folders
-    case "$command" in run | hub) read_variables "$command" "$@" ;; esac
     # The container's own program, whether an init is above it or not; not one that was started in it later.
-    if [ "$$" = 1 ] || [ "$PPID" = 1 ]; then echo "$command" >"$STARTED" || true; fi
+    if [ "$$" = 1 ] || [ "$PPID" = 1 ]; then
+        echo "$command" >"$STARTED" || true
+        mountpoint -q "$RL_SWARM_HOME" ||
+            printf 'Nothing is mounted at %s: identity and model will be gone with this container.\n' "$RL_SWARM_HOME" >&2
+    fi
+    case "$command" in
+        run | hub) read_variables "$command" "$@" ;;
+        # Several processes as one peer: accelerate launch --num_processes 2 -m rgym_exp.cli run
+        accelerate | torchrun) exec "$APP/.venv/bin/$command" "$@" ;;
+    esac
     exec "$APP/run_rl_swarm.sh" "$command" ${options[@]+"${options[@]}"} "$@"
 }
 

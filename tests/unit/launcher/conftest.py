@@ -1,21 +1,18 @@
-"""A checkout with nothing in it but the launcher, and a terminal to type into."""
+"""A checkout with nothing in it but the launcher."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
-import select
 import shutil
 import subprocess
 import sys
-import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.terminal import Terminal
 
 REPOSITORY = Path(__file__).parents[3]
 TOOLS = ["bash", "env", "sh", "dirname", "uname", "sed", "cut", "head", "tail", "cat", "cksum", "mkdir", "rm"]
@@ -128,70 +125,6 @@ class Checkout:
         calls = [json.loads(line) for line in self.pip_calls_file.read_text().splitlines()]
         self.pip_calls_file.unlink()
         return [" ".join(call) for call in calls if "--version" not in call]
-
-
-class Terminal:
-    """A launcher with a person at its terminal."""
-
-    def __init__(self, command: list[str], cwd: Path, environ: dict[str, str]) -> None:
-        self.screen = ""
-        self._master, slave = pty.openpty()
-        self._process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=environ,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-            # The terminal becomes the session's own, so that Ctrl-C is a signal to whatever is in the foreground.
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
-        os.close(slave)
-
-    def wait_for(self, text: str, *, seconds: float = 20) -> None:
-        """Read until the text is on the screen."""
-        deadline = time.monotonic() + seconds
-        while text not in self.screen:
-            if not self._read(deadline):
-                raise AssertionError(f"{text!r} never appeared on the screen:\n{self.screen}")
-
-    def type(self, line: str) -> None:
-        """Type a line and press Enter."""
-        os.write(self._master, f"{line}\n".encode())
-
-    def press_ctrl_c(self) -> None:
-        os.write(self._master, b"\x03")
-
-    def status(self, *, seconds: float = 20) -> int:
-        """Wait for the program to end; returns its exit status."""
-        return self._process.wait(timeout=seconds)
-
-    def end(self, *, seconds: float = 20) -> str:
-        """Wait for the program to end well; returns what was on the screen, in lines."""
-        deadline = time.monotonic() + seconds
-        while self._read(deadline):
-            pass
-        assert self._process.wait(timeout=max(deadline - time.monotonic(), 1)) == 0, self.screen
-        return self.screen.replace("\r\n", "\n")
-
-    def close(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        os.close(self._master)
-
-    def _read(self, deadline: float) -> bool:
-        """Add what has come to the screen; False when the program has closed it or the time is over."""
-        ready, _, _ = select.select([self._master], [], [], max(deadline - time.monotonic(), 0))
-        if not ready:
-            return False
-        try:
-            read = os.read(self._master, 4096)
-        except OSError:  # Linux's way of saying that nobody holds the other end any more
-            return False
-        self.screen += read.decode()
-        return bool(read)
 
 
 @pytest.fixture

@@ -146,6 +146,18 @@ def test_cpu_only_takes_the_cpu_build_on_a_machine_with_a_gpu(ready: Any) -> Non
     assert any(call.endswith(f" torch=={TORCH}+cpu") for call in ready.pip_installs())
 
 
+def test_an_image_says_which_build_it_wants_whatever_the_machine_has(ready: Any) -> None:
+    ready.run(TORCH_BUILD="cuda")
+    assert any(call.endswith(f" torch=={TORCH}") for call in ready.pip_installs())
+
+
+def test_an_unknown_build_is_refused_with_the_two_that_there_are(ready: Any) -> None:
+    done = ready.run(TORCH_BUILD="rocm")
+    assert done.returncode == 1
+    assert "TORCH_BUILD is 'rocm'; it can be cpu or cuda" in done.stderr
+    assert ready.pip_installs() == []
+
+
 def test_a_gpu_that_appears_later_replaces_the_cpu_build(ready: Any) -> None:
     ready.run()
     ready.pip_installs()

@@ -73,6 +73,8 @@ COPY --from=python /app/.venv .venv
 COPY --from=web /app/modal-login/package.json modal-login/
 COPY --from=web /app/modal-login/scripts/start.mjs modal-login/scripts/
 COPY --from=web /app/modal-login/.next/standalone modal-login/.next/standalone
+# Who is logged in is kept with the rest of the node's things: docker/entrypoint.sh says where that is.
+RUN ln -s /tmp/modal-login modal-login/temp-data
 COPY pyproject.toml constraints.txt LICENSE run_rl_swarm.sh ./
 COPY scripts/environment.sh scripts/
 COPY docker/entrypoint.sh docker/health.sh docker/
@@ -87,7 +89,6 @@ ARG TORCH_BUILD=cpu
 ENV ANVIL=/usr/local/bin/anvil \
     HOME=/tmp \
     IDENTITY_PATH=/user/keys/swarm.pem \
-    LOGIN_DATA_DIR=/user/modal-login \
     LOGIN_HOST=0.0.0.0 \
     LOGNAME=swarm \
     NEXT_TELEMETRY_DISABLED=1 \

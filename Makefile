@@ -14,7 +14,7 @@ check: lint types test  ## Everything that must pass before a change lands (run_
 lint:  ## ruff and shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/shellcheck -x run_rl_swarm.sh run_tests.sh .ci/run scripts/environment.sh
+	$(BIN)/shellcheck -x run_rl_swarm.sh run_tests.sh .ci/run scripts/environment.sh docker/*.sh tests/docker/run
 
 types:  ## mypy
 	$(BIN)/mypy

@@ -10,7 +10,7 @@ ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source=scripts/environment.sh
 . "$ROOT/scripts/environment.sh"
 INSTALL_LOG="$ROOT/logs/install.log"
-SHELL_SCRIPTS=(run_rl_swarm.sh run_tests.sh .ci/run scripts/environment.sh)
+SHELL_SCRIPTS=(run_rl_swarm.sh run_tests.sh .ci/run scripts/environment.sh docker/*.sh tests/docker/run)
 
 # check NAME COMMAND...: one line with the time when it passes, its output when it doesn't.
 check() {

@@ -75,6 +75,13 @@ options=()
 read_variables() {
     local variable option
     if [ "$1" = hub ]; then
+        case "${HUB_BIND:-127.0.0.1}/${HUB_PUBLIC_HOST:-}" in
+            127.*) ;;
+            */ | */hub)
+                printf 'The ports are open to others, but the invite names this hub "hub", which they cannot find: %s\n' \
+                    'set HUB_PUBLIC_HOST to the name or address that they use.' >&2
+                ;;
+        esac
         for variable in PORT P2P_PORT PUBLIC_HOST TASKS MODEL ROUND_LIMIT ROUND_MINIMUM RPC_URL CONTRACT; do
             option="${variable//_/-}" option="--${option,,}" variable="HUB_$variable"
             if [ -n "${!variable:-}" ] && ! named "$option" "$@"; then options+=("$option" "${!variable}"); fi
@@ -107,6 +114,8 @@ main() {
         mountpoint -q "$RL_SWARM_HOME" ||
             printf 'Nothing is mounted at %s: identity and model will be gone with this container.\n' "$RL_SWARM_HOME" >&2
     fi
+    mkdir -p "$RL_SWARM_HOME/modal-login"
+    ln -sfn "$RL_SWARM_HOME/modal-login" /tmp/modal-login
     case "$command" in
         run | hub) read_variables "$command" "$@" ;;
         # Several processes as one peer: accelerate launch --num_processes 2 -m rgym_exp.cli run

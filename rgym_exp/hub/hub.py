@@ -22,11 +22,12 @@ from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.deploy import OwnerClient, deploy_coordinator
 from rgym_exp.chain.devnet import Devnet
 from rgym_exp.config.invite import Invite
+from rgym_exp.config.ports import is_free
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
 from rgym_exp.hub.errors import HubError
 from rgym_exp.hub.keeper import Keeper
 from rgym_exp.hub.plan import DEFAULT_RPC_PORT, HubPlan
-from rgym_exp.hub.ports import bootnode_address, http_url, is_free
+from rgym_exp.hub.ports import bootnode_address, http_url
 from rgym_exp.hub.rate_limit import RateLimit
 from rgym_exp.hub.record import HubRecord, save_record
 from rgym_exp.hub.rpc_door import RpcDoor

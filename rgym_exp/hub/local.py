@@ -12,10 +12,10 @@ from pathlib import Path
 from rgym_exp.chain.anvil import find_or_install_anvil
 from rgym_exp.config.invite import Invite, read_invite
 from rgym_exp.config.paths import Home
+from rgym_exp.config.ports import free_port, is_free
 from rgym_exp.hub.client import hub_invite
 from rgym_exp.hub.errors import HubError
 from rgym_exp.hub.plan import DEFAULT_P2P_PORT, DEFAULT_PORT
-from rgym_exp.hub.ports import free_port, is_free
 
 log = logging.getLogger("rl_swarm.hub.local")
 

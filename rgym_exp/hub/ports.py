@@ -1,24 +1,12 @@
-"""Ports and addresses: which are free, and under which address others reach this machine."""
+"""Under which address others reach this machine, and ports that a hub must have."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
 
+from rgym_exp.config.ports import is_free
 from rgym_exp.hub.errors import HubError
-
-
-def is_free(host: str, port: int) -> bool:
-    """Whether a TCP server could listen there now."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            # As servers do: a port is not taken because a connection to its last owner is still winding down.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError:
-        return False
-    return True
 
 
 def require_free(host: str, port: int, *, option: str, purpose: str) -> None:
@@ -28,13 +16,6 @@ def require_free(host: str, port: int, *, option: str, purpose: str) -> None:
             f"Port {port} on {host}, meant for {purpose}, is taken by another program (or {host} is no address of "
             f"this machine). Stop that program, or choose another port with `{option} PORT`."
         )
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """Any port that is free now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def reachable_host(listen_host: str, public_host: str | None) -> str:

@@ -22,11 +22,12 @@ from pathlib import Path
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.login_client import LoginClient, LoginServerAway, LoginServerTrouble
 from rgym_exp.config.files import atomic_write
+from rgym_exp.config.ports import is_free
 from rgym_exp.login import child
 from rgym_exp.login.errors import DataInUse, LoginError
 from rgym_exp.login.node_js import NodeJs
 from rgym_exp.login.plan import LoginPlan
-from rgym_exp.login.ports import free_port_from, is_free
+from rgym_exp.login.ports import free_port_from
 
 logger = logging.getLogger("rl_swarm.login")
 
@@ -182,7 +183,7 @@ class LoginServer:
                     atomic_write(_note(self._plan.data_dir), json.dumps({"port": port}).encode(), mode=0o600)
                     self._ready(port)
                     return process
-            if process.poll() is None or is_free(port):
+            if process.poll() is None or is_free("127.0.0.1", port):
                 break  # otherwise somebody took the port while it started: the next one
         self._end()
         raise LoginError(

@@ -221,6 +221,7 @@ class LibP2PExchange:
                 logger.error("This round's share can't be announced: %s", error)
                 return
             except Exception:
+                # The DHT library fails in many ways while daemon or network are away: hung again shortly.
                 logger.debug("Announcing failed.", exc_info=True)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

@@ -15,8 +15,8 @@ import pytest
 from rgym_exp.commands import login_checks
 from rgym_exp.commands.status import report
 from rgym_exp.config.paths import Home
+from rgym_exp.config.ports import free_port
 from rgym_exp.config.schema import NetworkConfig
-from rgym_exp.hub.ports import free_port
 from rgym_exp.login import node_js
 from rgym_exp.login.choice import remember_way
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hub_process import HubProcess
 
-from rgym_exp.hub.ports import free_port
+from rgym_exp.config.ports import free_port
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from rgym_exp.config.ports import free_port
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
-from rgym_exp.hub.ports import free_port
 from rgym_exp.hub.rate_limit import RateLimit
 from rgym_exp.hub.rpc_door import MAX_BODY_BYTES, RpcDoor
 

@@ -20,8 +20,8 @@ from hub_process import HubProcess, package_path
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.rpc import connect
 from rgym_exp.config.invite import Invite, read_invite
+from rgym_exp.config.ports import free_port
 from rgym_exp.hub.client import fetch, hub_status
-from rgym_exp.hub.ports import free_port
 from rgym_exp.swarm.board import AnnouncementBoard
 from rgym_exp.swarm.identity import Identity, load_or_create_identity
 from rgym_exp.types import Announcement

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from rgym_exp.config.paths import Home
+from rgym_exp.config.ports import free_port
 from rgym_exp.hub.errors import HubError
 from rgym_exp.hub.plan import HubOptions, planned
-from rgym_exp.hub.ports import free_port
 from rgym_exp.hub.record import HubRecord, save_record
 
 

@@ -12,6 +12,7 @@ from eth_account import Account
 from rgym_exp.chain.account import load_account
 from rgym_exp.config.load import load_config
 from rgym_exp.config.paths import Home
+from rgym_exp.config.ports import is_free
 from rgym_exp.login import browser
 from rgym_exp.login.addresses import page_address, ways_from_elsewhere
 from rgym_exp.login.choice import chosen_way, remember_way, takes_key_file, uses_login_server
@@ -19,7 +20,7 @@ from rgym_exp.login.errors import LoginError
 from rgym_exp.login.key_file import import_key_file, make_key_file
 from rgym_exp.login.page import stated_address
 from rgym_exp.login.plan import is_on_this_machine, plan_of, require_alchemy_key, wanted_port
-from rgym_exp.login.ports import free_port_from, is_free
+from rgym_exp.login.ports import free_port_from
 from rgym_exp.login.token import ensure_token
 
 KEY = "0x" + "11" * 32
@@ -98,7 +99,7 @@ def test_a_taken_port_is_followed_by_the_next_free_one() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert not is_free(port)
+        assert not is_free("127.0.0.1", port)
         assert free_port_from(port) != port
     assert free_port_from(port) == port
 

@@ -13,7 +13,7 @@ import pytest
 from login_builders import plan_in
 
 from rgym_exp.config.paths import Home
-from rgym_exp.hub.ports import free_port
+from rgym_exp.config.ports import free_port
 from rgym_exp.login import page as page_module
 from rgym_exp.login.errors import NodeMissing
 from rgym_exp.login.page import NodePage

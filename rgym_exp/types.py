@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -158,6 +158,14 @@ class RoundReport:
     """Records and shares of others dropped this round, by reason."""
     vote: str | None
     """Peer id voted for; None when nobody earned a vote."""
+    foreign_weights: Mapping[str, float] = field(default_factory=dict)
+    """How much foreign completions weighed in the loss: mean, min, max, and share_below_one; empty without any."""
+    judge_score: float | None = None
+    """Mean score, in [0, 1], of the answers that the judge scored since the last report; None without any."""
+    judge_answers: int = 0
+    """How many answers that were."""
+    bet_tokens: float | None = None
+    """Tokens to bet in the prediction market, when last heard of; None where this node doesn't play."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,3 +182,5 @@ class StepStats:
     clip_share: float
     """Share of tokens whose ratio was clipped, in [0, 1]."""
     peak_memory_bytes: int
+    foreign_weights: Mapping[str, float] = field(default_factory=dict)
+    """As in ``RoundReport``."""

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from rgym_exp.chain.account_lock import AccountLock
 from rgym_exp.chain.contract import SwarmContract
-from rgym_exp.chain.coordinator import Standing, Transaction
+from rgym_exp.chain.coordinator import Standing
+from rgym_exp.chain.market import Market
 from rgym_exp.chain.outbox import Outbox
 from rgym_exp.chain.sending import Patience, Sender, Sending
+from rgym_exp.chain.writes import Transaction
 
 
 class ContractCoordinator:
@@ -24,6 +26,7 @@ class ContractCoordinator:
         patience: Patience | None,
     ) -> None:
         self.account = sender.account
+        self.market: Market | None = None
         self._contract = contract
         self._outbox = outbox
         self._sending = Sending(outbox, sender, lock, patience)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
+from rgym_exp.chain.market import Market
+from rgym_exp.chain.writes import Transaction
 from rgym_exp.errors import SwarmUserError
-
-Kind = Literal["register", "reward", "winners"]
-Status = Literal["waiting", "sent", "confirmed", "refused"]
 
 
 class ChainError(SwarmUserError):
@@ -32,27 +31,6 @@ class Standing:
     """Votes the peer got, over all rounds."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Transaction:
-    """One write and how far it got.
-
-    Example: ``Transaction(kind="reward", round=7, stage=0, status="refused", detail="InvalidStageNumber: ...", ...)``
-    """
-
-    kind: Kind
-    round: int | None
-    """None for a registration, which belongs to no round."""
-    stage: int | None
-    """None for registrations and votes."""
-    status: Status
-    detail: str
-    """Why it waits or was refused, in a sentence; empty when there is nothing to say."""
-    hash: str | None
-    """0x-hex transaction (or user operation) hash; None before it was sent."""
-    time: float
-    """When the status last changed, seconds since the epoch."""
-
-
 class Coordinator(Protocol):
     """The contract as one node sees it. Reads ask the chain now; the three writes return at once and are sent later.
 
@@ -61,6 +39,8 @@ class Coordinator(Protocol):
 
     account: str
     """0x-hex address of the account that owns this node's peers; "" when there is no chain."""
+    market: Market | None
+    """The swarm's prediction market, whose bets this coordinator's account signs; None where there is none."""
 
     def round_and_stage(self) -> tuple[int, int]:
         """The swarm's round and stage. Raises ChainUnavailable; ChainError when the contract isn't there."""

@@ -9,8 +9,10 @@ import threading
 import time
 from collections.abc import Sequence
 
-from rgym_exp.chain.coordinator import ChainUnavailable, Kind, Standing, Status, Transaction
+from rgym_exp.chain.coordinator import ChainUnavailable, Standing
+from rgym_exp.chain.market import Market
 from rgym_exp.chain.verdict import meaning, someone_elses_peer
+from rgym_exp.chain.writes import Kind, Status, Transaction
 
 
 class MemoryChain:
@@ -55,6 +57,7 @@ class MemoryCoordinator:
 
     def __init__(self, chain: MemoryChain, account: str) -> None:
         self.account = account
+        self.market: Market | None = None
         self._chain = chain
         self._transactions: list[Transaction] = []
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from rgym_exp.chain.coordinator import Standing, Transaction
+from rgym_exp.chain.coordinator import Standing
+from rgym_exp.chain.market import Market
+from rgym_exp.chain.writes import Transaction
 
 
 class OfflineCoordinator:
@@ -13,6 +15,7 @@ class OfflineCoordinator:
     that restarts goes on with new rounds instead of repeating old ones. Rewards and votes go nowhere."""
 
     account = ""
+    market: Market | None = None
 
     def __init__(self, *, round_seconds: float = 60.0, clock: Callable[[], float] = time.time) -> None:
         """``clock`` gives seconds since the epoch. Raises ValueError unless ``round_seconds`` is positive."""

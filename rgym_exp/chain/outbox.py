@@ -25,7 +25,8 @@ from typing import Any, cast
 
 from eth_utils.address import to_checksum_address
 
-from rgym_exp.chain.coordinator import ChainError, Kind, Status, Transaction
+from rgym_exp.chain.coordinator import ChainError
+from rgym_exp.chain.writes import Kind, Status, Transaction
 
 FINISHED_ROWS_KEPT = 1000
 """Of the confirmed and refused; a year of rounds would otherwise fill the disk and slow every look."""

@@ -61,6 +61,21 @@ class Home:
         return self.state / "checkpoints"
 
     @property
+    def prg_record(self) -> Path:
+        """A line for every bet, claim and outcome in the prediction market, for people."""
+        return self.logs / "prg_record.txt"
+
+    @property
+    def prg_state(self) -> Path:
+        """What the player of the prediction market must remember."""
+        return self.logs / "prg_state.json"
+
+    @property
+    def push(self) -> Path:
+        """What is on its way to the model hub."""
+        return self.state / "push"
+
+    @property
     def template_copy(self) -> Path:
         """The template as it was when ``config_file`` was made from it."""
         return self.state / "rg-swarm.template.yaml"

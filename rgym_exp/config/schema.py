@@ -94,6 +94,9 @@ class TrainingConfig:
     checkpoint_minutes: float = 10.0
     """Minutes between checkpoints; one is always written at the end."""
     checkpoints_to_keep: int = 2
+    hf_push_frequency: int = 100
+    """With HUGGINGFACE_ACCESS_TOKEN set, the model is pushed to the Hub every so many rounds and at the end; 0: only at
+    the end."""
     seed: int = 42
 
 
@@ -147,11 +150,25 @@ class EvalConfig:
 
 
 @dataclass
+class JudgeConfig:
+    """Evaluation by the network's judge."""
+
+    judge: Any = "auto"
+    """auto (the network's, where it has one), none, or a mapping with ``_target_`` for one of your own."""
+    every_rounds: int = 1
+    """0 turns it off."""
+    questions: int = 4
+    """How many are asked each time; the model answers them in one batched call."""
+    timeout_seconds: float = 10.0
+    """How long one answer of the judge may take. Rounds never wait for it."""
+
+
+@dataclass
 class PrgGameConfig:
-    """The prediction market. Nothing bets yet: the choice is kept, so that files and PRG_GAME carry over."""
+    """The prediction market: play tokens on the answer to a question whose clues come one by one."""
 
     prg_game: bool | None = None
-    """null: yes where the network has one."""
+    """Whether to play; null: yes where the network has a market and a judge that runs its games."""
 
 
 @dataclass
@@ -163,7 +180,7 @@ class ObserveConfig:
     page: str = "auto"
     """The node's web page: auto (where Node.js and enough memory are), yes, no."""
     log_with: str = "none"
-    """none, wandb or tensorboard."""
+    """none, wandb, tensorboard or trackio."""
     log_level: str = "INFO"
 
 
@@ -176,6 +193,7 @@ class Config:
     blockchain: BlockchainConfig = field(default_factory=BlockchainConfig)
     communications: CommunicationsConfig = field(default_factory=CommunicationsConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
     prg_game_config: PrgGameConfig = field(default_factory=PrgGameConfig)
     observe: ObserveConfig = field(default_factory=ObserveConfig)
     tasks: Any = "auto"

@@ -22,7 +22,7 @@ CHOICES: Mapping[str, Collection[str]] = {
     "training.dtype": ("auto", "bfloat16", "float32"),
     "observe.live": ("auto", "yes", "no"),
     "observe.page": ("auto", "yes", "no"),
-    "observe.log_with": ("none", "wandb", "tensorboard"),
+    "observe.log_with": ("none", "wandb", "tensorboard", "trackio"),
     "observe.log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
 }
 # Inclusive bounds; None is no bound. Keys that may be null are checked when they aren't.
@@ -46,6 +46,9 @@ RANGES: Mapping[str, tuple[float, float | None]] = {
     "communications.max_slots": (1, 1024),
     "eval.every_rounds": (0, None),
     "eval.items": (1, None),
+    "judge.every_rounds": (0, None),
+    "judge.questions": (1, 16),
+    "training.hf_push_frequency": (0, None),
     "network.chain_id": (1, None),
 }
 ABOVE_ZERO: Mapping[str, float | None] = {
@@ -58,6 +61,7 @@ ABOVE_ZERO: Mapping[str, float | None] = {
     "training.vllm_gpu_memory_utilization": 1,
     "training.checkpoint_minutes": None,
     "blockchain.poll_seconds": None,
+    "judge.timeout_seconds": None,
     "blockchain.round_seconds": None,
 }
 URLS = (
@@ -167,6 +171,7 @@ def _seams(config: Config) -> Iterator[str]:
         "blockchain.coordinator": ("auto", *COORDINATORS),
         "communications.exchange": ("auto",),
         "tracker": ("auto",),
+        "judge.judge": ("auto", "none"),
         "tasks": None,  # Any name or path; the tasks room says whether it exists.
     }
     for name, allowed in named.items():

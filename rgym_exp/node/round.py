@@ -200,4 +200,5 @@ def _report(
         outbox_depth=outbox_depth,
         dropped=dict(rooms.exchange.dropped()),
         vote=vote,
+        foreign_weights=step.foreign_weights,
     )

@@ -20,9 +20,9 @@ from rgym_exp.types import RoundReport
 logger = logging.getLogger("rl_swarm.observe")
 
 _NEEDED = ("round", "step", "time")
-_WHOLE = ("skipped", "own_groups", "foreign_groups", "peak_memory_bytes", "outbox_depth")
-_MAPPINGS = ("phase_seconds", "dropped")
-_MAY_BE_NONE = ("foreign_reward", "held_out", "vote")
+_WHOLE = ("skipped", "own_groups", "foreign_groups", "peak_memory_bytes", "outbox_depth", "judge_answers")
+_MAPPINGS = ("phase_seconds", "dropped", "foreign_weights")
+_MAY_BE_NONE = ("foreign_reward", "held_out", "vote", "judge_score", "bet_tokens")
 
 
 def to_json(report: RoundReport) -> str:

@@ -25,6 +25,9 @@ class Policy(Protocol):
     def greedy(self, prompts: Sequence[Chat]) -> list[str]:
         """The most likely answer to each chat, for evaluation: ``[len(prompts)]`` texts."""
 
+    def score_answers(self, prompt: Chat, answers: Sequence[str]) -> list[float]:
+        """Summed log-probability of each answer's tokens after the chat, nats: ``[len(answers)]``."""
+
 
 class Sampler(Protocol):
     """Turns prompt ids into answers; two kinds: our shared prefill, and TRL's own generation."""

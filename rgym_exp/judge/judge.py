@@ -1,0 +1,58 @@
+"""The seam between a node and a judge: questions nobody trains on, their scores, and the market's clues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from rgym_exp.errors import SwarmUserError
+
+
+class JudgeAway(SwarmUserError):
+    """The judge gave nothing that can be used: no answer, a failure of its own, a refusal, or what no judge says.
+
+    Every way in which a judge can be wrong is this one error, because a node does the same about all of them: goes on
+    without it and asks again later.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question of the judge, to be answered within its session."""
+
+    session_id: str
+    text: str
+    """As a problem's question; the node puts it into its own chat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clue:
+    """What the prediction market's current game has made known so far."""
+
+    game: int
+    clue: int
+    """Which of the game's clues, counted from 0: the round of the game on the contract."""
+    rounds_remaining: int
+    """Clues still to come after this one; 0 at the last."""
+    text: str
+    choices: tuple[str, ...]
+
+
+class Judge(Protocol):
+    """An evaluation service. Blocking: called from a background thread, never from a round."""
+
+    def ask(self, *, user_id: str, round: int, model_name: str) -> Question:
+        """A new question for this peer (``user_id`` is its peer id). Raises JudgeAway."""
+        ...
+
+    def submit(self, question: Question, *, round: int, answer: str) -> float:
+        """Hand in the model's answer; its score in [0, 1]. Raises JudgeAway."""
+        ...
+
+    def current_clue(self) -> Clue | None:
+        """The clue of the game that is running; None when none is. Raises JudgeAway."""
+        ...
+
+    def close(self) -> None:
+        """Called once at the end."""
+        ...

@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import solc from "solc";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const CONTRACTS = ["SwarmCoordinator"];
+const CONTRACTS = ["SwarmCoordinator", "PredictionMarket"];
 const OUTPUT_FOLDERS = [join(here, "build"), join(here, "..", "rgym_exp", "chain", "abi")];
 const SETTINGS = {
   evmVersion: "cancun",
@@ -26,10 +26,11 @@ function readSource(path) {
 }
 
 function findImport(path) {
+  const folder = path.startsWith("@openzeppelin/") ? "node_modules" : "src";
   try {
-    return { contents: readSource(path) };
+    return { contents: readFileSync(join(here, folder, path), "utf8") };
   } catch {
-    return { error: `${path} is not in contracts/src` };
+    return { error: `${path} is not in contracts/${folder}${folder === "src" ? "" : ": run npm ci there"}` };
   }
 }
 

@@ -21,8 +21,8 @@ from typing import Any, Literal, cast
 
 import requests
 
-from rgym_exp.chain.bounded import read_body
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
+from rgym_exp.config.bounded import read_body
 from rgym_exp.config.shallow_json import shallow_json
 
 ANSWER_SECONDS = 10.0

@@ -10,7 +10,7 @@ import requests
 from web3 import HTTPProvider, Web3
 from web3.types import RPCEndpoint, RPCResponse
 
-from rgym_exp.chain.bounded import read_body
+from rgym_exp.config.bounded import read_body
 from rgym_exp.config.shallow_json import shallow_json
 
 REQUEST_TIMEOUT_SECONDS = 10.0

@@ -27,6 +27,9 @@ _DRAWS_PER_DATASET = 48
 """Redraws from one dataset before another one is tried; (1/8)^48 where held-out questions are as rare as they should
 be, so that only a dataset of a handful of questions ever gets there."""
 _DRAWS = 8 * _DRAWS_PER_DATASET
+_JUDGED_DRAWS_PER_DATASET = 96
+"""As _DRAWS_PER_DATASET, for a judge's draws, of which one in eight is of use; (7/8)^96 is 3 in a million."""
+_JUDGED_DRAWS = 8 * _JUDGED_DRAWS_PER_DATASET
 _FRUITLESS_HELD_OUT_DRAWS = 400
 """Draws without a new held-out question after which a dataset counts as exhausted."""
 
@@ -77,6 +80,27 @@ def held_out_items(weights: Mapping[str, float], item_at: ItemAt) -> Iterator[tu
             del turns[chosen]
         else:
             yield chosen, item
+
+
+def draw_judged_item(weights: Mapping[str, float], item_at: ItemAt, *, number: int) -> tuple[str, Item]:
+    """The dataset and the held-out item of a judge's question, datasets by weight.
+
+    Its draws are of a range of their own, neither that of training nor that of a node's own evaluation; in a dataset
+    of few questions the same text may still come up in the latter.
+
+    Raises:
+        TasksError: no question that was drawn is held out; the mix has only a handful of different questions.
+    """
+    for attempt in range(_JUDGED_DRAWS):
+        place: list[str | int] = ["judged", DRAWING_VERSION, number]
+        dataset = choose(weights, _number(*place, "dataset", attempt // _JUDGED_DRAWS_PER_DATASET))
+        item = item_at(dataset, _number(*place, "item", attempt) % INDEX_RANGE)
+        if is_held_out(item["question"]):
+            return dataset, item
+    raise TasksError(
+        f"None of {_JUDGED_DRAWS} draws gave a question that is held out: the datasets {', '.join(sorted(weights))} "
+        "have too few different questions with these parameters. Widen their ranges or add a dataset."
+    )
 
 
 def choose(weights: Mapping[str, float], number: int) -> str:

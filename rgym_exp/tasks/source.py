@@ -12,7 +12,14 @@ from typing import Any, Protocol
 from rgym_exp.tasks.answers import extract_answer
 from rgym_exp.tasks.cage import Cage, CageLimits
 from rgym_exp.tasks.datasets import SEED, Datasets, reasoning_gym_version
-from rgym_exp.tasks.drawing import DRAWING_VERSION, INDEX_RANGE, Item, draw_training_item, held_out_items
+from rgym_exp.tasks.drawing import (
+    DRAWING_VERSION,
+    INDEX_RANGE,
+    Item,
+    draw_judged_item,
+    draw_training_item,
+    held_out_items,
+)
 from rgym_exp.tasks.file import TasksFile, WorkedExample, find_tasks_file, load_tasks_file
 from rgym_exp.types import Problem
 
@@ -93,6 +100,14 @@ class ReasoningGymTasks:
         items = itertools.islice(held_out_items(self._weights, self._datasets.item), count)
         return [_problem(HELD_OUT_SLOT, dataset, item) for dataset, item in items]
 
+    def judged(self, number: int) -> Problem:
+        """The problem of a judge's question: one that ``problem`` never returns, the same for the same number.
+
+        Raises:
+            TasksError: the mix has hardly any questions that are held out.
+        """
+        return _problem(HELD_OUT_SLOT, *draw_judged_item(self._weights, self._datasets.item, number=number))
+
     def messages(self, problem: Problem) -> list[dict[str, str]]:
         """See ``TaskSource.messages``."""
         return _chat(self._tasks.system_prompt, self._tasks.examples, problem.question)
@@ -135,6 +150,10 @@ class MemoryTasks:
         """See ``TaskSource.held_out``."""
         items = itertools.islice(held_out_items({"sum": 1.0}, self._item), count)
         return [_problem(HELD_OUT_SLOT, dataset, item) for dataset, item in items]
+
+    def judged(self, number: int) -> Problem:
+        """See ``ReasoningGymTasks.judged``."""
+        return _problem(HELD_OUT_SLOT, *draw_judged_item({"sum": 1.0}, self._item, number=number))
 
     def messages(self, problem: Problem) -> list[dict[str, str]]:
         """See ``TaskSource.messages``."""

@@ -13,6 +13,7 @@ from rgym_exp.tasks.drawing import (
     Item,
     ItemAt,
     choose,
+    draw_judged_item,
     draw_training_item,
     held_out_items,
     is_held_out,
@@ -112,6 +113,51 @@ def test_a_mix_without_any_training_question_says_so() -> None:
     held_out = next(question for question in numbers_below(1000) if is_held_out(f"numbers: {question}"))
     with pytest.raises(TasksError, match="too few different questions"):
         training_question(0, [held_out])
+
+
+def judged_item(number: int, questions: list[str]) -> tuple[str, Item]:
+    return draw_judged_item({"numbers": 1.0}, dataset_of(questions), number=number)
+
+
+@pytest.mark.parametrize("range_size", [24, 63, 10_000])
+def test_a_judged_question_is_held_out_and_so_never_a_training_draw(range_size: int) -> None:
+    questions = numbers_below(range_size)
+    judged = {judged_item(number, questions)[1]["question"] for number in range(1500)}
+    assert all(is_held_out(question) for question in judged)
+    assert not judged & {training_question(slot, questions) for slot in range(3000)}
+
+
+def test_a_judged_question_follows_from_its_number_whatever_its_size() -> None:
+    many = numbers_below(100_000)
+    numbers = [*range(50), 2**64, 2**256 - 1]
+    drawn = [judged_item(number, many)[1]["question"] for number in numbers]
+    assert drawn == [judged_item(number, many)[1]["question"] for number in numbers]
+    # Birthday bound: 52 draws of some 12,500 held-out questions share one with probability 0.1.
+    assert len(set(drawn)) >= 50
+
+
+def test_judged_questions_come_from_the_datasets_in_proportion_to_their_weights() -> None:
+    weights = {"a": 3.0, "b": 1.0}
+    item_at = dataset_of(numbers_below(100_000))
+    share = sum(draw_judged_item(weights, item_at, number=n)[0] == "a" for n in range(2000)) / 2000
+    # Binomial with p = 3/4: four standard deviations are 0.039.
+    assert abs(share - 0.75) < 0.039
+
+
+def test_judged_draws_are_not_those_of_the_evaluation() -> None:
+    def item_at(dataset: str, index: int) -> Item:
+        return {"question": f"{dataset}: {index}", "answer": "", "metadata": {}}
+
+    # Of 2^40 items, 500 and 500 draws share one with probability 2 in ten million, unless they are the same draws.
+    evaluated = itertools.islice(held_out_items({"numbers": 1.0}, item_at), 500)
+    judged = {draw_judged_item({"numbers": 1.0}, item_at, number=number)[1]["question"] for number in range(500)}
+    assert not judged & {item["question"] for _, item in evaluated}
+
+
+def test_a_mix_without_any_held_out_question_says_so() -> None:
+    for_training = next(question for question in numbers_below(1000) if not is_held_out(f"numbers: {question}"))
+    with pytest.raises(TasksError, match="too few different questions"):
+        judged_item(0, [for_training])
 
 
 def test_datasets_are_chosen_in_proportion_to_their_weights() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from rgym_exp.tasks.drawing import is_held_out
 from rgym_exp.tasks.file import SHIPPED_FOLDER
 from rgym_exp.tasks.source import HELD_OUT_SLOT, MemoryTasks, ReasoningGymTasks, TaskSource
 from rgym_exp.types import Problem
@@ -26,6 +27,13 @@ def source(request: pytest.FixtureRequest) -> Iterator[TaskSource]:
     source: TaskSource = MemoryTasks() if request.param == "memory" else ReasoningGymTasks(request.param)
     yield source
     source.close()
+
+
+@pytest.fixture(scope="module")
+def judging(source: TaskSource) -> ReasoningGymTasks | MemoryTasks:
+    """The sources that can also be a judge's."""
+    assert isinstance(source, ReasoningGymTasks | MemoryTasks)
+    return source
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +64,17 @@ def test_held_out_problems_are_different_questions_and_always_the_same(source: T
     assert {problem.slot for problem in problems} == {HELD_OUT_SLOT}
     assert source.held_out(64) == problems
     assert source.held_out(16) == problems[:16]
+
+
+def test_a_judged_question_is_never_drawn_for_training_and_follows_from_its_number(
+    judging: ReasoningGymTasks | MemoryTasks,
+) -> None:
+    judged = [judging.judged(number) for number in range(300)]
+    assert all(is_held_out(problem.question) for problem in judged)
+    assert not {problem.question for problem in judged} & {problem.question for problem in drawn(judging, 3000)}
+    assert judged[:40] == [judging.judged(number) for number in range(40)]
+    assert {problem.slot for problem in judged} == {HELD_OUT_SLOT}
+    assert judging.score([(problem, right_completion(problem)) for problem in judged[:40]]) == [1.0] * 40
 
 
 def test_a_problem_knows_its_slot_and_is_the_same_when_asked_again(source: TaskSource) -> None:

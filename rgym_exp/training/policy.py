@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -26,16 +27,23 @@ class Policy(Protocol):
         """The most likely answer to each chat, for evaluation: ``[len(prompts)]`` texts."""
 
     def score_answers(self, prompt: Chat, answers: Sequence[str]) -> list[float]:
-        """Summed log-probability of each answer's tokens after the chat, nats: ``[len(answers)]``."""
+        """Summed log-probability of each answer's tokens after the chat, nats: ``[len(answers)]``.
+
+        Raises ValueError for texts that are too long to be scored, or empty.
+        """
 
 
 class Sampler(Protocol):
-    """Turns prompt ids into answers; two kinds: our shared prefill, and TRL's own generation."""
+    """Turns prompt ids into answers, and says how likely given answers are; two kinds: our shared prefill, and TRL's
+    own generation."""
 
     def sample(
         self, prompts: Sequence[Sequence[int]], copies: int, *, greedy: bool = False
     ) -> list[list[SampledTokens]]:
         """``copies`` answers to each prompt: ``[len(prompts)][copies]``."""
+
+    def score(self, prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
+        """Summed log-probability of each answer after the prompt, nats; see ``answer_scores.py`` for ValueError."""
 
 
 class ChatTokens:
@@ -44,9 +52,16 @@ class ChatTokens:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_completion_length: int) -> None:
         self._tokenizer = tokenizer
         self._max_completion_length = max_completion_length
+        self._special = _any_of(
+            [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+            + list(tokenizer.all_special_tokens)
+        )
 
     def prompt(self, chat: Chat) -> list[int]:
-        """The chat up to where the assistant's answer begins."""
+        """The chat up to where the assistant's answer begins. Special tokens spelt in a message stay text."""
+        # A message may quote a stranger. The template puts the real special tokens between messages, so the whole can
+        # only be split into tokens with them in force: in the messages they must not be there.
+        chat = [{**message, "content": self._without_special(message["content"])} for message in chat]
         # Models that can think aloud (Qwen3) would spend the whole length limit on it; other templates ignore the key.
         return list(
             self._tokenizer.apply_chat_template(
@@ -58,17 +73,30 @@ class ChatTokens:
         """Ids to train on: the sampled ones of an own completion; foreign text in our own tokens, EOS if it ended."""
         if completion.token_ids is not None:
             return list(completion.token_ids)
-        # A stranger's text may spell special tokens; as tokens they would forge turns of the chat.
-        encoded = self._tokenizer(completion.text, add_special_tokens=False, split_special_tokens=True)
-        ids = list(encoded["input_ids"])
+        ids = self.plain(completion.text)
         fits = len(ids) < self._max_completion_length
         ids = ids[: self._max_completion_length]
         # An answer of no tokens cannot be trained on; that it ended at once is what it taught.
         return [*ids, self._tokenizer.eos_token_id] if (completion.ended and fits) or not ids else ids
 
+    def plain(self, text: str) -> list[int]:
+        """A text's ids, nothing added."""
+        # A stranger's text may spell special tokens; as tokens they would forge turns of the chat.
+        return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
     def text(self, ids: Sequence[int]) -> str:
         """The answer without special tokens."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def _without_special(self, text: str) -> str:
+        # A space after the first character: people read it as it was, and the tokenizer doesn't.
+        return self._special.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) if self._special else text
+
+
+def _any_of(words: Sequence[str]) -> re.Pattern[str] | None:
+    """Finds any of the words, the longest first; None without words."""
+    ordered = sorted({word for word in words if word}, key=lambda word: (-len(word), word))
+    return re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
 
 class ChatPolicy:
@@ -88,6 +116,10 @@ class ChatPolicy:
         """See ``Policy.greedy``."""
         answers = self._sampler.sample([self._tokens.prompt(chat) for chat in prompts], 1, greedy=True)
         return [self._tokens.text(group[0].token_ids) for group in answers]
+
+    def score_answers(self, prompt: Chat, answers: Sequence[str]) -> list[float]:
+        """See ``Policy.score_answers``."""
+        return self._sampler.score(self._tokens.prompt(prompt), [self._tokens.plain(answer) for answer in answers])
 
     def _completion(self, answer: SampledTokens) -> Completion:
         known = answer.logprobs if answer.logprobs else None

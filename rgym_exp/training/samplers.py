@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from trl import GRPOTrainer
 
+from rgym_exp.training.answer_scores import score_answers
 from rgym_exp.training.out_of_memory import halve_until_it_fits
 from rgym_exp.training.sampling import SampledTokens, SamplingSettings, sample_groups
 
@@ -59,21 +62,23 @@ class SharedPrefillSampler:
         self._inference.refresh()
         model = self._inference.model
         settings = replace(self._settings, temperature=0.0) if greedy else self._settings
-        was_training = model.training
-        model.eval()
 
         def run(at_once: int) -> list[list[SampledTokens]]:
             chunks = [prompts[start : start + at_once] for start in range(0, len(prompts), at_once)]
             return [group for chunk in chunks for group in sample_groups(model, chunk, copies, settings)]
 
-        try:
-            wanted = min(self._prompts_at_once or len(prompts), len(prompts))
+        wanted = min(self._prompts_at_once or len(prompts), len(prompts))
+        with _evaluating(model):
             answers, fitted = halve_until_it_fits(wanted, run, "prompts")
-            if fitted < wanted:
-                self._prompts_at_once = fitted
-            return answers
-        finally:
-            model.train(was_training)
+        if fitted < wanted:
+            self._prompts_at_once = fitted
+        return answers
+
+    def score(self, prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
+        """See ``Sampler.score``."""
+        self._inference.refresh()
+        with _evaluating(self._inference.model):
+            return score_answers(self._inference.model, prompt, answers)
 
 
 class TrlSampler:
@@ -101,6 +106,12 @@ class TrlSampler:
         ]
         return [answers[start : start + copies] for start in range(0, len(answers), copies)]
 
+    def score(self, prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
+        """See ``Sampler.score``. By the model that is trained: none of the three backends tells what we ask for."""
+        model = cast(PreTrainedModel, self._trainer.model)
+        with _evaluating(model), self._trainer.accelerator.autocast():
+            return score_answers(model, prompt, answers)
+
     def _generate(
         self, prompts: list[list[int]], copies: int, greedy: bool
     ) -> tuple[list[list[int]], list[list[float]] | None]:
@@ -114,3 +125,14 @@ class TrlSampler:
             return trainer._generate_single_turn(prompts, None, {}, copies)
         finally:
             trainer.generation_config = sampling
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """The model without dropout; afterwards as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

@@ -1,4 +1,4 @@
-"""The SwarmCoordinator over JSON-RPC: calls by name, and every failure as one of three typed errors.
+"""A contract over JSON-RPC: calls by name, and every failure as one of three typed errors.
 
 - ``Reverted``: the contract refused; carries its error's name, found by selector in the ABI.
 - ``ChainUnavailable``: no answer, or one that makes no sense; asking again may help.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import requests
 from eth_utils import keccak
@@ -40,22 +40,27 @@ class RpcRefusal(ChainUnavailable):
 
 
 @cache
-def artifact() -> dict[str, Any]:
-    """The compiled contract, ``{abi, bytecode, compiler}``, as ``contracts/build.mjs`` wrote it."""
-    text = files("rgym_exp.chain").joinpath("abi", "SwarmCoordinator.json").read_text(encoding="utf-8")
+def artifact(name: str = "SwarmCoordinator") -> dict[str, Any]:
+    """A compiled contract, ``{abi, bytecode, compiler}``, as ``contracts/build.mjs`` wrote it."""
+    text = files("rgym_exp.chain").joinpath("abi", f"{name}.json").read_text(encoding="utf-8")
     return cast("dict[str, Any]", json.loads(text))
 
 
 @cache
-def error_selectors() -> dict[str, str]:
-    """Contract error names by their four-byte selector, ``0x`` + 8 hex digits."""
-    errors = [entry for entry in artifact()["abi"] if entry["type"] == "error"]
+def error_selectors(name: str = "SwarmCoordinator") -> dict[str, str]:
+    """A contract's error names by their four-byte selector, ``0x`` + 8 hex digits."""
+    errors = [entry for entry in artifact(name)["abi"] if entry["type"] == "error"]
     return {"0x" + keccak(text=abi_to_signature(entry))[:4].hex(): entry["name"] for entry in errors}
 
 
-class SwarmContract:
-    """One SwarmCoordinator at one RPC. Nothing is asked before the first call, so that it can be made while the chain
-    is away. Safe to use from several threads."""
+class DeployedContract:
+    """One of the swarm's contracts at one RPC. Nothing is asked before the first call, so that it can be made while the
+    chain is away. Safe to use from several threads."""
+
+    name: ClassVar[str]
+    """Of the contract, and of its artifact."""
+    setting: ClassVar[str]
+    """Which key of the configuration names another address."""
 
     def __init__(
         self,
@@ -73,7 +78,7 @@ class SwarmContract:
                 f"{address!r} isn't a contract address (0x and 40 hex digits). Check the network or invite."
             )
         self.address = Web3.to_checksum_address(address)
-        self.contract: Contract = self.web3.eth.contract(address=self.address, abi=artifact()["abi"])
+        self.contract: Contract = self.web3.eth.contract(address=self.address, abi=artifact(self.name)["abi"])
         self._expected_chain_id = chain_id
         self._chain_id: int | None = None
 
@@ -100,8 +105,41 @@ class SwarmContract:
 
     def ask(self, question: Callable[[], Answer]) -> Answer:
         """Run any web3 call with its failures typed as above."""
-        with _failures_typed(self.rpc_url, self.address):
+        with self._failures_typed():
             return question()
+
+    @contextmanager
+    def _failures_typed(self) -> Iterator[None]:
+        try:
+            yield
+        except ContractCustomError as error:
+            raise Reverted(_error_name(error, self.name)) from error
+        except ContractLogicError as error:
+            raise Reverted(str(error.message or "reverted without a reason")) from error
+        except BadFunctionCallOutput as error:
+            raise ChainError(
+                f"There is no {self.name} at {self.address} on the chain behind {self.rpc_url}. The chain may have "
+                f"been made anew: ask the host for a new invite, or check {self.setting}."
+            ) from error
+        except Web3RPCError as error:
+            raise RpcRefusal(f"{self.rpc_url} refuses: {_rpc_message(error)}") from error
+        except requests.exceptions.RequestException as error:
+            raise ChainUnavailable(
+                f"The chain at {self.rpc_url} doesn't answer ({_short(error)}). Its host may be away or your network "
+                "down; asked again shortly."
+            ) from error
+        except (Web3Exception, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+            # A captive portal's page, a proxy's half an answer: web3 fails on those in many ways.
+            raise ChainUnavailable(
+                f"{self.rpc_url} gave an answer that isn't a chain's ({_short(error)}). Check the URL."
+            ) from error
+
+
+class SwarmContract(DeployedContract):
+    """One SwarmCoordinator at one RPC."""
+
+    name = "SwarmCoordinator"
+    setting = "blockchain.contract_address"
 
     def round_and_stage(self) -> tuple[int, int]:
         # Two calls: between them the round may move on, and then a stage of the old round would be paired with the
@@ -117,36 +155,9 @@ class SwarmContract:
         return None if int(account, 16) == 0 else account
 
 
-@contextmanager
-def _failures_typed(rpc_url: str, address: str) -> Iterator[None]:
-    try:
-        yield
-    except ContractCustomError as error:
-        raise Reverted(_error_name(error)) from error
-    except ContractLogicError as error:
-        raise Reverted(str(error.message or "reverted without a reason")) from error
-    except BadFunctionCallOutput as error:
-        raise ChainError(
-            f"There is no SwarmCoordinator at {address} on the chain behind {rpc_url}. The chain may have been made "
-            "anew: ask the host for a new invite, or check blockchain.contract_address."
-        ) from error
-    except Web3RPCError as error:
-        raise RpcRefusal(f"{rpc_url} refuses: {_rpc_message(error)}") from error
-    except requests.exceptions.RequestException as error:
-        raise ChainUnavailable(
-            f"The chain at {rpc_url} doesn't answer ({_short(error)}). Its host may be away or your network down; "
-            "asked again shortly."
-        ) from error
-    except (Web3Exception, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        # A captive portal's page, a proxy's half an answer: web3 fails on those in many ways.
-        raise ChainUnavailable(
-            f"{rpc_url} gave an answer that isn't a chain's ({_short(error)}). Check the URL."
-        ) from error
-
-
-def _error_name(error: ContractCustomError) -> str:
+def _error_name(error: ContractCustomError, name: str) -> str:
     data = str(error.data or error.message or "")
-    return error_selectors().get(data[:10], f"an error unknown to us ({data[:10]})")
+    return error_selectors(name).get(data[:10], f"an error unknown to us ({data[:10]})")
 
 
 def _rpc_message(error: Web3RPCError) -> str:

@@ -13,7 +13,7 @@ from web3 import Web3
 from web3.exceptions import TransactionNotFound
 from web3.types import TxParams, TxReceipt
 
-from rgym_exp.chain.contract import Reverted, RpcRefusal, SwarmContract
+from rgym_exp.chain.contract import DeployedContract, Reverted, RpcRefusal
 from rgym_exp.chain.coordinator import ChainUnavailable
 
 GAS_MARGIN = 1.3
@@ -33,7 +33,7 @@ class Transactor:
     """Signs with one account for one contract's chain. Every method raises ChainUnavailable, and ChainError when the
     chain is the wrong one."""
 
-    def __init__(self, contract: SwarmContract, account: LocalAccount) -> None:
+    def __init__(self, contract: DeployedContract, account: LocalAccount) -> None:
         self._contract = contract
         self._web3: Web3 = contract.web3
         self.account = account

@@ -10,6 +10,9 @@ from rgym_exp.chain.writes import Status
 ONE_TOKEN = 10**18
 """Bet tokens have 18 decimals; every amount here is a whole number of the smallest unit."""
 
+_LARGEST_NUMBER = 2**63 - 1
+"""Of games, clues and choices: the largest that the outbox can keep."""
+
 GameStatus = Literal["unknown", "open", "revealed", "abandoned"]
 
 
@@ -55,7 +58,8 @@ class Market(Protocol):
 
     def place_bet(self, *, game: int, clue: int, choice: int, stake: int, peer_id: str) -> bool:
         """Owe a bet. False, and nothing changes, when this peer's bet on this clue is in the outbox already, whatever
-        became of it: a clue is never bet on twice. ValueError for a stake of 0 or less. Raises ChainError."""
+        became of it: a clue is never bet on twice. ValueError for a stake of 0 or less, and for numbers that no game,
+        clue or choice has. Raises ChainError."""
         ...
 
     def bet_on(self, *, game: int, clue: int, peer_id: str) -> Bet | None:
@@ -63,7 +67,9 @@ class Market(Protocol):
         ...
 
     def claim(self, *, game: int, peer_id: str) -> None:
-        """Owe the claim of what a game pays. A refused claim is tried again; a confirmed one is left alone."""
+        """Owe the claim of what a game pays. A refused claim is tried again; a confirmed one is left alone.
+
+        ValueError for a number that no game has. Raises ChainError."""
         ...
 
     def claim_status(self, *, game: int, peer_id: str) -> Status | None:
@@ -73,3 +79,17 @@ class Market(Protocol):
     def result(self, *, game: int, peer_id: str) -> GameResult:
         """How a game stands. Raises like ``balance``."""
         ...
+
+
+def is_number(number: int) -> bool:
+    """Whether a game, clue or choice can have this number: they come from a judge, who may be a stranger."""
+    return 0 <= number <= _LARGEST_NUMBER
+
+
+def require_bet(*, game: int, clue: int, choice: int, stake: int) -> None:
+    """Raise ValueError for a bet that can't be written down."""
+    for name, number in (("game", game), ("clue", clue), ("choice", choice)):
+        if not is_number(number):
+            raise ValueError(f"there is no {name} {number}")
+    if not 0 < stake < 2**256:
+        raise ValueError(f"{stake} can't be staked")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from rgym_exp.chain.coordinator import ChainUnavailable, Standing
 from rgym_exp.chain.market import Market
+from rgym_exp.chain.memory_market import Game, MemoryGames, MemoryMarket
 from rgym_exp.chain.verdict import meaning, someone_elses_peer
 from rgym_exp.chain.writes import Kind, Status, Transaction
 
@@ -32,6 +33,8 @@ class MemoryChain:
         """By round, stage and peer id."""
         self.votes: dict[tuple[int, str], tuple[str, ...]] = {}
         """By round and the voter's peer id."""
+        self.market = MemoryGames(self.owners)
+        """The prediction market's contract."""
 
     def advance(self) -> tuple[int, int]:
         """Move on to the next stage or round; returns what it is now."""
@@ -39,6 +42,38 @@ class MemoryChain:
             self.stage = (self.stage + 1) % self.stage_count
             self.round += self.stage == 0
             return self.round, self.stage
+
+    def new_game(self, rounds: int, choices: int) -> int:
+        """Begin a game of the prediction market, as its owner would; returns its number."""
+        with self.lock:
+            self.market.games.append(Game(rounds=rounds, choices=choices))
+            return len(self.market.games) - 1
+
+    def next_clue(self) -> None:
+        """Go on to the next clue of the newest game. ValueError when there is none."""
+        with self.lock:
+            game = self._open_game()
+            if game.round + 1 >= game.rounds:
+                raise ValueError("the game has no further clue")
+            game.round += 1
+
+    def reveal(self, choice: int) -> None:
+        """Tell the answer of the newest game. ValueError for a choice that it hasn't."""
+        with self.lock:
+            game = self._open_game()
+            if not 0 <= choice < game.choices:
+                raise ValueError("the game has no such choice")
+            game.status, game.answer = "revealed", choice
+
+    def cancel(self) -> None:
+        """End the newest game without an answer."""
+        with self.lock:
+            self._open_game().status = "abandoned"
+
+    def _open_game(self) -> Game:
+        if not self.market.games or self.market.games[-1].status != "open":
+            raise ValueError("no game is open")
+        return self.market.games[-1]
 
     def coordinator(self, account: str) -> MemoryCoordinator:
         """The chain as a node with this account sees it."""
@@ -57,9 +92,15 @@ class MemoryCoordinator:
 
     def __init__(self, chain: MemoryChain, account: str) -> None:
         self.account = account
-        self.market: Market | None = None
         self._chain = chain
         self._transactions: list[Transaction] = []
+        self.market: Market | None = MemoryMarket(
+            chain.market,
+            account,
+            lock=chain.lock,
+            is_available=lambda: chain.available,
+            note=self._transactions.append,
+        )
 
     def advance(self) -> tuple[int, int]:
         """Move the whole swarm on, as a keeper would."""

@@ -1,14 +1,16 @@
 """The outbox: every write that isn't settled yet, and the last that are, in one SQLite file that survives restarts.
 
-A row is one (target, account, kind, round, stage, peer): adding it twice changes nothing. Statuses:
+A row is one (target, account, kind, round, stage, peer, contract): adding it twice changes nothing. Statuses:
 
     waiting  -> sent       it was signed (and perhaps received by the chain: only the chain knows)
     sent     -> confirmed  the chain has it
     sent     -> waiting    the chain will never have it in this form
     waiting, sent -> refused   the contract won't take it; ``detail`` says why
 
-Rows carry the chain and contract that they are meant for (``target``) and the account that owes them, so that a home
-that changes its network or its account never sends yesterday's rewards to the wrong place.
+Rows carry the chain and the SwarmCoordinator that they are meant for (``target``) and the account that owes them, so
+that a home that changes its network or its account never sends yesterday's rewards to the wrong place. Bets and claims
+carry their market too (``contract``): its games are counted from 0, as those of a market before it were. Their round is
+the game, and a bet's stage is the clue.
 """
 
 from __future__ import annotations
@@ -26,63 +28,56 @@ from typing import Any, cast
 from eth_utils.address import to_checksum_address
 
 from rgym_exp.chain.coordinator import ChainError
+from rgym_exp.chain.outbox_schema import prepare
 from rgym_exp.chain.writes import Kind, Status, Transaction
 
 FINISHED_ROWS_KEPT = 1000
-"""Of the confirmed and refused; a year of rounds would otherwise fill the disk and slow every look."""
+"""Of the confirmed and refused; a year of rounds would otherwise fill the disk and slow every look. Bets and claims are
+counted by themselves: a game may last longer than so many rewards, and what it was bet on must not be forgotten."""
 
 _NONE = -1
 """Stands for "no round" and "no stage": NULLs are never equal to each other in a UNIQUE constraint."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS writes (
-    id INTEGER PRIMARY KEY,
-    target TEXT NOT NULL,
-    account TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    round INTEGER NOT NULL,
-    stage INTEGER NOT NULL,
-    peer_id TEXT NOT NULL,
-    payload TEXT NOT NULL,
-    status TEXT NOT NULL DEFAULT 'waiting',
-    tries INTEGER NOT NULL DEFAULT 0,
-    next_try REAL NOT NULL DEFAULT 0,
-    detail TEXT NOT NULL DEFAULT '',
-    hash TEXT,
-    nonce INTEGER,
-    raw BLOB,
-    changed REAL NOT NULL,
-    UNIQUE (target, account, kind, round, stage, peer_id)
-);
-CREATE INDEX IF NOT EXISTS writes_by_status ON writes (status, next_try);
-"""
+# What may be opened once more, and when. A bet never: whatever became of it, a clue is bet on once. A claim may have
+# been refused because its game was still open.
+_REOPENED: Mapping[Kind, str] = {"register": "('confirmed', 'refused')", "claim": "('refused')"}
 
-# A peer's rewards and votes are refused until it is registered, so they wait for its registration to be settled.
+# Whatever else a peer writes is refused until it is registered, so it waits for the registration to be settled.
 _OPEN = "target = :target AND account = :account AND status IN ('waiting', 'sent')"
 _UNBLOCKED = f"""{_OPEN} AND (kind = 'register' OR NOT EXISTS (
     SELECT 1 FROM writes AS first WHERE first.target = writes.target AND first.account = writes.account
     AND first.kind = 'register' AND first.peer_id = writes.peer_id AND first.status IN ('waiting', 'sent')))"""
-# What was sent comes first: while its fate is open, sending more could only queue up behind it.
-_ORDER = "ORDER BY status = 'sent' DESC, kind = 'register' DESC, id"
+# What was sent comes first: while its fate is open, sending more could only queue up behind it. Bets come before
+# rewards: a clue passes, and rewards of past rounds are taken.
+_ORDER = "ORDER BY status = 'sent' DESC, kind = 'register' DESC, kind = 'bet' DESC, id"
+_SAME = (
+    "target = :target AND account = :account AND kind = :kind AND round = :round AND stage = :stage "
+    "AND peer_id = :peer_id AND contract = :contract"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One unsettled write, as its sender sees it."""
+    """One write, as its sender sees it."""
 
     id: int
     kind: Kind
     round: int
-    """-1 for a registration."""
+    """The game for bets and claims; -1 for a registration."""
     stage: int
-    """-1 for registrations and votes."""
+    """The clue for bets; -1 for registrations, votes and claims."""
     peer_id: str
+    contract: str
+    """The market of a bet or claim, 0x-hex with checksum; "" for what goes to the SwarmCoordinator."""
     payload: Mapping[str, Any]
-    """``{"reward": int}`` or ``{"winners": [peer id, ...]}`` or empty."""
+    """``{"reward": int}``, ``{"winners": [peer id, ...]}``, ``{"choice": int, "stake": int}`` or empty."""
     status: Status
+    detail: str
+    """Why it waits or was refused; empty when there is nothing to say."""
     tries: int
     """Failures that count towards giving up; an unreachable chain doesn't."""
     hash: str | None
+    """None before it was sent, and while a server that was given it to send hasn't answered."""
     nonce: int | None
     raw: bytes | None
     """The signed transaction, to be sent again as it is: with the same nonce it can't be executed twice."""
@@ -105,7 +100,7 @@ class Outbox:
             self._connection.row_factory = sqlite3.Row
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.executescript(_SCHEMA)
+            prepare(self._connection)
 
     def add(
         self,
@@ -114,36 +109,54 @@ class Outbox:
         peer_id: str,
         round: int = _NONE,
         stage: int = _NONE,
+        contract: str = "",
         payload: Mapping[str, Any] | None = None,
         again: bool = False,
     ) -> bool:
         """Owe a write. True when there is something new to do; False when the row was there already.
 
-        With ``again``, a settled row is opened once more: the chain may have changed its mind since (a registration
-        is checked at every start).
+        With ``again``, a settled registration or a refused claim is opened once more: the chain may have changed its
+        mind since (a registration is checked at every start). ValueError for other kinds.
         """
-        values = {
-            **self._scope,
-            "kind": kind,
-            "round": round,
-            "stage": stage,
-            "peer_id": peer_id,
-            "payload": json.dumps(payload or {}),
-            "now": time.time(),
-        }
         on_conflict = "DO NOTHING"
+        if again and kind not in _REOPENED:
+            raise ValueError(f"a {kind} is owed once")
         if again:
             on_conflict = (
                 "DO UPDATE SET status = 'waiting', tries = 0, next_try = 0, detail = '', hash = NULL, nonce = NULL, "
-                "raw = NULL, changed = excluded.changed WHERE status IN ('confirmed', 'refused')"
+                f"raw = NULL, changed = excluded.changed WHERE status IN {_REOPENED[kind]}"
             )
         changed = self._execute(
-            "INSERT INTO writes (target, account, kind, round, stage, peer_id, payload, changed) VALUES "
-            "(:target, :account, :kind, :round, :stage, :peer_id, :payload, :now) "
-            f"ON CONFLICT (target, account, kind, round, stage, peer_id) {on_conflict}",
-            values,
+            "INSERT INTO writes (target, account, kind, round, stage, peer_id, contract, payload, changed) VALUES "
+            "(:target, :account, :kind, :round, :stage, :peer_id, :contract, :payload, :now) "
+            f"ON CONFLICT (target, account, kind, round, stage, peer_id, contract) {on_conflict}",
+            {
+                **self._names(kind, peer_id=peer_id, round=round, stage=stage, contract=contract),
+                "payload": json.dumps(payload or {}),
+                "now": time.time(),
+            },
         ).rowcount
         return changed > 0
+
+    def find(
+        self, kind: Kind, *, peer_id: str, round: int = _NONE, stage: int = _NONE, contract: str = ""
+    ) -> Row | None:
+        """One write, whatever became of it; None when it was never owed, or was settled too long ago."""
+        found = self._execute(
+            f"SELECT * FROM writes WHERE {_SAME}",
+            self._names(kind, peer_id=peer_id, round=round, stage=stage, contract=contract),
+        ).fetchone()
+        return _row(found) if found is not None else None
+
+    def open_stakes(self, *, peer_id: str, contract: str) -> int:
+        """The sum of the stakes of a peer's bets that aren't settled, in the market's smallest unit."""
+        found = self._execute(
+            f"SELECT payload FROM writes WHERE {_OPEN} AND kind = 'bet' AND peer_id = :peer_id "
+            "AND contract = :contract",
+            {**self._scope, "peer_id": peer_id, "contract": contract},
+        )
+        # Summed here: stakes are larger than SQLite's integers.
+        return sum(int(json.loads(each["payload"])["stake"]) for each in found.fetchall())
 
     def due(self, now: float) -> Row | None:
         """The next row to work on, if any is due at ``now`` (seconds since the epoch)."""
@@ -158,7 +171,7 @@ class Outbox:
         when = self._execute(f"SELECT min(next_try) FROM writes WHERE {_UNBLOCKED}", self._scope).fetchone()[0]
         return cast("float | None", when)
 
-    def mark_sent(self, row: Row, *, hash: str, nonce: int | None, raw: bytes | None) -> None:
+    def mark_sent(self, row: Row, *, hash: str | None, nonce: int | None, raw: bytes | None) -> None:
         self._set(row, status="sent", hash=hash, nonce=nonce, raw=raw, next_try=0.0, detail="")
 
     def mark_confirmed(self, row: Row, detail: str = "") -> None:
@@ -205,11 +218,21 @@ class Outbox:
         )
 
     def _forget_old(self) -> None:
+        settled = "DELETE FROM writes WHERE status IN ('confirmed', 'refused') AND"
+        kept = {"kept": self._finished_kept}
         self._execute(
-            "DELETE FROM writes WHERE status IN ('confirmed', 'refused') AND kind != 'register' AND id <= "
-            "(SELECT max(id) FROM writes) - :kept",
-            {"kept": self._finished_kept},
+            f"{settled} kind NOT IN ('register', 'bet', 'claim') AND id <= (SELECT max(id) FROM writes) - :kept", kept
         )
+        self._execute(
+            f"{settled} kind IN ('bet', 'claim') AND id <= (SELECT id FROM writes WHERE kind IN ('bet', 'claim') "
+            "ORDER BY id DESC LIMIT 1 OFFSET :kept)",
+            kept,
+        )
+
+    def _names(self, kind: Kind, *, peer_id: str, round: int, stage: int, contract: str) -> dict[str, Any]:
+        """What tells a row from every other."""
+        own = {"kind": kind, "round": round, "stage": stage, "peer_id": peer_id, "contract": contract}
+        return {**self._scope, **own}
 
     def _execute(self, statement: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
         with self._lock, self._trouble_named():
@@ -267,8 +290,10 @@ def _row(found: sqlite3.Row) -> Row:
         round=found["round"],
         stage=found["stage"],
         peer_id=found["peer_id"],
+        contract=found["contract"],
         payload=json.loads(found["payload"]),
         status=found["status"],
+        detail=found["detail"],
         tries=found["tries"],
         hash=found["hash"],
         nonce=found["nonce"],

@@ -15,13 +15,15 @@ from typing import Literal, Protocol
 from rgym_exp.chain.account_lock import AccountLock
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.outbox import Outbox, Row
-from rgym_exp.chain.verdict import meaning, someone_elses_peer, verdict
+from rgym_exp.chain.verdict import meaning, settled_detail, someone_elses_peer, verdict
+from rgym_exp.chain.writes import title
 
 logger = logging.getLogger("rl_swarm.chain")
 
 Outcome = Literal["pending", "confirmed", "void"]
-Record = Callable[[str, int | None, bytes | None], None]
-"""Called with hash, nonce and signed bytes before the bytes leave, so that no crash can make us forget them."""
+Record = Callable[[str | None, int | None, bytes | None], None]
+"""Called with hash, nonce and signed bytes before the bytes leave, so that no crash can make us forget them; with None
+for what only another program, which sends in our place, will know."""
 
 
 class Retry(Exception):
@@ -33,7 +35,12 @@ class Retry(Exception):
 
 
 class Absent(Exception):
-    """The chain can't be reached, so no row has a chance now. The message is a sentence."""
+    """The chain can't be reached, so no row has a chance now. The message is a sentence; ``unsent`` says that nothing
+    of the row left, whatever was recorded of it before."""
+
+    def __init__(self, reason: str, *, unsent: bool = False) -> None:
+        super().__init__(reason)
+        self.unsent = unsent
 
 
 class Refused(Exception):
@@ -54,7 +61,8 @@ class Sender(Protocol):
     def send(self, row: Row, record: Record) -> str:
         """Send the row and return its hash. Where the hash is known before sending, ``record`` is called first.
 
-        Raises Refused when the contract wouldn't take it, Retry when it may later, Absent when there is no chain."""
+        Raises Refused when the contract wouldn't take it (so nothing of it is on the chain), Retry when it may later,
+        Absent when there is no chain."""
         ...
 
     def outcome(self, row: Row) -> Outcome:
@@ -193,12 +201,17 @@ class Sending:
     def _send(self, row: Row) -> Row:
         recorded: list[Row] = []
 
-        def record(hash: str, nonce: int | None, raw: bytes | None) -> None:
+        def record(hash: str | None, nonce: int | None, raw: bytes | None) -> None:
             self._outbox.mark_sent(row, hash=hash, nonce=nonce, raw=raw)
             recorded.append(replace(row, status="sent", hash=hash, nonce=nonce, raw=raw))
 
-        hash = self._sender.send(row, record)
-        if not recorded:
+        try:
+            hash = self._sender.send(row, record)
+        except (Refused, Absent) as failure:
+            if recorded and (isinstance(failure, Refused) or failure.unsent):
+                self._outbox.mark_waiting(row, str(failure))
+            raise
+        if not recorded or recorded[-1].hash is None:
             record(hash, None, None)
         return recorded[-1]
 
@@ -209,10 +222,11 @@ class Sending:
             outcome = self._sender.outcome(row)
             if outcome == "confirmed":
                 self._outbox.mark_confirmed(row)
-                logger.debug("%s confirmed (%s)", _title(row), row.hash)
+                logger.debug("The %s is confirmed (%s)", title(row.kind, row.round, row.stage), row.hash)
                 return
             if outcome == "void":
-                reason = "what was sent can't be executed any more, so it is sent anew"
+                what = "what was sent can't be executed any more" if row.hash else "it got no answer, nor on chain"
+                reason = f"{what}, so it is sent anew"
                 self._outbox.mark_waiting(row, reason)
                 self._try_later(row, reason, counted=True)
                 return
@@ -233,7 +247,7 @@ class Sending:
                 self._refuse(row, someone_elses_peer(row.peer_id, owner, ours, way_to_owner=way))
                 return
         if said == "confirmed":
-            self._outbox.mark_confirmed(row, "was on chain already")
+            self._outbox.mark_confirmed(row, settled_detail(name))
         elif said == "retry":
             if row.status == "sent":
                 self._outbox.mark_waiting(row, meaning(name))
@@ -269,16 +283,11 @@ class Sending:
 
     def _refuse(self, row: Row, detail: str) -> None:
         self._outbox.mark_refused(row, detail)
-        self._complain(f"{_title(row)} was refused. {detail}" if row.kind != "register" else detail)
+        about = title(row.kind, row.round, row.stage)
+        self._complain(f"The {about} was refused. {detail}" if row.kind != "register" else detail)
 
     def _complain(self, sentence: str) -> None:
         """Warn once, and whisper while it stays the same."""
         level = logging.DEBUG if sentence == self._last_complaint else logging.WARNING
         self._last_complaint = sentence
         logger.log(level, "%s", sentence)
-
-
-def _title(row: Row) -> str:
-    if row.kind == "register":
-        return "The registration"
-    return f"The {'reward' if row.kind == 'reward' else 'vote'} of round {row.round}"

@@ -1,7 +1,8 @@
 """What a refusal of the contract means for the write that was refused.
 
-The contract takes each registration, reward and vote once, so a refusal for "already there" is success: whatever
-happened between sending and asking (a crash, a lost answer, a copy of this outbox elsewhere), the write is on chain.
+The contracts take each registration, reward, vote, bet and claim once, so a refusal for "already there" is success:
+whatever happened between sending and asking (a crash, a lost answer, a copy of this outbox elsewhere), the write is on
+chain.
 """
 
 from __future__ import annotations
@@ -20,6 +21,13 @@ _VERDICTS: dict[str, Verdict] = {
     "InvalidStageNumber": "retry",
     # The registration may not have arrived yet.
     "InvalidVoterPeerId": "ask owner",
+    "NotPeerOwner": "ask owner",
+    "AlreadyGuessed": "confirmed",
+    "AlreadyClaimed": "confirmed",
+    # A lost game: there is no transaction to be had, and nothing left to do.
+    "NothingToClaim": "confirmed",
+    # Every other refusal of a bet is final: its clue passes, and a late bet would be one on another clue. A claim that
+    # comes too early (GameStillOpen) is for the player to owe once more.
 }
 
 _MEANINGS: dict[str, str] = {
@@ -30,6 +38,17 @@ _MEANINGS: dict[str, str] = {
     "PeerIdAlreadyRegistered": "the peer is registered already",
     "RewardAlreadySubmitted": "this reward is on chain already",
     "WinnerAlreadyVoted": "this vote is on chain already",
+    "NotPeerOwner": "the peer isn't registered to this account",
+    "GameNotFound": "the market has no such game",
+    "GameNotOpen": "the game was over before the bet arrived",
+    "GameStillOpen": "the game isn't over yet, so nothing can be claimed",
+    "InvalidRound": "the clue was over before the bet arrived",
+    "InvalidChoice": "the game has no such choice",
+    "InvalidBet": "the stake is too small to buy anything",
+    "InsufficientBalance": "the stake is more than the peer has",
+    "AlreadyGuessed": "this bet is on chain already",
+    "AlreadyClaimed": "this claim is on chain already",
+    "NothingToClaim": "nothing to claim: the peer has no bets in this game, or none on its answer",
 }
 
 
@@ -44,6 +63,11 @@ def meaning(error_name: str) -> str:
     return f"{error_name}: {explained}" if explained else error_name
 
 
+def settled_detail(error_name: str) -> str:
+    """What to note about a write that a refusal with the verdict "confirmed" has settled."""
+    return _MEANINGS["NothingToClaim"] if error_name == "NothingToClaim" else "was on chain already"
+
+
 def someone_elses_peer(
     peer_id: str, owner: str, account: str, *, way_to_owner: str = "use the account that first registered it"
 ) -> str:
@@ -51,5 +75,5 @@ def someone_elses_peer(
     return (
         f"Peer {peer_id} is registered to account {owner}, not to this node's account {account}, and the contract "
         f"keeps the first registration for ever. Either {way_to_owner}, or move swarm.pem away so "
-        "that a new peer is made at the next start. Until then, rewards and votes of this peer are refused."
+        "that a new peer is made at the next start. Until then, this peer's rewards, votes and bets are refused."
     )

@@ -1,0 +1,88 @@
+"""The outbox's table, and how a file of an earlier version becomes one of this: in one transaction, or not at all.
+
+``PRAGMA user_version`` tells the versions apart:
+
+    0  a new file, or the first version: rows of one contract, the SwarmCoordinator
+    1  a row names the contract that it is for, and is one of its kind for that contract
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from rgym_exp.chain.coordinator import ChainError
+
+VERSION = 1
+
+_TABLE = """
+CREATE TABLE writes (
+    id INTEGER PRIMARY KEY,
+    target TEXT NOT NULL,
+    account TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    stage INTEGER NOT NULL,
+    peer_id TEXT NOT NULL,
+    contract TEXT NOT NULL DEFAULT '',
+    payload TEXT NOT NULL,
+    status TEXT NOT NULL DEFAULT 'waiting',
+    tries INTEGER NOT NULL DEFAULT 0,
+    next_try REAL NOT NULL DEFAULT 0,
+    detail TEXT NOT NULL DEFAULT '',
+    hash TEXT,
+    nonce INTEGER,
+    raw BLOB,
+    changed REAL NOT NULL,
+    UNIQUE (target, account, kind, round, stage, peer_id, contract)
+)
+"""
+_INDEX = "CREATE INDEX writes_by_status ON writes (status, next_try)"
+_KEPT = (
+    "id, target, account, kind, round, stage, peer_id, payload, status, tries, next_try, detail, hash, nonce, raw, "
+    "changed"
+)
+
+# SQLite can't change a table's UNIQUE, so the rows move to a new one. The old table takes its index along.
+_FROM_FIRST = (
+    "ALTER TABLE writes RENAME TO writes_before",
+    _TABLE,
+    f"INSERT INTO writes ({_KEPT}) SELECT {_KEPT} FROM writes_before",
+    "DROP TABLE writes_before",
+    _INDEX,
+)
+_NEW = (_TABLE, _INDEX)
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Give the file this version's table. Safe against a crash at any point and against others who do the same.
+
+    ``connection`` must be in autocommit mode. Raises sqlite3.Error; ChainError for a file of a later version.
+    """
+    if _version(connection) == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        found = _version(connection)  # Another process may have been faster.
+        if found > VERSION:
+            raise ChainError(
+                f"The outbox was written by a later version of this program (its format is {found}, and {VERSION} is "
+                "the newest known here). Update this installation, or move the file away: writes in it that aren't on "
+                "chain yet are lost with it."
+            )
+        if found < VERSION:
+            for statement in _FROM_FIRST if _has_table(connection) else _NEW:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _has_table(connection: sqlite3.Connection) -> bool:
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'writes'")
+    return found.fetchone() is not None

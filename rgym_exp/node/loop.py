@@ -21,7 +21,7 @@ from rgym_exp.observe.progress import Progress
 from rgym_exp.observe.tracker import Tracker
 from rgym_exp.training.checkpoint import CheckpointError
 from rgym_exp.training.policy import ChatTokens
-from rgym_exp.training.rollout import Rollout, to_rollout
+from rgym_exp.training.rollout import Rollout, logged_weight_statistics, to_rollout
 from rgym_exp.types import RoundReport, StepStats
 
 logger = logging.getLogger("rl_swarm.node")
@@ -143,4 +143,5 @@ def _stats(step: int, logs: dict[str, float], rooms: Rooms) -> StepStats:
         grad_norm=float(logs.get("grad_norm", 0.0)),
         clip_share=float(logs.get("clip_ratio/region_mean") or 0.0),
         peak_memory_bytes=peak_memory_bytes(rooms.device),
+        foreign_weights=logged_weight_statistics(logs),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,8 @@ from rgym_exp.training.policy import Chat, ChatTokens
 from rgym_exp.types import Group, Problem
 
 _LOWEST_WEIGHT = 0.8
+FOREIGN_WEIGHT = "foreign_weight"
+"""Metric of the trainer: a value for every foreign completion. In its log: ``foreign_weight/<statistic>``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +28,13 @@ class Rollout:
     rewards: list[float]
     sender_mean_logprobs: list[float]
     """A foreign completion's mean log-probability under its sender's policy; NaN for own ones and where unknown."""
+    foreign: list[bool]
+    """Whether another peer sampled it."""
 
 
 def to_rollout(groups: Sequence[Group], *, me: str, tokens: ChatTokens, messages: Callable[[Problem], Chat]) -> Rollout:
     """Tokenise a batch: own completions as sampled, foreign text with our own chat template and tokenizer."""
-    rollout = Rollout(prompt_ids=[], completion_ids=[], logprobs=[], rewards=[], sender_mean_logprobs=[])
+    rollout = Rollout(prompt_ids=[], completion_ids=[], logprobs=[], rewards=[], sender_mean_logprobs=[], foreign=[])
     for group in groups:
         prompt = tokens.prompt(messages(group.problem))
         for completion, reward in zip(group.completions, group.rewards, strict=True):
@@ -42,6 +46,7 @@ def to_rollout(groups: Sequence[Group], *, me: str, tokens: ChatTokens, messages
             rollout.logprobs.append(list(completion.token_logprobs or [math.nan] * len(ids)))
             rollout.rewards.append(reward)
             rollout.sender_mean_logprobs.append(math.nan if known is None else known)
+            rollout.foreign.append(foreign)
     return rollout
 
 
@@ -57,3 +62,21 @@ def foreign_weights(own_mean_logprobs: Tensor, sender_mean_logprobs: Tensor) -> 
     """
     weights = (own_mean_logprobs - sender_mean_logprobs).exp().clamp(_LOWEST_WEIGHT, 1.0)
     return torch.where(sender_mean_logprobs.isnan(), torch.ones_like(weights), weights)
+
+
+def weight_statistics(weights: Sequence[float]) -> dict[str, float]:
+    """What a batch's foreign completions weighed, as ``StepStats.foreign_weights`` has it; nothing without any."""
+    if not weights:
+        return {}
+    return {
+        "mean": sum(weights) / len(weights),
+        "min": min(weights),
+        "max": max(weights),
+        "share_below_one": sum(weight < 1 for weight in weights) / len(weights),
+    }
+
+
+def logged_weight_statistics(logs: Mapping[str, float]) -> dict[str, float]:
+    """``weight_statistics`` as they stand in a line of the trainer's log."""
+    prefix = f"{FOREIGN_WEIGHT}/"
+    return {name.removeprefix(prefix): float(number) for name, number in logs.items() if name.startswith(prefix)}

@@ -3,10 +3,11 @@
 TRL owns advantages, loss, clipping, optimizer and resume. Overridden here, each for one reason:
 
 * ``_get_per_token_logps_and_entropies``: a group's prompt is computed once (``packing.py``);
-* ``_generate_and_score_completions``: carries the weights of foreign groups to the loss;
+* ``_generate_and_score_completions``: carries to the loss which rows are foreign, and how sure their senders were;
 * ``_prepare_inputs``: keeps the rows of a group together, where TRL shuffles them;
-* ``_compute_loss``: weighs foreign groups, when asked to;
-* ``training_step``: goes through the batch group by group, so that it fits memory, and leaves out what teaches nothing.
+* ``_compute_loss``: weighs foreign groups, when asked to, and keeps what they weighed;
+* ``training_step``: goes through the batch group by group, so that it fits memory, and leaves out what teaches nothing;
+* ``log``: says how the foreign weights were spread, where TRL would log their mean alone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from trl import GRPOTrainer
 
 from rgym_exp.training.out_of_memory import halve_until_it_fits
 from rgym_exp.training.packing import enable_packing, pack_groups, packed_log_probs
-from rgym_exp.training.rollout import Rollout, foreign_weights
+from rgym_exp.training.rollout import FOREIGN_WEIGHT, Rollout, foreign_weights, weight_statistics
 
 Batch = dict[str, Any]
 Gradient = Callable[["SwarmTrainer", nn.Module, Batch, list[int]], Tensor]
@@ -64,6 +65,7 @@ class SwarmTrainer(GRPOTrainer):
         self.gradient: Gradient = SwarmTrainer.take_gradient
         """How a batch's gradient is taken: here, or by several processes (``split.py``)."""
         self._done: tuple[Tensor, Tensor | None, Tensor | None] | None = None
+        self._weights: list[float] = []
         # Any, since TRL writes down narrower types for its hooks than it takes.
         hooks: dict[str, Any] = {"reward_funcs": swarm_reward, "rollout_func": _rollout_func}
         super().__init__(**hooks, **kwargs)
@@ -118,10 +120,32 @@ class SwarmTrainer(GRPOTrainer):
         super(GRPOTrainer, self)._save_checkpoint(self._policy, trial=None)
         return folder / f"checkpoint-{self.state.global_step}"
 
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """TRL's log line, with statistics of the foreign weights: a mean of all metrics would hide the smallest."""
+        statistics = weight_statistics(self._metrics["train"].pop(FOREIGN_WEIGHT, []))
+        logs.update({f"{FOREIGN_WEIGHT}/{name}": number for name, number in statistics.items()})
+        super().log(logs, start_time)
+
+    def write_model(self, folder: Path) -> None:
+        """Write what ``from_pretrained`` needs into ``folder``: weights, generation settings, tokenizer.
+
+        The weights are fp32; under LoRA they are the adapters' alone.
+
+        Raises:
+            OSError, SafetensorError, RuntimeError: it can't be written, e.g. on a full disk.
+        """
+        policy = self._policy
+        # Left to itself, peft asks the model hub whether the vocabulary has grown. Ours never does.
+        adapters_only = {"save_embedding_layers": False} if hasattr(policy, "peft_config") else {}
+        policy.save_pretrained(str(folder), **adapters_only)  # type: ignore[arg-type]
+        if self.processing_class is not None:
+            self.processing_class.save_pretrained(str(folder))
+
     def _generate_and_score_completions(self, inputs: list[Batch]) -> Batch:
         batch = super()._generate_and_score_completions(inputs)
         if self._rollout is not None:
             batch["sender_mean_logprobs"] = torch.tensor(self._rollout.sender_mean_logprobs, device=self.args.device)
+            batch["foreign"] = torch.tensor(self._rollout.foreign, device=self.args.device)
         return batch
 
     def _prepare_inputs(self, generation_batch: Any) -> Batch:
@@ -147,9 +171,11 @@ class SwarmTrainer(GRPOTrainer):
             # After an out-of-memory error the parts done so far are done again.
             model.zero_grad(set_to_none=True)
             self._done = None
+            self._weights.clear()
             return self._backward_in_parts(model, batch, groups, groups_at_once)
 
         loss, self.groups_at_once = halve_until_it_fits(self.groups_at_once, run, "groups")
+        self._metrics["train"][FOREIGN_WEIGHT].extend(self._weights)
         return loss
 
     def _groups_that_teach(self, batch: Batch) -> list[int]:
@@ -190,7 +216,9 @@ class SwarmTrainer(GRPOTrainer):
         return part["advantages"].size(0) / batch["advantages"].size(0)
 
     def _compute_loss(self, model: nn.Module, inputs: Batch) -> Tensor:
+        foreign = inputs["foreign"]
         if not self._weigh_foreign:
+            self._weights += [1.0] * int(foreign.sum())
             return super()._compute_loss(model, inputs)
         # The weights need our log-probs of this very pass: make it here and let TRL's loss find it done.
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
@@ -200,6 +228,7 @@ class SwarmTrainer(GRPOTrainer):
         completion_mask = inputs["completion_mask"]
         mean = (self._done[0].detach() * completion_mask).sum(dim=1) / completion_mask.sum(dim=1).clamp(min=1)
         weights = foreign_weights(mean, inputs["sender_mean_logprobs"])
+        self._weights += weights[foreign].tolist()
         # A positive weight on the advantage is one on the clipped loss: min(r wA, clip(r) wA) = w min(r A, clip(r) A).
         return super()._compute_loss(model, {**inputs, "advantages": inputs["advantages"] * weights})
 

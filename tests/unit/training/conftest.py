@@ -22,14 +22,15 @@ MakeTrainer = Callable[..., SwarmTrainer]
 
 
 def make_rollout(seed: int = 0, *, groups: int = GROUPS, sender: float = math.nan) -> Rollout:
-    """Random prompts and answers of unequal lengths; the last group's rewards are all equal."""
+    """Random prompts and answers of unequal lengths; the last group's rewards are all equal. With ``sender``, the mean
+    log-probability that all rows came with, they are foreign."""
     random = torch.Generator().manual_seed(seed)
 
     def ids(shortest: int, longest: int) -> list[int]:
         length = int(torch.randint(shortest, longest + 1, (1,), generator=random))
         return torch.randint(10, 200, (length,), generator=random).tolist()
 
-    rollout = Rollout(prompt_ids=[], completion_ids=[], logprobs=[], rewards=[], sender_mean_logprobs=[])
+    rollout = Rollout(prompt_ids=[], completion_ids=[], logprobs=[], rewards=[], sender_mean_logprobs=[], foreign=[])
     for group in range(groups):
         prompt = ids(6, 12)
         for row in range(GROUP_SIZE):
@@ -39,6 +40,7 @@ def make_rollout(seed: int = 0, *, groups: int = GROUPS, sender: float = math.na
             rollout.logprobs.append([math.nan] * len(completion))
             rollout.rewards.append(1.0 if group == groups - 1 else float((row + group) % 2))
             rollout.sender_mean_logprobs.append(sender)
+            rollout.foreign.append(not math.isnan(sender))
     return rollout
 
 

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer
 
 from rgym_exp.training.policy import ChatTokens
-from rgym_exp.training.rollout import foreign_weights, to_rollout
+from rgym_exp.training.rollout import foreign_weights, to_rollout, weight_statistics
 from rgym_exp.types import Completion, Group, Problem
 
 PROBLEM = Problem(slot=0, dataset="sum", question="What is 1 + 1?", entry={})
@@ -79,6 +79,19 @@ def test_rows_of_a_group_stand_together_with_their_prompt_and_rewards(tokens: Ch
     rollout = to_rollout([group("me", *answers), group("other", *answers)], me="me", tokens=tokens, messages=chat)
     assert rollout.rewards == [0.0, 1.0, 2.0] * 2
     assert len({tuple(prompt) for prompt in rollout.prompt_ids}) == 1
+
+
+def test_rows_say_who_sampled_them(tokens: ChatTokens) -> None:
+    answer = Completion(text="2", ended=True)
+    rollout = to_rollout([group("me", answer), group("other", answer)], me="me", tokens=tokens, messages=chat)
+    assert rollout.foreign == [False, True]
+
+
+def test_statistics_of_weights_are_those_worked_by_hand_and_none_without_any() -> None:
+    assert weight_statistics([0.8, 1.0, 1.0, 0.9]) == {
+        "mean": pytest.approx(0.925), "min": 0.8, "max": 1.0, "share_below_one": 0.5,
+    }  # fmt: skip
+    assert weight_statistics([]) == {}
 
 
 def test_foreign_weights_are_clipped_ratios_of_mean_probabilities() -> None:

@@ -23,7 +23,7 @@ from rgym_exp.training.hardware import find_hardware
 from rgym_exp.training.helpers import HelperFailed, HelperRanks
 from rgym_exp.training.orders import Sample, SetUp, TakeGradient
 from rgym_exp.training.ranks import RankLost, Ranks
-from rgym_exp.training.rollout import Rollout
+from rgym_exp.training.rollout import Rollout, logged_weight_statistics
 from rgym_exp.training.split import build_split_learner, deal
 from tests.support.processes import REPOSITORY
 from tests.unit.training.conftest import GROUP_SIZE, make_rollout
@@ -142,6 +142,27 @@ def test_weights_on_foreign_groups_are_those_of_one_process(peer: Peer, build: B
     trusting, _ = step_of(build(play=play))
     assert not torch.allclose(alone, trusting, atol=1e-5)
     assert torch.allclose(together, alone, atol=1e-6)
+
+
+def test_statistics_of_foreign_weights_are_those_of_one_process(peer: Peer, build: Build) -> None:
+    def play() -> Rollout:
+        rollout = make_rollout(groups=6, sender=-50.0)
+        # The third group is another rank's: its weights must reach the log of rank 0 one by one.
+        rollout.sender_mean_logprobs[2 * GROUP_SIZE : 3 * GROUP_SIZE] = [0.0] * GROUP_SIZE
+        return rollout
+
+    def statistics(learner: Learner) -> dict[str, float]:
+        learner.trainer.train()
+        logged = next(row for row in learner.trainer.state.log_history if "loss" in row)
+        return logged_weight_statistics(logged)
+
+    alone = statistics(build(foreign_weight="bounded", play=play))
+    together = statistics(build(peer.helpers, foreign_weight="bounded", play=play))
+    # Five groups teach.
+    assert alone == {
+        "mean": pytest.approx(0.96), "min": pytest.approx(0.8), "max": 1.0, "share_below_one": pytest.approx(0.2),
+    }  # fmt: skip
+    assert together == {name: pytest.approx(value) for name, value in alone.items()}
 
 
 def test_a_rank_without_a_group_adds_nothing(peer: Peer, build: Build) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOTrainer
 
+from rgym_exp.training.rollout import Rollout, logged_weight_statistics
 from rgym_exp.training.trainer import SwarmTrainer, swarm_reward
 from tests.unit.training.conftest import (
+    GROUP_SIZE,
     GROUPS,
     MakeTrainer,
     arguments,
@@ -96,6 +98,57 @@ def test_a_sender_that_was_surer_than_we_are_weighs_less_and_never_more(make_tra
     assert torch.allclose(own, trusted, atol=1e-6)
 
 
+class LogKept(TrainerCallback):
+    """Keeps what was logged of the step."""
+
+    def __init__(self) -> None:
+        self.logs: dict[str, float] = {}
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        self.logs.update(logs)
+
+
+def weights_logged(trainer: SwarmTrainer) -> dict[str, float]:
+    kept = LogKept()
+    trainer.add_callback(kept)
+    trainer.train()
+    return logged_weight_statistics(kept.logs)
+
+
+def test_a_step_with_foreign_groups_logs_what_they_weighed(make_trainer: MakeTrainer) -> None:
+    trusting = weights_logged(make_trainer(play=lambda: make_rollout(sender=0.0)))
+    assert trusting == {"mean": 1.0, "min": 1.0, "max": 1.0, "share_below_one": 0.0}
+    # Nobody is surer than a sender whose every token had a probability of 1, and nobody less sure than the liar.
+    surer = weights_logged(make_trainer(play=lambda: make_rollout(sender=0.0), weigh_foreign=True))
+    assert surer == {name: pytest.approx(value) for name, value in
+                     {"mean": 0.8, "min": 0.8, "max": 0.8, "share_below_one": 1.0}.items()}  # fmt: skip
+    liar = weights_logged(make_trainer(play=lambda: make_rollout(sender=-50.0), weigh_foreign=True))
+    assert liar == trusting
+
+
+def test_a_step_on_own_groups_alone_logs_no_weights(make_trainer: MakeTrainer) -> None:
+    assert weights_logged(make_trainer()) == {}
+    assert weights_logged(make_trainer(weigh_foreign=True)) == {}
+
+
+def mixed_rollout() -> Rollout:
+    """An own group and a foreign one that teach (and one that doesn't); half of the senders were surer than we are."""
+    rollout = make_rollout()
+    for row in range(GROUP_SIZE, 2 * GROUP_SIZE):
+        rollout.foreign[row] = True
+        rollout.sender_mean_logprobs[row] = 0.0 if row % 2 else -50.0
+    return rollout
+
+
+@pytest.mark.parametrize("groups_at_once", [1, GROUPS])
+def test_only_foreign_completions_are_counted_however_the_batch_is_cut_up(
+    make_trainer: MakeTrainer, groups_at_once: int
+) -> None:
+    logged = weights_logged(make_trainer(play=mixed_rollout, weigh_foreign=True, groups_at_once=groups_at_once))
+    expected = {"mean": 0.9, "min": 0.8, "max": 1.0, "share_below_one": 0.5}
+    assert logged == {name: pytest.approx(value) for name, value in expected.items()}
+
+
 class SmallMemory(SwarmTrainer):
     """Runs out of memory, as PyTorch does, with more than one group at once."""
 
@@ -108,6 +161,31 @@ class SmallMemory(SwarmTrainer):
 def test_out_of_memory_halves_the_parts_and_loses_nothing_of_the_step(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(kind=SmallMemory)
     assert torch.allclose(step_of(trainer), step_of(make_trainer()), atol=1e-6)
+    assert trainer.groups_at_once == 1
+
+
+class FailsLate(SwarmTrainer):
+    """Runs out of memory at its second part, unless every part is one group."""
+
+    parts = 0
+
+    def compute_loss(self, model: Any, inputs: Any, **kwargs: Any) -> Any:
+        loss = super().compute_loss(model, inputs, **kwargs)
+        self.parts += 1
+        if self.groups_at_once > 1 and self.parts == 2:
+            raise torch.OutOfMemoryError("tried to allocate too much")
+        return loss
+
+
+def test_parts_done_again_after_out_of_memory_count_their_weights_once(make_trainer: MakeTrainer) -> None:
+    def play() -> Rollout:
+        rollout = make_rollout(groups=4, sender=-50.0)
+        rollout.sender_mean_logprobs[:GROUP_SIZE] = [0.0] * GROUP_SIZE
+        return rollout
+
+    trainer = make_trainer(kind=FailsLate, play=play, groups=4, groups_at_once=2, weigh_foreign=True)
+    # Three groups teach. A first part counted twice would make it two groups of five that weigh less, not one of three.
+    assert weights_logged(trainer)["share_below_one"] == pytest.approx(1 / 3)
     assert trainer.groups_at_once == 1
 
 

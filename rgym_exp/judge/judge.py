@@ -15,12 +15,22 @@ class JudgeAway(SwarmUserError):
     without it and asks again later.
     """
 
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+        """How long the judge itself asks to be left alone; None when it doesn't say."""
+
+
+class JudgeRefusal(JudgeAway):
+    """The judge heard this one request and refuses it (an expired session, say); others may go through."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """A question of the judge, to be answered within its session."""
 
-    session_id: str
+    session_id: str | int
+    """As the judge gave it, and is given it back."""
     text: str
     """As a problem's question; the node puts it into its own chat."""
 
@@ -39,7 +49,7 @@ class Clue:
 
 
 class Judge(Protocol):
-    """An evaluation service. Blocking: called from a background thread, never from a round."""
+    """An evaluation service. Blocking: called from background threads, several at once, never from a round."""
 
     def ask(self, *, user_id: str, round: int, model_name: str) -> Question:
         """A new question for this peer (``user_id`` is its peer id). Raises JudgeAway."""
@@ -54,5 +64,5 @@ class Judge(Protocol):
         ...
 
     def close(self) -> None:
-        """Called once at the end."""
+        """Called once at the end, by whoever made it; a call of another thread may still be under way."""
         ...

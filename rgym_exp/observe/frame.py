@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from rich.text import Text
 
 from rgym_exp.observe.chart import LINE_STYLE, MARK, MARK_STYLE, Curve, chart
-from rgym_exp.observe.progress import PHASES, counted
+from rgym_exp.observe.progress import PHASES, amount, belongs_to, counted
 from rgym_exp.observe.view_state import ViewState
 
 LABEL, FAINT, STRONG, GOOD, WARN, ACCENT = "grey62", "grey50", "bold", "green", "yellow", "cyan"
@@ -27,6 +27,8 @@ WORDS = {
     "record": "recording reward and vote",
     "load model": "loading the model",
     "evaluate": "measuring held-out accuracy",
+    "judge": "answering the judge's questions",
+    "bet": "betting on the market's question",
     "checkpoint": "writing a checkpoint",
     "leave the swarm": "leaving the swarm: last transactions",
 }
@@ -132,7 +134,7 @@ def _panels(state: ViewState, width: int, rows: int, name_of: NameOf) -> list[Te
         widths = (46, (width - 46) // 2, width - 46 - (width - 46) // 2)
         columns = [_last_round(state, widths[0]), _peers(state, widths[1], rows, name_of), _transactions(state, rows)]
         return _side_by_side(columns, widths, rows)
-    left_width = 44 if width >= 76 else width
+    left_width = 46 if width >= 80 else 44 if width >= 76 else width
     left = _last_round(state, left_width)
     space = rows - len(left)
     left += [Text(), *_transactions(state, space - 1)] if space >= 4 else _transactions(state, space)
@@ -173,12 +175,29 @@ def _last_round(state: ViewState, width: int) -> list[Text]:
         if seconds >= 0.05 and took.cell_len + len(part) <= width - 11:
             took.append(part, style=LABEL)
     lines.append(_labelled("took", took))
+    if (judged := _judged(state, width - 11)) is not None:
+        lines.append(judged)
     if report.skipped:
         lines.append(_labelled("skipped", Text(counted(report.skipped, "round"), style=WARN)))
     if state.dropped:
         why = ", ".join(f"{count} {reason}" for reason, count in state.dropped.most_common())
         lines.append(_labelled("dropped", Text(why, style=WARN)))
     return lines
+
+
+def _judged(state: ViewState, room: int) -> Text | None:
+    """The judge's last word and what there is to bet, in at most ``room`` cells where that can be."""
+    last, tokens = state.last_judged(), state.bet_tokens()
+    bet = None if tokens is None else f"{amount(tokens)} bet tokens"
+    if last is None or last.judge_score is None:
+        return None if bet is None else _labelled("market", Text(bet))
+    score = f"{last.judge_score:.2f} of {last.judge_answers}"
+    noun = " answer" if last.judge_answers == 1 else " answers"
+    rest = f" · {bet}" if bet else ""
+    value = Text(score)
+    if len(score + noun + rest) <= room:
+        value.append(noun)
+    return _labelled("judge", value.append(rest, style=LABEL))
 
 
 def _peers(state: ViewState, width: int, rows: int, name_of: NameOf) -> list[Text]:
@@ -207,8 +226,11 @@ def _transactions(state: ViewState, rows: int) -> list[Text]:
     if waiting:
         title.append(f"  {waiting} waiting", style=WARN)
     lines = [title]
-    for kind, round, status, detail in list(state.transactions)[: max(1, rows - 1)]:
-        line = Text.assemble((f" {kind:<7} ", LABEL), f"round {round:<6} ", (status, STATUS_STYLES.get(status, "")))
+    for row in list(state.transactions)[: max(1, rows - 1)]:
+        kind, _, status, detail = row
+        line = Text.assemble(
+            (f" {kind:<7} ", LABEL), f"{belongs_to(row):<12} ", (status, STATUS_STYLES.get(status, ""))
+        )
         lines.append(line.append(f" {detail}" if detail and status == "refused" else "", style=FAINT))
     return lines
 

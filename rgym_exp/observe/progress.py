@@ -14,7 +14,7 @@ from rgym_exp.types import RoundReport
 logger = logging.getLogger("rl_swarm.observe")
 
 TransactionRow = tuple[str, int, str, str]
-"""(kind, round, status, detail), as the coordinator lists them, newest first."""
+"""(kind, round, status, detail), as the coordinator lists them, newest first. A bet's or claim's round is its game."""
 
 PHASES = ("wait", "generate", "score", "publish", "gather", "train", "record")
 """A round's phases in their order; ``RoundReport.phase_seconds`` has the same names."""
@@ -91,7 +91,7 @@ class LineProgress:
         for row in rows:
             if row[2] == "refused" and row not in self._refused:
                 self._refused.add(row)
-                logger.info("The contract refused the %s of round %d: %s", row[0], row[1], row[3])
+                logger.info("The contract refused the %s of %s: %s", row[0], belongs_to(row), row[3])
 
     def held_out(self, value: float) -> None:
         logger.info("Held-out accuracy: %.3f", value)
@@ -108,12 +108,16 @@ def round_line(report: RoundReport) -> str:
     parts.append(f"reward {report.own_reward:.3f}")
     if report.held_out is not None:
         parts.append(f"held-out {report.held_out:.3f}")
+    if report.judge_score is not None:
+        parts.append(f"judge {report.judge_score:.3f} of {counted(report.judge_answers, 'answer')}")
     groups = f"groups {report.own_groups} own + {report.foreign_groups} foreign"
     parts.append(f"{groups} from {counted(len(report.foreign_peers), 'peer')}" if report.foreign_peers else groups)
     parts.append(f"{report.tokens_per_second:.0f} tok/s")
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.phase_seconds.items() if seconds >= 0.05)
     total = f"{sum(report.phase_seconds.values()):.1f} s"
     parts.append(f"{total} ({phases})" if phases else total)
+    if report.bet_tokens is not None:
+        parts.append(f"{amount(report.bet_tokens)} bet tokens")
     if report.outbox_depth:
         parts.append(f"{counted(report.outbox_depth, 'transaction')} waiting")
     if report.dropped:
@@ -124,6 +128,16 @@ def round_line(report: RoundReport) -> str:
 def dropped_words(report: RoundReport) -> str:
     """Reasons and counts, most frequent first."""
     return ", ".join(f"{count} {why}" for why, count in sorted(report.dropped.items(), key=lambda item: -item[1]))
+
+
+def belongs_to(row: TransactionRow) -> str:
+    """What a transaction is about: round 7, or game 3 of the prediction market."""
+    return f"{'game' if row[0] in ('bet', 'claim') else 'round'} {row[1]}"
+
+
+def amount(tokens: float) -> str:
+    """1,250 or 37.5."""
+    return f"{tokens:,.1f}".removesuffix(".0")
 
 
 def counted(number: int, noun: str) -> str:

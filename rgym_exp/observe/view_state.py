@@ -77,6 +77,14 @@ class ViewState:
             held_out.append(at_start if report.held_out is None else report.held_out)
         return rewards, held_out
 
+    def last_judged(self) -> RoundReport | None:
+        """The latest round in which the judge's scores arrived."""
+        return next((report for report in reversed(self.reports) if report.judge_score is not None), None)
+
+    def bet_tokens(self) -> float | None:
+        """Tokens to bet in the prediction market, when last heard of."""
+        return next((report.bet_tokens for report in reversed(self.reports) if report.bet_tokens is not None), None)
+
     def last_held_out(self) -> float | None:
         """The latest evaluation."""
         found = [value for value in self.curve()[1] if value is not None]

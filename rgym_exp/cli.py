@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "hub": ("rgym_exp.commands.hub", "host a swarm of your own and print its invite"),
     "invite": ("rgym_exp.commands.invite", "show the invite of your hub, or what is in an invite"),
     "status": ("rgym_exp.commands.status", "show round, peers, your reward and your waiting transactions"),
+    "leaderboard": ("rgym_exp.commands.leaderboard", "show the swarm's peers: rounds, rewards, votes, accuracy"),
     "login": ("rgym_exp.commands.login", "get an account, in a browser or as a key file"),
     "identity": ("rgym_exp.commands.identity", "show, back up or restore who you are in the swarm"),
     "doctor": ("rgym_exp.commands.doctor", "check this machine and say what to repair"),
@@ -39,6 +40,7 @@ EPILOG = """examples:
   rl-swarm hub --host 0.0.0.0           host a swarm that others can join
   rl-swarm login                        an account for a network with a browser login
   rl-swarm status                       am I taking part?
+  rl-swarm leaderboard                  who has earned most?
   rl-swarm doctor                       what is wrong with this machine?
 
 `rl-swarm COMMAND --help` says more about each."""

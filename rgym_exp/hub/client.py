@@ -13,6 +13,7 @@ from typing import Any
 from rgym_exp.config.shallow_json import shallow_json
 from rgym_exp.config.web import open_url, read_capped
 from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.page import MAX_PEERS_SHOWN, Page, page_from_json
 
 MAX_ANSWER_BYTES = 1024 * 1024
 
@@ -70,3 +71,13 @@ def hub_invite(hub_url: str, *, timeout_seconds: float = 3.0) -> str:
     if not text.startswith("rlswarm"):
         raise HubError(f"{url} answers, but not as a hub of RL Swarm does.")
     return text
+
+
+def hub_leaderboard(hub_url: str, *, limit: int = MAX_PEERS_SHOWN, timeout_seconds: float = 3.0) -> Page:
+    """The first peers of the hub's leaderboard; raises a HubError when there is none."""
+    url = f"{hub_url.rstrip('/')}/leaderboard?limit={limit}"
+    body = fetch(url, timeout_seconds=timeout_seconds).body
+    try:
+        return page_from_json(shallow_json(body))
+    except ValueError as error:
+        raise HubError(f"{url} answers, but not as a hub of RL Swarm does.") from error

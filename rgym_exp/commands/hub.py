@@ -62,6 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--rpc-url", metavar="URL", help="use this chain instead of one of the hub's own")
     add("--contract", metavar="ADDRESS", help="with --rpc-url: an existing SwarmCoordinator (default: a new one)")
+    add("--no-market", action="store_true", help="run no prediction market")
+    add("--no-judge", action="store_true", help="evaluate nobody; there is no prediction market then either")
     add(
         "--stop-with-parent", action="store_true", help="end when standard input closes (for programs that start a hub)"
     )
@@ -85,6 +87,8 @@ def execute(args: argparse.Namespace) -> int:
         limits=RoundLimits(longest=args.round_limit, shortest=args.round_minimum),
         rpc_url=args.rpc_url,
         contract=args.contract,
+        judge=not args.no_judge,
+        market=not (args.no_judge or args.no_market),
     )
     with planned(args.home, options) as plan:
         asyncio.run(_serve(plan, stop_with_parent=args.stop_with_parent))

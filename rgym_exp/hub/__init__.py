@@ -1,9 +1,11 @@
 """What a host runs: a swarm of their own in one process, with two child processes (anvil and p2pd).
 
 - ``plan``        options, the record of what this hub was, ports: checked before anything is loaded
-- ``hub``         the life: chain, contract, bootnode, keeper, API, started in this order and stopped in reverse
+- ``hub``         the life: chain, contracts, bootnode, keeper, judge, API, started in this order and stopped in reverse
 - ``keeper``      when a round is over, and the loop that advances it; ``attendance`` who announced which round
 - ``api``         ``/invite``, ``/status``, ``/health``, ``/rpc``; ``rpc_door`` what gets through to the chain
+- ``judging``     the judge and the games beside the hub; ``judge_routes`` their HTTP; ``game_master`` runs the games on
+                  the contract, ``game_file`` remembers them
 - ``rate_limit``  an allowance per client; ``ports`` free ports and public addresses; ``record`` ``hub.json``
 - ``client``      asking a hub from outside; ``local`` finding or starting this machine's own; ``parent`` ending with it
 """

@@ -1,4 +1,4 @@
-"""The hub's HTTP API: ``/invite``, ``/status``, ``/health`` and the JSON-RPC door at ``/rpc``.
+"""The hub's HTTP API: ``/invite``, ``/status``, ``/health``, the JSON-RPC door at ``/rpc``, and others' routes.
 
 Served to strangers: every body is capped, every client's rate is limited, nothing here changes the hub.
 """
@@ -6,7 +6,7 @@ Served to strangers: every body is capped, every client's rate is limited, nothi
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,8 +23,15 @@ MAX_CHAIN_ANSWER_BYTES = 16 * 1024 * 1024
 StatusSource = Callable[[], Mapping[str, Any]]
 
 
-def build_app(*, invite: str, status: StatusSource, door: RpcDoor, rate_limit: RateLimit) -> web.Application:
-    """The application with its four routes.
+def build_app(
+    *,
+    invite: str,
+    status: StatusSource,
+    door: RpcDoor,
+    rate_limit: RateLimit,
+    also: Sequence[web.AbstractRouteDef] = (),
+) -> web.Application:
+    """The application with its four routes, and ``also`` those of others.
 
     ``status`` is called for every ``/status`` and returns what JSON can hold. Each client shares one allowance
     between the routes and the door.
@@ -60,6 +67,7 @@ def build_app(*, invite: str, status: StatusSource, door: RpcDoor, rate_limit: R
             web.get("/status", get_status),
             web.get("/health", get_health),
             web.post("/rpc", post_rpc),
+            *also,
         ]
     )
     return app

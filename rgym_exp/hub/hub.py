@@ -1,4 +1,4 @@
-"""A hub's life: chain, contract, bootnode, keeper and HTTP API, started in this order and stopped in the reverse one.
+"""A hub's life: chain, contracts, bootnode, keeper, judge and HTTP API, started in this order, stopped in reverse.
 
 Everything a hub keeps is in ``home.hub``, so that a restarted hub is the same swarm at the same addresses on the same
 chain, and nobody who joined needs a new invite.
@@ -12,19 +12,21 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from rgym_exp import __version__
 from rgym_exp.chain.account import LocalAccount, load_or_create_account
 from rgym_exp.chain.contract import SwarmContract
-from rgym_exp.chain.deploy import OwnerClient, deploy_coordinator
+from rgym_exp.chain.deploy import MarketOwner, OwnerClient, deploy_coordinator, deploy_market
 from rgym_exp.chain.devnet import Devnet
+from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.config.invite import Invite
 from rgym_exp.config.ports import is_free
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
 from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.judging import Judging, judging
 from rgym_exp.hub.keeper import Keeper
 from rgym_exp.hub.plan import DEFAULT_RPC_PORT, HubPlan
 from rgym_exp.hub.ports import bootnode_address, http_url
@@ -72,10 +74,17 @@ async def serve(plan: HubPlan, *, stop: asyncio.Event, on_ready: Callable[[Invit
         board, bootnode = await stack.enter_async_context(_bootnode(plan))
         await asyncio.to_thread(owner.set_bootnodes, [bootnode])
         keeper = Keeper(clerk=owner, board=board, limits=plan.options.limits)
-        invite = _invite(record, chain, http_url(plan.public_host, record.port), bootnode)
+        invite = _invite(plan, chain, record, http_url(plan.public_host, record.port), bootnode)
         rate_limit = RateLimit(per_second=REQUESTS_PER_SECOND, burst=REQUEST_BURST)
         door = RpcDoor(forward=await stack.enter_async_context(chain_forwarder(chain.rpc_url)), rate_limit=rate_limit)
-        app = build_app(invite=invite.encode(), status=lambda: status(invite, keeper), door=door, rate_limit=rate_limit)
+        judged = await stack.enter_async_context(_judging(plan, chain, owner, record, keeper))
+        app = build_app(
+            invite=invite.encode(),
+            status=lambda: {**status(invite, keeper), **judged.status()},
+            door=door,
+            rate_limit=rate_limit,
+            also=judged.routes,
+        )
         await stack.enter_async_context(serving(app, plan.options.host, record.port))
         log.info("The hub of swarm %s is up: API port %d, bootnode %s", record.swarm_id, record.port, bootnode)
         on_ready(invite)
@@ -138,14 +147,45 @@ def _chain_id(rpc_url: str) -> int:
 
 
 async def _deploy(plan: HubPlan, chain: Chain) -> tuple[OwnerClient, HubRecord]:
-    """The contract in its owner's hands, and the record with its address, saved."""
+    """The coordinator in its owner's hands, and the record with the contracts' addresses, saved."""
     recorded = plan.record.contract
     deployment = await asyncio.to_thread(deploy_coordinator, chain.rpc_url, chain.owner, recorded)
     if recorded is not None and deployment.is_new:
         log.warning("The contract %s is gone with its chain; those who joined need the new invite.", recorded)
     record = dataclasses.replace(plan.record, contract=deployment.address)
+    # Saved at once: what follows may fail, and the next start must find this contract.
     save_record(plan.home.hub / "hub.json", record)
+    if plan.options.market:
+        market = await asyncio.to_thread(
+            deploy_market, chain.rpc_url, chain.owner, deployment.address, plan.record.market
+        )
+        record = dataclasses.replace(record, market=market.address)
+        save_record(plan.home.hub / "hub.json", record)
     return OwnerClient(chain.rpc_url, deployment.address, chain.owner, chain_id=chain.chain_id), record
+
+
+def _judging(
+    plan: HubPlan, chain: Chain, owner: OwnerClient, record: HubRecord, keeper: Keeper
+) -> AbstractAsyncContextManager[Judging]:
+    """Judge and games, as far as the host wants them."""
+    market = contract = None
+    if plan.options.market and record.market is not None:
+        contract = MarketContract(chain.rpc_url, record.market, chain_id=chain.chain_id)
+        market = MarketOwner(
+            chain.rpc_url,
+            record.market,
+            chain.owner,
+            chain_id=chain.chain_id,
+            one_at_a_time=owner.one_at_a_time,
+        )
+    return judging(
+        folder=plan.home.hub,
+        tasks=record.tasks,
+        swarm_round=lambda: keeper.round,
+        judge=plan.options.judge,
+        market=market,
+        market_contract=contract,
+    )
 
 
 @asynccontextmanager
@@ -167,7 +207,7 @@ async def _bootnode(plan: HubPlan) -> AsyncIterator[tuple[AnnouncementBoard, str
         await board.close()
 
 
-def _invite(record: HubRecord, chain: Chain, hub_url: str, bootnode: str) -> Invite:
+def _invite(plan: HubPlan, chain: Chain, record: HubRecord, hub_url: str, bootnode: str) -> Invite:
     """What joiners need; they reach the chain through the hub's door, whichever chain it is."""
     return Invite(
         swarm_id=record.swarm_id,
@@ -177,8 +217,8 @@ def _invite(record: HubRecord, chain: Chain, hub_url: str, bootnode: str) -> Inv
         chain_id=chain.chain_id,
         rpc_url=f"{hub_url}/rpc",
         coordinator_address=record.contract,
-        prg_address=None,
-        judge_url=None,
+        prg_address=record.market if plan.options.market else None,
+        judge_url=hub_url if plan.options.judge else None,
         bootnodes=(bootnode,),
     )
 

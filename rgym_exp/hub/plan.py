@@ -42,6 +42,10 @@ class HubOptions:
     """A chain of the host's choice instead of the devnet."""
     contract: str | None = None
     """An existing SwarmCoordinator on that chain, of which the owner key is stage manager."""
+    judge: bool = True
+    """Whether this hub asks its peers questions and scores their answers."""
+    market: bool = True
+    """Whether it runs a prediction market. Its clues are told by the judge, so there is none without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +107,7 @@ def _record(home: Home, options: HubOptions) -> HubRecord:
         contract=options.contract or known.contract,
     )
     if record.rpc_url != known.rpc_url and options.contract is None:
-        record = dataclasses.replace(record, contract=None)
+        record = dataclasses.replace(record, contract=None, market=None)
     return record
 
 

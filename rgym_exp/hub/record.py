@@ -26,6 +26,8 @@ class HubRecord:
     """A chain of the host's choice; None for the hub's own devnet."""
     contract: str | None = None
     """SwarmCoordinator's address, once it is deployed."""
+    market: str | None = None
+    """PredictionMarket's address, once it is deployed."""
 
 
 def new_swarm_id() -> str:

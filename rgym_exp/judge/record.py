@@ -1,0 +1,251 @@
+"""What a judge has scored: SQLite, sums for ever and single answers for a while."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+log = logging.getLogger("rl_swarm.judge")
+
+ANSWERS_KEPT = 100_000
+"""Single answers; about 20 MB."""
+SUMS_KEPT = 1_000_000
+"""Rows of (peer, model, round). Who may name any peer can make any number of them; the oldest go first."""
+PEERS_KEPT = 100_000
+"""Peers with sums of their own; those not judged for longest go first."""
+_PRUNE_EVERY = 1000
+"""Answers between two looks at what is too much."""
+
+_Values = Mapping[str, str | int | float]
+
+_SCHEMA = """
+    CREATE TABLE IF NOT EXISTS answers (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, session TEXT NOT NULL, peer TEXT NOT NULL,
+        model TEXT NOT NULL, round INTEGER NOT NULL, dataset TEXT NOT NULL, score REAL NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS sums (
+        peer TEXT NOT NULL, model TEXT NOT NULL, round INTEGER NOT NULL, asked INTEGER NOT NULL,
+        answers INTEGER NOT NULL, score REAL NOT NULL, PRIMARY KEY (peer, model, round)
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS sums_by_round ON sums (round);
+    CREATE TABLE IF NOT EXISTS peers (
+        peer TEXT PRIMARY KEY, model TEXT NOT NULL, asked INTEGER NOT NULL, answers INTEGER NOT NULL,
+        score REAL NOT NULL, last_round INTEGER NOT NULL, time REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS peers_by_time ON peers (time);
+"""
+_COLUMNS = {
+    "answers": ("number", "time", "session", "peer", "model", "round", "dataset", "score"),
+    "sums": ("peer", "model", "round", "asked", "answers", "score"),
+    "peers": ("peer", "model", "asked", "answers", "score", "last_round", "time"),
+}
+_ADD_SUM = """
+    INSERT INTO sums VALUES (:peer, :model, :round, :asked, :answers, :score)
+    ON CONFLICT DO UPDATE SET asked = asked + :asked, answers = answers + :answers, score = score + :score
+"""
+_ADD_PEER = """
+    INSERT INTO peers VALUES (:peer, :model, :asked, :answers, :score, :round, :time)
+    ON CONFLICT DO UPDATE SET model = :model, asked = asked + :asked, answers = answers + :answers,
+        score = score + :score, last_round = max(last_round, :round), time = :time
+"""
+_ADD_ANSWER = """
+    INSERT INTO answers (time, session, peer, model, round, dataset, score)
+    VALUES (:time, :session, :peer, :model, :round, :dataset, :score)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedAnswer:
+    """One answer and its score."""
+
+    time: float
+    """Seconds since the epoch."""
+    session_id: str
+    peer_id: str
+    model_name: str
+    round: int
+    dataset: str
+    score: float
+    """In [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """How a peer's first answers to questions did: pass@1 is ``right / answers``."""
+
+    model_name: str
+    """Of the newest answer."""
+    answers: int
+    right: float
+    """Sum of the scores; a whole number where the tasks give no partial credit."""
+    last_round: int
+    asked: int
+    """Questions handed out. Far more than ``answers`` where somebody answers only what they are sure of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundTally:
+    """The same for one model in one round."""
+
+    model_name: str
+    round: int
+    answers: int
+    right: float
+    asked: int
+
+
+class JudgeRecord:
+    """Thread-safe. A peer id here is what whoever asked has claimed."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the record, or make a new one; a damaged file is moved aside with a warning.
+
+        Raises:
+            OSError: the file can't be opened or written.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._path = path
+        self._since_pruned = 0
+        self._troubled = False
+        try:
+            self._connection = _opened(path)
+        except _Damaged as error:
+            aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
+            log.warning("%s is damaged (%s). It is kept as %s, and a new record begins.", path, error, aside.name)
+            path.replace(aside)
+            for left in ("-wal", "-shm"):
+                path.with_name(path.name + left).unlink(missing_ok=True)
+            self._connection = _opened(path)
+
+    def asked(self, *, peer_id: str, model_name: str, round: int, now: float) -> None:
+        """A question was handed out."""
+        values: _Values = {"peer": peer_id, "model": model_name, "round": round, "time": now}
+        self._write({**values, "asked": 1, "answers": 0, "score": 0.0}, _ADD_SUM, _ADD_PEER)
+
+    def add(self, answer: JudgedAnswer) -> None:
+        """An answer was scored. A full disk costs a warning and the answer's place in the record."""
+        values: _Values = {
+            "peer": answer.peer_id,
+            "model": answer.model_name,
+            "round": answer.round,
+            "time": answer.time,
+            "session": answer.session_id,
+            "dataset": answer.dataset,
+            "score": answer.score,
+            "asked": 0,
+            "answers": 1,
+        }
+        self._write(values, _ADD_ANSWER, _ADD_SUM, _ADD_PEER)
+
+    def tallies(self) -> Mapping[str, Tally]:
+        """Every peer with an answer, by peer id."""
+        return {
+            row["peer"]: Tally(
+                model_name=row["model"],
+                answers=row["answers"],
+                right=row["score"],
+                last_round=row["last_round"],
+                asked=row["asked"],
+            )
+            for row in self._read("SELECT * FROM peers WHERE answers > 0")
+        }
+
+    def rounds_of(self, peer_id: str) -> list[RoundTally]:
+        """A peer's answers by model and round, latest round first."""
+        rows = self._read(
+            "SELECT * FROM sums WHERE peer = ? AND answers > 0 ORDER BY round DESC, model LIMIT 10000", peer_id
+        )
+        return [
+            RoundTally(
+                model_name=row["model"],
+                round=row["round"],
+                answers=row["answers"],
+                right=row["score"],
+                asked=row["asked"],
+            )
+            for row in rows
+        ]
+
+    def answer_count(self) -> int:
+        """Answers ever scored."""
+        newest = self._read("SELECT seq FROM sqlite_sequence WHERE name = 'answers'")
+        return int(newest[0]["seq"]) if newest else 0
+
+    def close(self) -> None:
+        """Nothing can be recorded or asked afterwards."""
+        with self._lock:
+            self._connection.close()
+
+    def _write(self, values: _Values, *statements: str) -> None:
+        with self._lock:
+            try:
+                with self._connection:
+                    for statement in statements:
+                        self._connection.execute(statement, values)
+                    self._prune()
+                self._troubled = False
+            except sqlite3.Error as error:
+                if not self._troubled:
+                    log.warning("What the judge scores can't be recorded in %s just now: %s", self._path, error)
+                self._troubled = True
+
+    def _prune(self) -> None:
+        self._since_pruned += 1
+        if self._since_pruned < _PRUNE_EVERY:
+            return
+        self._since_pruned = 0
+        self.prune()
+
+    def prune(self, *, answers: int = ANSWERS_KEPT, sums: int = SUMS_KEPT, peers: int = PEERS_KEPT) -> None:
+        """Drop what is oldest beyond these numbers of rows. Called every so often by itself."""
+        execute = self._connection.execute
+        execute("DELETE FROM answers WHERE number <= (SELECT max(number) FROM answers) - ?", (answers,))
+        for table, key, age, kept in (("sums", "peer, model, round", "round", sums), ("peers", "peer", "time", peers)):
+            excess = execute(f"SELECT count(*) FROM {table}").fetchone()[0] - kept
+            if excess > 0:
+                execute(
+                    f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} ORDER BY {age} LIMIT ?)",
+                    (excess,),
+                )
+
+    def _read(self, query: str, *values: str) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+
+class _Damaged(Exception):
+    """The file is there, and is no record."""
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """A connection to a record in order. Raises _Damaged, or OSError when the file can't be used at all."""
+    connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # After a power cut the last few answers may be missing, which is all that is at stake here.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise _Damaged("its pages are not in order")
+        connection.executescript(_SCHEMA)
+        for table, columns in _COLUMNS.items():
+            found = tuple(row["name"] for row in connection.execute(f"PRAGMA table_info({table})"))
+            if found != columns:
+                raise _Damaged(f"its table {table} is not as this program makes it")
+    except _Damaged:
+        connection.close()
+        raise
+    except sqlite3.OperationalError as error:
+        # The file's place, or its lock: nothing is wrong with what is in it.
+        connection.close()
+        raise OSError(f"{path} can't be opened: {error}") from error
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise _Damaged(str(error)) from error
+    return connection

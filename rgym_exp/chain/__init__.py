@@ -5,11 +5,14 @@ Map, from what a node holds to what it stands on:
 - ``coordinator``  the ``Coordinator`` protocol and its errors: all that the node's loop knows of a chain
 - ``factory``      makes one by its configured name
 - ``contract_coordinator``  what the kinds with a contract share
+- ``market``       the ``Market`` protocol; ``contract_market`` the one on a chain
 - ``wallet``       a key file and an RPC
 - ``modal``        an account that the login server keeps; ``login_client`` asks that server
-- ``offline``      a local clock; ``memory`` a chain in this process, for tests
-- ``sending``      the thread that empties the outbox; ``outbox`` the SQLite rows; ``verdict`` what a refusal means
-- ``contract``     typed calls of the SwarmCoordinator, errors by name; ``transactions`` signed and paid for
+- ``offline``      a local clock; ``memory`` a chain in this process, for tests, and ``memory_market`` its market
+- ``sending``      the thread that empties the outbox; ``outbox`` the SQLite rows, ``outbox_schema`` their table;
+  ``verdict`` what a refusal means
+- ``contract``     typed calls of a contract, errors by name; ``market_contract`` those of the PredictionMarket;
+  ``transactions`` signed and paid for
 - ``rpc``          the way to a chain's server; ``bounded`` reads its answers, and the login server's
 - ``account``      the key file; ``account_lock`` one sender per account on this machine
 - ``deploy``       what a host does to the contract

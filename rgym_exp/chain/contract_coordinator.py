@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from rgym_exp.chain.account_lock import AccountLock
 from rgym_exp.chain.contract import SwarmContract
+from rgym_exp.chain.contract_market import ContractMarket
 from rgym_exp.chain.coordinator import Standing
 from rgym_exp.chain.market import Market
+from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.outbox import Outbox
 from rgym_exp.chain.sending import Patience, Sender, Sending
 from rgym_exp.chain.writes import Transaction
@@ -24,12 +26,16 @@ class ContractCoordinator:
         sender: Sender,
         lock: AccountLock | None,
         patience: Patience | None,
+        market: MarketContract | None,
     ) -> None:
+        """``market`` None: the swarm has none."""
         self.account = sender.account
-        self.market: Market | None = None
         self._contract = contract
         self._outbox = outbox
         self._sending = Sending(outbox, sender, lock, patience)
+        self.market: Market | None = None
+        if market is not None:
+            self.market = ContractMarket(market, outbox=outbox, wake=self._sending.wake)
 
     def round_and_stage(self) -> tuple[int, int]:
         return self._contract.round_and_stage()

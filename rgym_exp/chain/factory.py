@@ -21,12 +21,14 @@ def make_coordinator(
     login_url: str | None = None,
     login_token_file: Path | None = None,
     round_seconds: float = 60.0,
+    market_address: str | None = None,
 ) -> Coordinator:
     """A coordinator of ``kind`` (wallet, modal or offline), made without waiting for the chain.
 
     wallet needs ``rpc_url``, ``contract_address``, ``key_file`` (made when missing) and ``outbox_path``; modal needs
     ``login_url`` in place of ``key_file``, and finds the login server's token where this checkout keeps it unless
-    ``login_token_file`` says otherwise; offline takes ``round_seconds``. Raises ChainError, in a sentence, when
+    ``login_token_file`` says otherwise; offline takes ``round_seconds``. With ``market_address`` the coordinator has
+    the prediction market at that address; offline has none. Raises ChainError, in a sentence, when
     something needed is missing.
     """
     if kind == "offline":
@@ -46,14 +48,21 @@ def make_coordinator(
     if outbox_path is None:
         raise ValueError("a coordinator with a chain needs outbox_path")
     if kind == "modal":
-        return _make_modal(rpc_url, contract_address, chain_id, login_url, login_token_file, outbox_path)
+        return _make_modal(
+            rpc_url, contract_address, chain_id, login_url, login_token_file, outbox_path, market_address
+        )
     if key_file is None:
         raise ValueError("the wallet coordinator needs key_file")
-    return _make_wallet(rpc_url, contract_address, chain_id, key_file, outbox_path)
+    return _make_wallet(rpc_url, contract_address, chain_id, key_file, outbox_path, market_address)
 
 
 def _make_wallet(
-    rpc_url: str, contract_address: str, chain_id: int | None, key_file: Path, outbox_path: Path
+    rpc_url: str,
+    contract_address: str,
+    chain_id: int | None,
+    key_file: Path,
+    outbox_path: Path,
+    market_address: str | None,
 ) -> Coordinator:
     from rgym_exp.chain.account import load_or_create_account
     from rgym_exp.chain.wallet import WalletCoordinator
@@ -66,6 +75,7 @@ def _make_wallet(
         outbox_path=outbox_path,
         # One folder for all homes of this user: nodes of one account must see each other's lock.
         lock_folder=paths.cache_dir() / "locks",
+        market_address=market_address,
     )
 
 
@@ -76,6 +86,7 @@ def _make_modal(
     login_url: str | None,
     token_file: Path | None,
     outbox_path: Path,
+    market_address: str | None,
 ) -> Coordinator:
     from rgym_exp.chain.modal import ModalCoordinator
 
@@ -91,4 +102,5 @@ def _make_modal(
         login_url=login_url,
         token_file=token_file or paths.login_token_file(),
         outbox_path=outbox_path,
+        market_address=market_address,
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import requests
+from urllib3.exceptions import NewConnectionError
 
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
 from rgym_exp.config.bounded import read_body
@@ -33,7 +34,7 @@ MAX_ANSWER_BYTES = 64 * 1024
 SERVICE = "rl-swarm-login"
 
 Activation = Literal["activated", "pending", "expired"]
-Route = Literal["register-peer", "submit-reward", "submit-winner"]
+Route = Literal["register-peer", "submit-reward", "submit-winner", "guess-answer", "claim-reward"]
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
@@ -43,6 +44,11 @@ _REFUSALS = (400, 413, 415, 422)
 
 class LoginServerAway(ChainUnavailable):
     """Nothing answers at its address."""
+
+    def __init__(self, sentence: str, *, is_unheard: bool) -> None:
+        """``is_unheard``: no connection came about, so nothing of the request reached anybody."""
+        super().__init__(sentence)
+        self.is_unheard = is_unheard
 
 
 class LoginServerTrouble(ChainUnavailable):
@@ -211,7 +217,8 @@ class LoginClient:
         except requests.exceptions.RequestException as error:
             raise LoginServerAway(
                 f"No login server answers at {self.page_url} ({type(error).__name__}). `rl-swarm login` starts it "
-                "again, as every run of a node with a browser login does."
+                "again, as every run of a node with a browser login does.",
+                is_unheard=_is_unheard(error),
             ) from error
         except ValueError as error:
             raise self._senseless(f"an answer at all ({error})") from error
@@ -287,6 +294,12 @@ def _parsed(body: bytes) -> Any:
         return shallow_json(body)
     except ValueError:
         return None
+
+
+def _is_unheard(error: requests.exceptions.RequestException) -> bool:
+    """Whether it failed before the request could go out. requests tells only by what it wraps."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(error, requests.exceptions.ConnectTimeout) or isinstance(reason, NewConnectionError)
 
 
 def _one_line(text: str) -> str:

@@ -16,6 +16,7 @@ from eth_utils.address import to_checksum_address
 
 from rgym_exp.chain.contract import Reverted, SwarmContract
 from rgym_exp.chain.contract_coordinator import ContractCoordinator
+from rgym_exp.chain.contract_market import FATE_UNKNOWN, Markets
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.login_client import (
     LoginAccount,
@@ -27,6 +28,7 @@ from rgym_exp.chain.login_client import (
     TokenRefused,
     WriteRefused,
 )
+from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.outbox import Outbox, Row, target_of
 from rgym_exp.chain.sending import Absent, Outcome, Patience, Record, Refused, Retry
 
@@ -53,12 +55,15 @@ class ModalCoordinator(ContractCoordinator):
         token_file: Path | None,
         outbox_path: Path,
         patience: Patience | None = None,
+        market_address: str | None = None,
     ) -> None:
-        """Asks the login server, but not the chain: a node can start while the chain is away.
+        """Asks the login server, but not the chain: a node can start while the chain is away. ``market_address`` None:
+        the swarm has no market.
 
         Raises ChainError when the login server is away, writes to another contract, or has nobody logged in.
         """
         contract = SwarmContract(rpc_url, contract_address, chain_id=chain_id)
+        market = MarketContract(rpc_url, market_address, chain_id=chain_id) if market_address else None
         client = LoginClient(login_url, token_file)
         _require_same_contract(client, contract.address, chain_id)
         login, address = _require_login(client)
@@ -73,10 +78,13 @@ class ModalCoordinator(ContractCoordinator):
                 org_id=login.org_id,
                 account=address,
                 unseen_seconds=_WATCHES_IN_VAIN * patience.confirm_seconds,
+                markets=Markets(rpc_url, chain_id=chain_id),
+                market_address=market.address if market else None,
             ),
             # The server queues the writes of an account, those of its nodes on other machines included.
             lock=None,
             patience=patience,
+            market=market,
         )
 
 
@@ -84,25 +92,44 @@ class ModalSender:
     """Hands rows to the login server, which answers when the chain has included them.
 
     A crash or a lost answer in between costs nothing: the row is handed over again, and the contract, which takes
-    each once, answers that it is there already.
+    each once, answers that it is there already. Bets are different: a market of an earlier version may take a second
+    bet on a clue. So a bet is recorded as sent before it is handed over, and after a lost answer only the contract can
+    say that it may be handed over again.
     """
 
     def __init__(
-        self, client: LoginClient, contract: SwarmContract, *, org_id: str, account: str, unseen_seconds: float
+        self,
+        client: LoginClient,
+        contract: SwarmContract,
+        *,
+        org_id: str,
+        account: str,
+        unseen_seconds: float,
+        markets: Markets,
+        market_address: str | None,
     ) -> None:
+        """``market_address``: where the server, which runs for this network, sends bets and claims."""
         self.account = account
         self.way_to_owner = "log in with the email that first registered it"
         self._client = client
         self._contract = contract
         self._org_id = org_id
         self._unseen_seconds = unseen_seconds
+        self._markets = markets
+        self._market_address = market_address
         self._unseen_since: dict[int, float] = {}
         """When we first looked for a sent row on the chain, in vain, by row id."""
         self._troubled_row: int | None = None
 
     def send(self, row: Row, record: Record) -> str:
-        """As Sender says. The hash isn't known before the server has answered, so ``record`` is left to the caller."""
+        """As Sender says. The hash isn't known before the server has answered, so ``record`` is left to the caller,
+        but for bets: from here on, whether one was made is not for us to know."""
         route, body = self._request(row)
+        if row.contract:
+            with _chain_failures_for_outbox():
+                self._markets.of(row)
+        if row.kind == "bet":
+            record(None, None, None)
         with self._failures_for_outbox(row):
             hash = self._client.write(route, {"orgId": self._org_id, "peerId": row.peer_id, **body})
         if row.kind == "register" and int(hash, 16) == 0:
@@ -114,6 +141,10 @@ class ModalSender:
         if self._is_on_chain(row):
             self._unseen_since.pop(row.id, None)
             return "confirmed"
+        if row.hash is None:
+            # A bet whose answer was lost. The contract can be asked about bets, and one that can takes no second bet on
+            # a clue: should the server still be at the first, the second is refused as there already.
+            return "void"
         since = self._unseen_since.setdefault(row.id, time.monotonic())
         if time.monotonic() - since < self._unseen_seconds:
             return "pending"
@@ -133,7 +164,19 @@ class ModalSender:
                 "stageNumber": row.stage,
                 "reward": row.payload["reward"],
             }
-        return "submit-winner", {"roundNumber": row.round, "winners": row.payload["winners"]}
+        if row.kind == "winners":
+            return "submit-winner", {"roundNumber": row.round, "winners": row.payload["winners"]}
+        if row.contract != self._market_address:
+            raise Refused(f"the login server serves another market than {row.contract}, which this was meant for")
+        if row.kind == "claim":
+            return "claim-reward", {"gameId": row.round}
+        return "guess-answer", {
+            "gameId": row.round,
+            "clueId": row.stage,
+            "choiceIdx": row.payload["choice"],
+            # In digits: a number of JSON loses those beyond 2^53 in most readers.
+            "bet": str(row.payload["stake"]),
+        }
 
     def _is_on_chain(self, row: Row) -> bool:
         """Whether the contract shows what the row is for. Raises Refused for a peer that another account got first."""
@@ -142,6 +185,13 @@ class ModalSender:
             if owner is not None and owner.lower() != self.account.lower():
                 raise Refused("PeerIdAlreadyRegistered")
             return owner is not None
+        if row.contract:
+            with _chain_failures_for_outbox():
+                taken = self._markets.is_taken(row)
+            if taken is None and row.hash is None:
+                raise Refused(FATE_UNKNOWN)
+            # Of a market that can't be asked, the server's word that it was included must do.
+            return taken is not False
         functions = self._contract.contract.functions
         if row.kind == "reward":
             look = functions.hasSubmittedRoundStageReward(row.round, row.stage, row.peer_id)
@@ -160,8 +210,10 @@ class ModalSender:
             yield
         except WriteRefused as refusal:
             raise Refused(refusal.name) from refusal
-        except (LoginServerAway, NotLoggedIn, TokenRefused) as error:
-            raise Absent(str(error)) from error
+        except LoginServerAway as error:
+            raise Absent(str(error), unsent=error.is_unheard) from error
+        except (NotLoggedIn, TokenRefused) as error:
+            raise Absent(str(error), unsent=True) from error
         except LoginServerTrouble as error:
             # Mostly the server's chain is away, and no row has a chance now. Where it is this row alone, the others
             # must not wait for ever behind it.

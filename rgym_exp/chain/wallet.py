@@ -11,9 +11,11 @@ from eth_account.signers.local import LocalAccount
 from web3.exceptions import Web3Exception
 
 from rgym_exp.chain.account_lock import AccountLock
-from rgym_exp.chain.contract import Reverted, RpcRefusal, SwarmContract
+from rgym_exp.chain.contract import DeployedContract, Reverted, RpcRefusal, SwarmContract
 from rgym_exp.chain.contract_coordinator import ContractCoordinator
+from rgym_exp.chain.contract_market import FATE_UNKNOWN, Markets
 from rgym_exp.chain.coordinator import ChainError
+from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.outbox import Outbox, Row, target_of
 from rgym_exp.chain.sending import Absent, Outcome, Patience, Record, Refused, Retry
 from rgym_exp.chain.transactions import Transactor
@@ -32,20 +34,24 @@ class WalletCoordinator(ContractCoordinator):
         outbox_path: Path,
         lock_folder: Path,
         patience: Patience | None = None,
+        market_address: str | None = None,
     ) -> None:
-        """``lock_folder`` must be the same for every node of this user on this machine. Raises ChainError."""
+        """``lock_folder`` must be the same for every node of this user on this machine. ``market_address`` None: the
+        swarm has no market. Raises ChainError."""
         contract = SwarmContract(rpc_url, contract_address, chain_id=chain_id)
         # The sender has a client of its own, so that a slow send never holds up the question for the round.
         sending_contract = SwarmContract(rpc_url, contract_address, chain_id=chain_id)
+        market = MarketContract(rpc_url, market_address, chain_id=chain_id) if market_address else None
         outbox = Outbox(
             outbox_path, target=target_of(contract.address, chain_id or rpc_url), account=str(account.address)
         )
         super().__init__(
             contract=contract,
             outbox=outbox,
-            sender=WalletSender(sending_contract, account),
+            sender=WalletSender(sending_contract, account, Markets(rpc_url, chain_id=chain_id)),
             lock=AccountLock(lock_folder, account=str(account.address), chain_id=chain_id),
             patience=patience,
+            market=market,
         )
 
 
@@ -53,15 +59,17 @@ class WalletSender:
     """Signs rows and sends them itself. A signed transaction is recorded before it leaves, and is only ever sent again
     as it is: with the same nonce, the chain executes it at most once."""
 
-    def __init__(self, contract: SwarmContract, account: LocalAccount) -> None:
+    def __init__(self, contract: SwarmContract, account: LocalAccount, markets: Markets) -> None:
         self.account = str(account.address)
         self.way_to_owner = "use the account that first registered it"
         self._contract = contract
+        self._markets = markets
+        self._key = account
         self._transactor = Transactor(contract, account)
 
     def send(self, row: Row, record: Record) -> str:
         with _failures_for_outbox(self.account):
-            signed = self._transactor.sign(self._call(row))
+            signed = self._transactor_of(row).sign(self._call(row))
             record(signed.hash, signed.nonce, signed.raw)
             self._transactor.broadcast(signed.raw)
             return signed.hash
@@ -76,42 +84,64 @@ class WalletSender:
 
     def _outcome(self, row: Row) -> Outcome:
         if row.hash is None or row.raw is None or row.nonce is None:
-            return "void"
+            return self._replaced(row)
         # Asked before the receipt: a transaction included between the two questions is then found by its receipt.
         made = self._transactor.transactions_made()
         receipt = self._transactor.receipt(row.hash)
         if receipt is not None:
             if receipt["status"] == 1:
                 return "confirmed"
-            reason = self._transactor.explain_revert(self._call(row))
+            reason = self._transactor_of(row).explain_revert(self._call(row))
             if reason is not None:
                 raise Refused(reason)
             return "void"
         if made > row.nonce:
-            return "void"
+            return self._replaced(row)
         if not self._transactor.is_known(row.hash):
-            return self._send_again(row.raw)
+            return self._send_again(row, row.raw)
         return "pending"
 
-    def _send_again(self, raw: bytes) -> Outcome:
+    def _send_again(self, row: Row, raw: bytes) -> Outcome:
         try:
             self._transactor.broadcast(raw)
         except RpcRefusal as refusal:
             if any(word in str(refusal).lower() for word in ("nonce", "underpriced", "fee")):
-                return "void"
+                return self._replaced(row)
             raise
         return "pending"
 
+    def _replaced(self, row: Row) -> Outcome:
+        """The outcome when the chain seems to have executed something else in place of what was sent.
+
+        It seems so too when one server of the RPC lags behind another. Signing anew is harmless nevertheless where the
+        contract takes each write once; a market of an earlier version may take a second bet."""
+        if row.kind != "bet":
+            return "void"
+        taken = self._markets.is_taken(row)
+        if taken is None:
+            raise Refused(FATE_UNKNOWN)
+        return "confirmed" if taken else "void"
+
+    def _transactor_of(self, row: Row) -> Transactor:
+        """Names errors as the row's own contract does."""
+        return Transactor(self._markets.of(row), self._key) if row.contract else self._transactor
+
     def _call(self, row: Row) -> Any:
         """The contract call of a row. Raises Refused when its values can't be encoded: no retry would change that."""
-        contract = self._contract.contract
+        deployed: DeployedContract = self._markets.of(row) if row.contract else self._contract
+        contract = deployed.contract
         arguments: tuple[Any, ...]
         if row.kind == "register":
             name, arguments = "registerPeer", (row.peer_id,)
         elif row.kind == "reward":
             name, arguments = "submitReward", (row.round, row.stage, row.payload["reward"], row.peer_id)
-        else:
+        elif row.kind == "winners":
             name, arguments = "submitWinners", (row.round, row.payload["winners"], row.peer_id)
+        elif row.kind == "bet":
+            choice, stake = row.payload["choice"], row.payload["stake"]
+            name, arguments = "guessAnswer", (row.round, row.peer_id, row.stage, choice, stake)
+        else:
+            name, arguments = "claimReward", (row.round, row.peer_id)
         try:
             contract.encode_abi(name, arguments)
         except (Web3Exception, ValueError, TypeError) as error:

@@ -189,9 +189,8 @@ def _outbox_lines(home: Home, contract: str, chain: int | str, login: str | None
     pending, newest = read_outbox(home.outbox, target=target_of(contract, chain), account=account)
     yield _line("outbox", f"{pending} waiting to be confirmed" if pending else "everything is confirmed")
     for transaction in newest:
-        round = "" if transaction.round is None else f" of round {transaction.round}"
         detail = f": {plain(transaction.detail)}" if transaction.detail else ""
-        yield f"             {transaction.kind}{round} {transaction.status}, {_ago(transaction.time)}{detail}"
+        yield f"             {transaction.title} {transaction.status}, {_ago(transaction.time)}{detail}"
 
 
 def _last_round(home: Home) -> Iterator[str]:

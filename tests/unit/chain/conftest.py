@@ -17,8 +17,9 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from rgym_exp.chain.contract import SwarmContract
-from rgym_exp.chain.deploy import OwnerClient, deploy_coordinator
+from rgym_exp.chain.deploy import MarketOwner, OwnerClient, deploy_coordinator, deploy_market
 from rgym_exp.chain.devnet import Devnet
+from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.sending import Patience
 from rgym_exp.chain.transactions import Transactor
 from rgym_exp.chain.wallet import WalletCoordinator
@@ -85,6 +86,33 @@ def chain(devnet: Devnet) -> Chain:
     )
 
 
+@pytest.fixture
+def games(chain: Chain) -> MarketOwner:
+    """A prediction market of the test's contract, in the hands of who runs its games."""
+    deployment = deploy_market(chain.devnet.rpc_url, chain.devnet.owner, chain.address)
+    return MarketOwner(
+        chain.devnet.rpc_url, deployment.address, chain.devnet.owner, one_at_a_time=chain.owner.one_at_a_time
+    )
+
+
+@pytest.fixture
+def market_contract(chain: Chain, games: MarketOwner) -> MarketContract:
+    """The same market, to be looked at."""
+    return MarketContract(chain.devnet.rpc_url, games.address)
+
+
+@pytest.fixture
+def bets_on_chain(market_contract: MarketContract) -> Callable[..., list[tuple[int, int, int, int]]]:
+    """Tells a peer's bets as the chain's log has them: game, clue, choice, stake."""
+
+    def bets(peer_id: str) -> list[tuple[int, int, int, int]]:
+        found = market_contract.contract.events.NewGuess().get_logs(from_block=0)
+        told = [each["args"] for each in found if each["args"]["peerId"] == peer_id]
+        return [(each["game"], each["round"], each["choice"], each["bet"]) for each in told]
+
+    return bets
+
+
 NodeMaker = Callable[..., WalletCoordinator]
 
 
@@ -104,6 +132,7 @@ def make_node(chain: Chain, tmp_path: Path) -> Iterator[NodeMaker]:
             outbox_path=tmp_path / f"{name}.sqlite",
             lock_folder=tmp_path / "locks",
             patience=options.pop("patience", QUICK),
+            market_address=options.pop("market_address", None),
         )
         made.append(node)
         return node

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import signal
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.outbox import Outbox, read_outbox
+
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -177,3 +185,231 @@ def test_a_damaged_file_is_told_in_a_sentence(path):
         Outbox(path, target="1:0xC", account="0xA")
     with pytest.raises(ChainError, match="can't be read"):
         read_outbox(path)
+
+
+# ----------------------------------------------------------------------------------------------------- bets and claims
+
+MARKET, OTHER_MARKET = "0xM", "0xN"
+
+
+def owe_bet(outbox, game, clue, *, stake=5, choice=0, contract=MARKET, peer_id="QmA"):
+    payload = {"choice": choice, "stake": stake}
+    return outbox.add("bet", round=game, stage=clue, peer_id=peer_id, contract=contract, payload=payload)
+
+
+def owe_claim(outbox, game):
+    return outbox.add("claim", round=game, peer_id="QmA", contract=MARKET, again=True)
+
+
+def bet_on(outbox, game, clue, *, contract=MARKET):
+    return outbox.find("bet", round=game, stage=clue, peer_id="QmA", contract=contract)
+
+
+def test_a_clue_is_bet_on_once_in_each_market(outbox):
+    assert owe_bet(outbox, 0, 1, stake=5) is True
+    assert owe_bet(outbox, 0, 1, stake=9, choice=2) is False
+    assert owe_bet(outbox, 0, 1, contract=OTHER_MARKET) is True
+    assert owe_bet(outbox, 0, 2) is True
+    assert owe_bet(outbox, 1, 1) is True
+    assert outbox.pending() == 4
+    assert bet_on(outbox, 0, 1).payload == {"choice": 0, "stake": 5}
+    assert bet_on(outbox, 0, 1).contract == MARKET
+
+
+@pytest.mark.parametrize("settle", ["mark_confirmed", "mark_refused"])
+def test_a_settled_bet_is_never_opened_again(outbox, settle):
+    owe_bet(outbox, 0, 1)
+    getattr(outbox, settle)(take(outbox), "so it is")
+    assert owe_bet(outbox, 0, 1) is False
+    assert outbox.pending() == 0
+    assert bet_on(outbox, 0, 1).detail == "so it is"
+    with pytest.raises(ValueError, match="a bet is owed once"):
+        outbox.add("bet", round=0, stage=1, peer_id="QmA", contract=MARKET, again=True)
+
+
+def test_a_refused_claim_is_opened_again_and_a_confirmed_one_left_alone(outbox):
+    assert owe_claim(outbox, 0) is True
+    assert owe_claim(outbox, 0) is False
+    outbox.mark_refused(take(outbox), "GameStillOpen")
+    assert owe_claim(outbox, 0) is True
+    assert take(outbox).detail == ""
+    outbox.mark_confirmed(take(outbox))
+    assert owe_claim(outbox, 0) is False
+    assert outbox.pending() == 0
+
+
+def test_what_was_never_owed_is_not_found(outbox):
+    owe_bet(outbox, 0, 1)
+    assert bet_on(outbox, 0, 2) is None
+    assert bet_on(outbox, 0, 1, contract=OTHER_MARKET) is None
+    assert outbox.find("claim", round=0, peer_id="QmA", contract=MARKET) is None
+
+
+def test_open_stakes_are_those_of_waiting_and_sent_bets_of_the_peer_in_that_market(outbox):
+    large = 10**30  # beyond SQLite's integers
+    owe_bet(outbox, 0, 0, stake=large)
+    outbox.mark_confirmed(take(outbox))
+    owe_bet(outbox, 0, 1, stake=large)
+    outbox.mark_sent(take(outbox), hash="0xh", nonce=1, raw=b"")
+    owe_bet(outbox, 0, 2, stake=1)
+    owe_bet(outbox, 0, 2, stake=7, contract=OTHER_MARKET)
+    owe_bet(outbox, 0, 2, stake=8, peer_id="QmB")
+    owe_reward(outbox, 0, reward=9)
+    assert outbox.open_stakes(peer_id="QmA", contract=MARKET) == large + 1
+
+
+def test_bets_and_claims_wait_for_the_registration_and_bets_go_before_rewards(outbox):
+    owe_reward(outbox, 3)
+    owe_claim(outbox, 0)
+    owe_bet(outbox, 1, 0)
+    outbox.add("register", peer_id="QmA")
+    order = []
+    while (row := outbox.due(time.time())) is not None:
+        order.append(row.kind)
+        outbox.mark_confirmed(row)
+    assert order == ["register", "bet", "reward", "claim"]
+
+
+def test_bets_are_told_with_game_and_clue(outbox):
+    owe_claim(outbox, 6)
+    owe_bet(outbox, 7, 2)
+    bet, claim = outbox.transactions(5)
+    assert (bet.kind, bet.round, bet.stage, bet.title) == ("bet", 7, 2, "bet on clue 2 of game 7")
+    assert (claim.kind, claim.round, claim.stage, claim.title) == ("claim", 6, None, "claim of game 6")
+
+
+def test_rewards_without_end_do_not_push_out_a_bet(path):
+    outbox = Outbox(path, target="1:0xC", account="0xA", finished_kept=3)
+    owe_bet(outbox, 0, 0)
+    outbox.mark_confirmed(take(outbox))
+    for round in range(20):
+        owe_reward(outbox, round)
+        outbox.mark_confirmed(take(outbox))
+    assert owe_bet(outbox, 0, 0) is False
+    for clue in range(1, 6):
+        owe_bet(outbox, 0, clue)
+        outbox.mark_confirmed(take(outbox))
+    assert [clue for clue in range(6) if bet_on(outbox, 0, clue)] == [3, 4, 5]
+    assert len([each for each in outbox.transactions(100) if each.kind == "reward"]) <= 3
+    outbox.close()
+
+
+# -------------------------------------------------------------------------------------------- files of earlier versions
+
+FIRST_SCHEMA = """
+CREATE TABLE writes (
+    id INTEGER PRIMARY KEY, target TEXT NOT NULL, account TEXT NOT NULL, kind TEXT NOT NULL, round INTEGER NOT NULL,
+    stage INTEGER NOT NULL, peer_id TEXT NOT NULL, payload TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'waiting',
+    tries INTEGER NOT NULL DEFAULT 0, next_try REAL NOT NULL DEFAULT 0, detail TEXT NOT NULL DEFAULT '', hash TEXT,
+    nonce INTEGER, raw BLOB, changed REAL NOT NULL,
+    UNIQUE (target, account, kind, round, stage, peer_id)
+);
+CREATE INDEX writes_by_status ON writes (status, next_try);
+"""
+FIRST_ROWS = [
+    # id, kind, round, stage, payload, status, tries, next_try, detail, hash, nonce, raw, changed
+    (1, "register", -1, -1, "{}", "confirmed", 0, 0.0, "", "0x1", 0, None, 1.5),
+    (4, "reward", 8, 0, '{"reward": 5}', "refused", 3, 0.0, "InvalidRoundNumber", None, None, None, 2.5),
+    (5, "reward", 9, 0, '{"reward": -2}', "sent", 1, 0.0, "slow", "0x5", 7, b"signed", 3.5),
+    (9, "winners", 9, -1, '{"winners": ["QmB"]}', "waiting", 2, 99.0, "later", None, None, None, 4.5),
+]
+
+
+@pytest.fixture
+def first_file(path):
+    """An outbox as the first version left it, with rows of every status."""
+    path.parent.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(FIRST_SCHEMA)
+        names = "id, kind, round, stage, payload, status, tries, next_try, detail, hash, nonce, raw, changed"
+        connection.executemany(
+            f"INSERT INTO writes (target, account, peer_id, {names}) VALUES ('1:0xC', '0xA', 'QmA'{13 * ', ?'})",
+            FIRST_ROWS,
+        )
+        connection.commit()
+    return path
+
+
+def rows_of(path):
+    names = "id, kind, round, stage, payload, status, tries, next_try, detail, hash, nonce, raw, changed"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert {each[0] for each in connection.execute("SELECT target || account || peer_id FROM writes")} == {
+            "1:0xC0xAQmA"
+        }
+        return connection.execute(f"SELECT {names} FROM writes ORDER BY id").fetchall()
+
+
+def test_a_file_of_the_first_version_goes_on_with_every_row(first_file):
+    outbox = Outbox(first_file, target="1:0xC", account="0xA")
+    assert rows_of(first_file) == FIRST_ROWS
+    assert outbox.pending() == 2
+    sent = take(outbox)
+    assert (sent.round, sent.hash, sent.nonce, sent.raw, sent.contract) == (9, "0x5", 7, b"signed", "")
+    assert owe_reward(outbox, 8) is False  # still one of its kind
+    assert owe_bet(outbox, 8, 0) is True
+    outbox.close()
+    again = Outbox(first_file, target="1:0xC", account="0xA")
+    assert again.pending() == 3
+    again.close()
+
+
+def test_onlookers_read_a_file_of_the_first_version_without_changing_it(first_file):
+    pending, rows = read_outbox(first_file)
+    assert (pending, len(rows)) == (2, 4)
+    with contextlib.closing(sqlite3.connect(first_file)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (0,)
+
+
+_KILLED_AT = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+import rgym_exp.chain.outbox as outbox
+real = sqlite3.connect
+class Killed(sqlite3.Connection):
+    def execute(self, statement, *values):
+        if statement.strip().startswith(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().execute(statement, *values)
+outbox.sqlite3.connect = lambda *given, **options: real(*given, factory=Killed, **options)
+outbox.Outbox(Path(sys.argv[1]), target="1:0xC", account="0xA")
+"""
+
+
+@pytest.mark.parametrize("statement", ["CREATE TABLE", "INSERT INTO", "DROP TABLE", "CREATE INDEX", "COMMIT"])
+def test_a_crash_amid_the_change_leaves_the_earlier_file_as_it_was(first_file, statement):
+    done = subprocess.run([sys.executable, "-c", _KILLED_AT, str(first_file), statement], cwd=REPOSITORY)
+    assert done.returncode == -signal.SIGKILL
+    with contextlib.closing(sqlite3.connect(first_file)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (0,)
+        assert [each[0] for each in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")] == [
+            "writes"
+        ]
+    assert rows_of(first_file) == FIRST_ROWS
+    outbox = Outbox(first_file, target="1:0xC", account="0xA")
+    assert rows_of(first_file) == FIRST_ROWS
+    outbox.close()
+
+
+def test_two_processes_may_open_a_file_of_the_first_version_at_once(first_file):
+    opened = []
+    threads = [
+        threading.Thread(target=lambda: opened.append(Outbox(first_file, target="1:0xC", account="0xA")))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [each.pending() for each in opened] == [2, 2, 2, 2]
+    assert rows_of(first_file) == FIRST_ROWS
+    for each in opened:
+        each.close()
+
+
+def test_a_file_of_a_later_version_is_not_touched(path):
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 77")
+    with pytest.raises(ChainError, match="later version.*77.*Update this installation"):
+        Outbox(path, target="1:0xC", account="0xA")

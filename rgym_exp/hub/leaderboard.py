@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -21,9 +22,9 @@ from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.hub.errors import HubError
 from rgym_exp.hub.follower import Follower
-from rgym_exp.hub.ledger import Ledger
+from rgym_exp.hub.ledger import Ledger, Tally
 from rgym_exp.hub.page import MAX_PEERS_SHOWN, Page, plain_table
-from rgym_exp.hub.standing import JudgeTally, PeerStanding, rank
+from rgym_exp.hub.standing import JudgeTally, rank
 
 log = logging.getLogger("rl_swarm.hub.leaderboard")
 
@@ -40,7 +41,7 @@ class JudgeTallies(Protocol):
     """What the hub's judge has scored so far."""
 
     def tallies(self) -> Mapping[str, JudgeTally]:
-        """By peer id. May block; raises HubError when its file can't be read."""
+        """By peer id. May block; raises sqlite3.Error when its file can't be read."""
         ...
 
 
@@ -126,34 +127,28 @@ class Leaderboard:
             try:
                 await asyncio.to_thread(self.refresh, models)
                 trouble = ""
-            except (HubError, ChainError) as error:
+            except (HubError, ChainError, sqlite3.Error) as error:
                 if not trouble:
                     log.warning("The leaderboard's rows are not up to date: %s", error)
                 trouble = str(error)
             await asyncio.sleep(REFRESH_SECONDS)
 
     def refresh(self, models: Mapping[str, str] | None = None) -> None:
-        """Put the rows together anew. Blocking. Raises a HubError when a file can't be read, or a ChainError when the
-        market can't; then the rows are those of before, or without new balances."""
+        """Put the rows together anew. Blocking. Raises a HubError or sqlite3.Error when a file can't be read: then the
+        rows are those of before. Raises a ChainError when the market can't be: then they have the old balances."""
         tallies = self._ledger.leaders(MAX_PEERS_SHOWN)
         judged = self._judge.tallies() if self._judge else {}
-        try:
-            if self._balances:
-                balances = self._balances([tally.peer_id for tally in tallies])
-                self._bet_tokens = {peer: round(amount / ONE_TOKEN, 4) for peer, amount in balances.items()}
-        finally:
-            # The market may be away while the rest is known.
-            rows = rank(
-                tallies,
-                swarm_round=self._swarm_round(),
-                judged=judged,
-                bet_tokens=self._bet_tokens,
-                models=models or {},
-            )
-            self._show(rows, peer_count=self._ledger.peer_count())
+        self._show(tallies, judged, models or {})
+        if self._balances:
+            balances = self._balances([tally.peer_id for tally in tallies])
+            self._bet_tokens = {peer: round(amount / ONE_TOKEN, 4) for peer, amount in balances.items()}
+            self._show(tallies, judged, models or {})
 
-    def _show(self, rows: Sequence[PeerStanding], *, peer_count: int) -> None:
-        page = Page(round=self._swarm_round(), peer_count=peer_count, updated=0.0, trouble=None, peers=tuple(rows))
+    def _show(self, tallies: Sequence[Tally], judged: Mapping[str, JudgeTally], models: Mapping[str, str]) -> None:
+        now = self._swarm_round()
+        rows = rank(tallies, swarm_round=now, judged=judged, bet_tokens=self._bet_tokens, models=models)
+        count = self._ledger.peer_count()
+        page = Page(round=now, peer_count=count, updated=0.0, trouble=None, peers=tuple(rows))
         as_json = tuple(json.dumps(row) for row in page.as_json()["peers"])
         self._board = _Board(page=page, rows=as_json, made=time.monotonic())
 
@@ -179,19 +174,20 @@ async def keeping_leaderboard(
     *,
     file: Path,
     contract: SwarmContract,
-    is_new: bool,
     own_chain: bool,
     swarm_round: Callable[[], int],
     judge: JudgeTallies | None = None,
     balances: Balances | None = None,
     models: Callable[[], Mapping[str, str]] | None = None,
+    is_new: bool = False,
 ) -> AsyncIterator[Leaderboard]:
     """A leaderboard that is kept up for as long as the context lasts. It never ends a hub: what stops it is logged.
 
     Args:
         file: the ledger.
-        is_new: the contract was deployed at this start.
         own_chain: the chain is the hub's devnet.
+        swarm_round, judge, balances, models: as for ``Leaderboard``.
+        is_new: the contract was deployed at this start.
     """
 
     def opened() -> Ledger:

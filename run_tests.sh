@@ -59,7 +59,7 @@ require_chromium() {
 }
 
 cd "$ROOT"
-prepare_environment dev,tensorboard
+prepare_environment dev,tensorboard,trackio,wandb
 export VIRTUAL_ENV="$VENV" PATH="$VENV/bin:$PATH"
 
 if wanted lint; then

@@ -69,13 +69,18 @@ def read_reports(path: Path) -> list[RoundReport]:
 
 
 def scalars(report: RoundReport) -> dict[str, float]:
-    """The report as named numbers, grouped the way trackers group their charts; what is None is left out."""
+    """The report as named numbers, grouped the way trackers group their charts; what is None is left out.
+
+    ``docs/metrics.md`` says of each what it is.
+    """
+    groups = report.own_groups + report.foreign_groups
     numbers: dict[str, float | None] = {
         "reward/own": report.own_reward,
         "reward/foreign": report.foreign_reward,
         "reward/held_out": report.held_out,
         "groups/own": report.own_groups,
         "groups/foreign": report.foreign_groups,
+        "groups/foreign_share": report.foreign_groups / groups if groups else None,
         "groups/zero_variance_share": report.zero_variance_share,
         "groups/truncated_share": report.truncated_share,
         "train/loss": report.loss,
@@ -89,7 +94,12 @@ def scalars(report: RoundReport) -> dict[str, float]:
         "swarm/peers": len(report.foreign_peers),
         "swarm/dropped": sum(report.dropped.values()),
         "chain/outbox_depth": report.outbox_depth,
+        "judge/score": report.judge_score,
+        "judge/answers": report.judge_answers or None,
+        "market/bet_tokens": report.bet_tokens,
+        **{f"weights/{name}": weight for name, weight in report.foreign_weights.items()},
         **{f"seconds/{phase}": seconds for phase, seconds in report.phase_seconds.items()},
+        **{f"dropped/{reason}": count for reason, count in report.dropped.items()},
     }
     return {name: float(number) for name, number in numbers.items() if number is not None}
 

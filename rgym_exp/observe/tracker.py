@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +15,9 @@ from rgym_exp.observe.metrics import to_json
 from rgym_exp.types import RoundReport
 
 logger = logging.getLogger("rl_swarm.observe")
+
+_ROUNDS_KEPT = 1000
+_CLOSE_SECONDS = 15.0
 
 
 class TrackerError(SwarmUserError):
@@ -99,3 +104,41 @@ class Trackers:
         logger.warning(
             "%s failed: %s. The run goes on; it is tried again after each round.", type(tracker).__name__, error
         )
+
+
+class BehindTheRounds:
+    """Has a service log from a thread of its own, so that one that is slow or hangs costs no round its time.
+
+    Rounds wait for it in a queue; beyond 1000 they are left out. They are in ``metrics.jsonl`` in any case.
+    """
+
+    def __init__(self, service: Tracker, *, close_seconds: float = _CLOSE_SECONDS) -> None:
+        self._name = type(service).__name__
+        self._service = Trackers([service])
+        self._close_seconds = close_seconds
+        self._rounds: queue.Queue[RoundReport | None] = queue.Queue()
+        self._left_out = 0
+        # A daemon: what hangs in it at the end is left behind.
+        self._thread = threading.Thread(target=self._run, name=f"tracker-{self._name}", daemon=True)
+        self._thread.start()
+
+    def log_round(self, report: RoundReport) -> None:
+        if self._rounds.qsize() < _ROUNDS_KEPT:
+            self._rounds.put(report)
+            return
+        self._left_out += 1
+        if self._left_out == 1:
+            logger.warning("%s is %d rounds behind; it gets no more until it has moved on.", self._name, _ROUNDS_KEPT)
+
+    def close(self) -> None:
+        self._rounds.put(None)
+        self._thread.join(self._close_seconds)
+        if self._thread.is_alive():
+            logger.warning("%s is not done after %g s and is left behind.", self._name, self._close_seconds)
+        if self._left_out:
+            logger.warning("%s was not given %d rounds, since it was too slow.", self._name, self._left_out)
+
+    def _run(self) -> None:
+        while (report := self._rounds.get()) is not None:
+            self._service.log_round(report)
+        self._service.close()

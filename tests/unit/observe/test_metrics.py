@@ -37,8 +37,12 @@ def report(**changes: Any) -> RoundReport:
         phase_seconds={"generate": 7.5, "train": 5.0},
         peak_memory_bytes=2**31,
         outbox_depth=2,
-        dropped={"late": 1},
+        dropped={"late": 1, "bad_signature": 2},
         vote="QmA",
+        foreign_weights={"mean": 0.95, "min": 0.8, "max": 1.0, "share_below_one": 0.25},
+        judge_score=0.75,
+        judge_answers=4,
+        bet_tokens=120.0,
     )
     return replace(base, **changes)
 
@@ -65,9 +69,19 @@ def test_a_number_that_is_not_finite_is_null_and_reads_back_as_nan() -> None:
 def test_a_line_of_another_version_reads_too() -> None:
     content = json.loads(to_json(report()))
     content["new_key"] = {"a": 1}
-    for key in ("entropy", "dropped", "foreign_peers", "skipped", "vote"):
+    for key in (
+        "entropy",
+        "dropped",
+        "foreign_peers",
+        "skipped",
+        "vote",
+        "foreign_weights",
+        "judge_score",
+        "bet_tokens",
+    ):
         del content[key]
     read = from_json(json.dumps(content))
+    assert (read.foreign_weights, read.judge_score, read.bet_tokens) == ({}, None, None)
     assert math.isnan(read.entropy)
     assert (read.dropped, read.foreign_peers, read.skipped, read.vote) == ({}, (), 0, None)
     assert read.own_reward == 0.31
@@ -121,11 +135,51 @@ def test_bytes_that_are_no_text_cost_only_their_line(tmp_path: Path) -> None:
     assert read_reports(path) == [report()]
 
 
-def test_scalars_leave_out_what_is_unknown_and_name_the_phases() -> None:
-    numbers = scalars(report())
-    assert "reward/foreign" not in numbers
-    assert (numbers["reward/held_out"], numbers["seconds/train"], numbers["swarm/dropped"]) == (0.25, 5.0, 1.0)
-    assert numbers["swarm/peers"] == 2.0
+def test_every_number_of_a_report_has_one_name() -> None:
+    assert scalars(report(foreign_reward=0.5)) == {
+        "reward/own": 0.31,
+        "reward/foreign": 0.5,
+        "reward/held_out": 0.25,
+        "groups/own": 4.0,
+        "groups/foreign": 3.0,
+        "groups/foreign_share": pytest.approx(3 / 7),
+        "groups/zero_variance_share": 0.5,
+        "groups/truncated_share": 0.1,
+        "weights/mean": 0.95,
+        "weights/min": 0.8,
+        "weights/max": 1.0,
+        "weights/share_below_one": 0.25,
+        "train/loss": 0.01,
+        "train/entropy": 0.9,
+        "train/grad_norm": 0.4,
+        "train/clip_share": 0.0,
+        "speed/tokens_per_second": 236.0,
+        "speed/peak_memory_bytes": 2.0**31,
+        "seconds/generate": 7.5,
+        "seconds/train": 5.0,
+        "swarm/round": 131.0,
+        "swarm/skipped": 0.0,
+        "swarm/peers": 2.0,
+        "swarm/dropped": 3.0,
+        "dropped/late": 1.0,
+        "dropped/bad_signature": 2.0,
+        "chain/outbox_depth": 2.0,
+        "judge/score": 0.75,
+        "judge/answers": 4.0,
+        "market/bet_tokens": 120.0,
+    }
+
+
+def test_what_a_node_alone_has_nothing_of_is_left_out() -> None:
+    alone = report(
+        foreign_groups=0, foreign_peers=(), foreign_reward=None, foreign_weights={}, held_out=None, dropped={},
+        judge_score=None, judge_answers=0, bet_tokens=None,
+    )  # fmt: skip
+    names = scalars(alone)
+    assert names["groups/foreign_share"] == 0.0
+    absent = ("reward/foreign", "reward/held_out", "weights/mean", "judge/score", "judge/answers", "market/bet_tokens")
+    assert not set(absent) & set(names)
+    assert "groups/foreign_share" not in scalars(report(own_groups=0, foreign_groups=0))
 
 
 def test_this_process_has_used_memory() -> None:

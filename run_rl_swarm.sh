@@ -25,9 +25,9 @@ sign up for. The first run installs everything into .venv; later runs start at o
 
 Commands: hub, invite, login, status, identity, doctor. `./run_rl_swarm.sh hub --help` says more.
 
-Variables: MODEL_NAME, HF_TOKEN (or HUGGINGFACE_ACCESS_TOKEN), PRG_GAME=true|false, CPU_ONLY=true, IDENTITY_PATH,
-GENSYN_RESET_CONFIG=1, CONNECT_TO_TESTNET=true, RL_SWARM_HOME, HF_ENDPOINT, TORCH_INDEX_URL, PYTHON, and the usual
-HTTP_PROXY, HTTPS_PROXY, NO_PROXY. For login and web page: NEXT_PUBLIC_ALCHEMY_API_KEY and
+Variables: MODEL_NAME, HUGGINGFACE_ACCESS_TOKEN (set, the trained model is pushed to the Hugging Face Hub), HF_TOKEN (to
+fetch gated models), PRG_GAME=true|false, CPU_ONLY=true, IDENTITY_PATH, GENSYN_RESET_CONFIG=1, CONNECT_TO_TESTNET=true,
+RL_SWARM_HOME, HF_ENDPOINT, TORCH_INDEX_URL, PYTHON, and the usual HTTP_PROXY, HTTPS_PROXY, NO_PROXY. For login and web page: NEXT_PUBLIC_ALCHEMY_API_KEY and
 NEXT_PUBLIC_PAYMASTER_POLICY_ID (the testnet's login), LOGIN_PORT (3000), LOGIN_ALLOWED_HOSTS (names besides localhost
 by which the page may be called), LOGIN_DATA_DIR, LOGIN_APP_DIR, RL_SWARM_ACCOUNT_PASSPHRASE.
 
@@ -136,6 +136,35 @@ has_setting() {
 
 # ---------------------------------------------------------------------------------------------------- the questions
 
+# Whether the trained model goes to the Hub; a yes needs a token. Fetching models needs one only for gated models, and
+# whoever chooses such a one is told about HF_TOKEN when it can't be fetched.
+ask_for_push() {
+    local answer=""
+    printf 'Push the model you train to the Hugging Face Hub? [y/N]: '
+    read -r answer || true
+    case "$answer" in
+        [Yy] | [Yy][Ee][Ss]) ;;
+        hf_*) # The token itself.
+            use_push_token "$answer"
+            return 0
+            ;;
+        *) return 0 ;;
+    esac
+    # read's own prompt: it comes after the echo is off, so that nothing typed early shows.
+    answer=""
+    read -rs -p 'Token with the right to write (https://huggingface.co/settings/tokens; it is not shown): ' answer || true
+    printf '\n'
+    case "$answer" in
+        "" | [Nn] | [Nn]o | [Nn]one) printf 'Without a token the model is not pushed.\n' ;;
+        *) use_push_token "$answer" ;;
+    esac
+}
+
+# use_push_token TOKEN: for the push, and for fetching the model too.
+use_push_token() {
+    export HUGGINGFACE_ACCESS_TOKEN="$1" HF_TOKEN="$1"
+}
+
 # Only a person at a terminal is asked, only what neither a variable nor an option says, and nothing on networks where
 # the defaults are right for a first run (local, offline).
 ask_questions() {
@@ -149,12 +178,7 @@ ask_questions() {
     if [ -z "$asking" ] || [ ! -t 0 ] || [ ! -t 1 ]; then return 0; fi
     case "$network" in local | offline) return 0 ;; esac
 
-    if [ -z "${HF_TOKEN+set}" ] && [ -z "${HUGGINGFACE_ACCESS_TOKEN+set}" ]; then
-        # read's own prompt: it comes after the echo is off, so that nothing typed early shows.
-        read -rs -p 'Hugging Face token, which gated models need? Paste it, or Enter for none [N]: ' answer || true
-        printf '\n'
-        case "$answer" in "" | [Nn] | [Nn]o | [Nn]one) ;; *) export HF_TOKEN="$answer" ;; esac
-    fi
+    if [ -z "${HF_TOKEN+set}" ] && [ -z "${HUGGINGFACE_ACCESS_TOKEN+set}" ]; then ask_for_push; fi
     if [ -z "${MODEL_NAME+set}" ] && ! has_setting training.model_name; then
         printf 'Model to train: a Hugging Face name or a folder, or press Enter for one that suits network and machine: '
         answer=""
@@ -209,7 +233,9 @@ print_command() {
     for name in MODEL_NAME PRG_GAME; do
         [ -z "${!name+set}" ] || printf '%s=%q ' "$name" "${!name}"
     done
-    [ -z "${HF_TOKEN:-}" ] || printf 'HF_TOKEN=... '
+    for name in HF_TOKEN HUGGINGFACE_ACCESS_TOKEN; do
+        [ -z "${!name:-}" ] || printf '%s=... ' "$name"
+    done
     printf 'RL_SWARM_HOME=%q rl-swarm %q' "$home" "$command"
     [ "${#arguments[@]}" -eq 0 ] || printf ' %q' "${arguments[@]}"
     printf '\n'

@@ -5,7 +5,7 @@ HF_ENDPOINT and the proxy variables are left to the libraries that read them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rgym_exp.config.errors import ConfigError
 from rgym_exp.config.settings import Setting, literal
@@ -64,11 +64,23 @@ def network_from(environ: Mapping[str, str]) -> str | None:
 
 
 def hugging_face_token(environ: Mapping[str, str]) -> str | None:
-    """The token for the model hub. It is no part of the configuration, so that nothing can save or log it.
+    """The token to fetch models with. It is no part of the configuration, so that nothing can save or log it.
 
     "None" and "N" are what older launchers export when somebody declines.
     """
-    for variable in ("HF_TOKEN", "HUGGINGFACE_ACCESS_TOKEN"):
+    return _token(("HF_TOKEN", "HUGGINGFACE_ACCESS_TOKEN"), environ)
+
+
+def push_token(environ: Mapping[str, str]) -> str | None:
+    """The token with which the trained model is pushed to the model hub; None: nothing is pushed.
+
+    Only HUGGINGFACE_ACCESS_TOKEN means that: HF_TOKEN alone is there to fetch gated models.
+    """
+    return _token(("HUGGINGFACE_ACCESS_TOKEN",), environ)
+
+
+def _token(variables: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    for variable in variables:
         token = environ.get(variable, "").strip()
         if token and token.lower() not in ("none", "n"):
             return token

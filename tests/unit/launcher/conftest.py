@@ -49,7 +49,8 @@ if "--editable" in sys.argv:
     command = pathlib.Path(sys.prefix) / "bin" / "rl-swarm"
     command.write_text(
         "#!/usr/bin/env bash\\n"
-        'echo "rl-swarm: pid=$$ home=$RL_SWARM_HOME venv=$VIRTUAL_ENV token=${HF_TOKEN-unset}"\\n'
+        'echo "rl-swarm: pid=$$ home=$RL_SWARM_HOME venv=$VIRTUAL_ENV token=${HF_TOKEN-unset}'
+        ' push=${HUGGINGFACE_ACCESS_TOKEN-unset}"\\n'
         "printf 'argument: %s\\\\n' \\"$@\\"\\n"
     )
     command.chmod(0o755)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-TOKEN_QUESTION = "Hugging Face token, which gated models need?"
+PUSH_QUESTION = "Push the model you train to the Hugging Face Hub?"
+TOKEN_QUESTION = "Token with the right to write"
 MODEL_QUESTION = "Model to train:"
 MARKET_QUESTION = "Prediction Market?"
 
@@ -33,6 +34,8 @@ def test_the_offline_network_asks_nothing(sit_down: Callable[..., Any]) -> None:
 
 def test_on_the_testnet_the_answers_become_variables_of_the_run(sit_down: Callable[..., Any]) -> None:
     person = sit_down("--network", "gensyn-testnet")
+    person.wait_for(PUSH_QUESTION)
+    person.type("y")
     person.wait_for(TOKEN_QUESTION)
     person.type("hf_secret")
     person.wait_for(MODEL_QUESTION)
@@ -40,39 +43,56 @@ def test_on_the_testnet_the_answers_become_variables_of_the_run(sit_down: Callab
     person.wait_for(MARKET_QUESTION)
     person.type("n")
     command = person.end().splitlines()[-1]
-    assert command.startswith("MODEL_NAME=Qwen/Qwen3-0.6B PRG_GAME=false HF_TOKEN=... ")
+    assert command.startswith(
+        "MODEL_NAME=Qwen/Qwen3-0.6B PRG_GAME=false HF_TOKEN=... HUGGINGFACE_ACCESS_TOKEN=... RL_SWARM_HOME="
+    )
     assert command.endswith("rl-swarm run --network gensyn-testnet")
 
 
 def test_a_typed_token_is_never_on_the_screen(sit_down: Callable[..., Any]) -> None:
     person = sit_down("--network", "gensyn-testnet", MODEL_NAME="", PRG_GAME="true")
+    person.wait_for(PUSH_QUESTION)
+    person.type("yes")
     person.wait_for(TOKEN_QUESTION)
     person.type("hf_secret")
     screen = person.end()
-    assert "HF_TOKEN=..." in screen
+    assert "HUGGINGFACE_ACCESS_TOKEN=..." in screen
     assert "hf_secret" not in screen
 
 
-def test_enter_takes_the_defaults_no_token_the_networks_model_and_the_market(sit_down: Callable[..., Any]) -> None:
+def test_enter_takes_the_defaults_no_push_the_networks_model_and_the_market(sit_down: Callable[..., Any]) -> None:
     person = sit_down("--network", "gensyn-testnet")
-    for question in (TOKEN_QUESTION, MODEL_QUESTION, MARKET_QUESTION):
+    for question in (PUSH_QUESTION, MODEL_QUESTION, MARKET_QUESTION):
         person.wait_for(question)
         person.type("")
-    command = person.end().splitlines()[-1]
-    assert command.startswith("PRG_GAME=true RL_SWARM_HOME=")
+    screen = person.end()
+    assert TOKEN_QUESTION not in screen
+    assert screen.splitlines()[-1].startswith("PRG_GAME=true RL_SWARM_HOME=")
 
 
-def test_a_no_to_the_token_question_is_not_taken_for_a_token(sit_down: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("token", ["", "N", "none"])
+def test_a_yes_without_a_token_pushes_nothing_and_says_so(sit_down: Callable[..., Any], token: str) -> None:
     person = sit_down("--network", "gensyn-testnet", MODEL_NAME="", PRG_GAME="true")
+    person.wait_for(PUSH_QUESTION)
+    person.type("y")
     person.wait_for(TOKEN_QUESTION)
-    person.type("N")
-    assert "HF_TOKEN" not in person.end().splitlines()[-1]
+    person.type(token)
+    screen = person.end()
+    assert "Without a token the model is not pushed." in screen
+    assert "=..." not in screen.splitlines()[-1]
 
 
-def test_who_joins_by_invite_is_asked_for_token_and_model_only(sit_down: Callable[..., Any]) -> None:
+def test_a_token_in_answer_to_the_question_itself_is_a_yes(sit_down: Callable[..., Any]) -> None:
+    person = sit_down("--network", "gensyn-testnet", MODEL_NAME="", PRG_GAME="true")
+    person.wait_for(PUSH_QUESTION)
+    person.type("hf_pasted")
+    assert "HUGGINGFACE_ACCESS_TOKEN=..." in person.end().splitlines()[-1]
+
+
+def test_who_joins_by_invite_is_asked_for_push_and_model_only(sit_down: Callable[..., Any]) -> None:
     person = sit_down("--join", "rlswarm1:abc")
-    person.wait_for(TOKEN_QUESTION)
-    person.type("")
+    person.wait_for(PUSH_QUESTION)
+    person.type("n")
     person.wait_for(MODEL_QUESTION)
     person.type("")
     assert MARKET_QUESTION not in person.end()
@@ -93,13 +113,38 @@ def test_variables_and_settings_answer_for_the_person(sit_down: Callable[..., An
     assert "PRG_GAME" not in screen
 
 
-def test_the_older_variable_of_the_token_is_passed_on_by_its_newer_name(sit_down: Callable[..., Any]) -> None:
-    assert "HF_TOKEN=..." in sit_down(HUGGINGFACE_ACCESS_TOKEN="hf_x").end()
+def test_a_token_to_fetch_models_is_no_token_to_push_with(sit_down: Callable[..., Any]) -> None:
+    screen = sit_down("--network", "gensyn-testnet", "--yes", HF_TOKEN="hf_x").end()
+    assert "HF_TOKEN=... RL_SWARM_HOME" in screen
+    assert "HUGGINGFACE_ACCESS_TOKEN" not in screen
 
 
-def test_the_word_none_in_the_older_variable_means_no_token(sit_down: Callable[..., Any]) -> None:
-    screen = sit_down("--network", "gensyn-testnet", "--yes", HUGGINGFACE_ACCESS_TOKEN="None").end()
-    assert "HF_TOKEN" not in screen
+def test_the_token_to_push_with_fetches_models_too(sit_down: Callable[..., Any]) -> None:
+    assert "HF_TOKEN=... HUGGINGFACE_ACCESS_TOKEN=..." in sit_down(HUGGINGFACE_ACCESS_TOKEN="hf_x").end()
+
+
+@pytest.mark.parametrize("nothing", ["None", "none", ""])
+def test_earlier_launchers_word_for_no_token_is_none(sit_down: Callable[..., Any], nothing: str) -> None:
+    person = sit_down("--network", "gensyn-testnet", MODEL_NAME="", PRG_GAME="true", HUGGINGFACE_ACCESS_TOKEN=nothing)
+    screen = person.end()
+    assert PUSH_QUESTION not in screen
+    assert "TOKEN" not in screen
+
+
+def test_the_run_gets_both_tokens_and_they_are_written_nowhere(checkout: Any, terminal: list[Any]) -> None:
+    checkout.add_environment()
+    person = checkout.at_terminal(
+        "--join", "rlswarm1:abc", "observe.page=no", MODEL_NAME="", VIRTUAL_ENV=checkout.environ["VIRTUAL_ENV"]
+    )
+    terminal.append(person)
+    person.wait_for(PUSH_QUESTION)
+    person.type("y")
+    person.wait_for(TOKEN_QUESTION)
+    person.type("hf_secret")
+    # The stand-in for rl-swarm tells what it was given.
+    assert "token=hf_secret push=hf_secret" in person.end()
+    written = [file for file in checkout.root.rglob("*") if file.is_file()]
+    assert written and not any(b"hf_secret" in file.read_bytes() for file in written)
 
 
 def test_yes_asks_nothing(sit_down: Callable[..., Any]) -> None:

@@ -1,0 +1,333 @@
+"""Pushing the model that this node trains to the Hugging Face Hub, every so many rounds and at the end.
+
+All of this is called from the main thread and returns at once, save for writing the snapshot and for ``finish``. What
+talks to the Hub is a process of its own (``hub_call.py``), whose answer is looked for after each round. Nothing that
+goes wrong here ends a run: it is one sentence in the log, and tried again when the next push is due.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import rgym_exp
+from rgym_exp.config.environment import push_token
+from rgym_exp.config.schema import TrainingConfig
+from rgym_exp.training.hub_answer import HubAnswer
+from rgym_exp.training.hub_call import HubCall
+from rgym_exp.training.hub_names import base_model_on_the_hub, repo_name
+from rgym_exp.training.model_card import PEERS_NAMED, CardFacts, TrainedHere, model_card
+from rgym_exp.training.push_snapshot import SnapshotError, SnapshotFolder
+from rgym_exp.training.story import TrainingStory
+from rgym_exp.types import RoundReport
+
+logger = logging.getLogger("rl_swarm.training")
+
+Save = Callable[[Path], None]
+"""Writes weights and tokenizer into a folder: ``SwarmTrainer.write_model``."""
+
+_CHECK_SECONDS = 60.0
+# An upload that hangs must end one day, and a slow one must not be taken for one that hangs: 250 kB/s are slow.
+_PUSH_SECONDS = 600.0
+_SLOWEST_BYTES_PER_SECOND = 250_000
+_VERSIONED = ("torch", "transformers", "trl", "peft", "reasoning-gym")
+_TRY_AGAIN = " Training goes on; it is tried again at the next push."
+
+
+class HubPush:
+    """The pushes of one run."""
+
+    def __init__(
+        self,
+        *,
+        token: str,
+        environ: Mapping[str, str],
+        folder: Path,
+        run: TrainedHere,
+        frequency: int,
+        name_of: Callable[[str], str] = str,
+        history: Sequence[RoundReport] = (),
+    ) -> None:
+        """See ``make``."""
+        self._token = token
+        self._environ = environ
+        self._snapshot = SnapshotFolder(folder)
+        self._run = run
+        self._frequency = frequency
+        self._name_of = name_of
+        self._story = TrainingStory(history)
+        self._user = ""
+        self._refused = False
+        self._owed = False
+        self._what_next = _TRY_AGAIN
+        self._last_problem = ""
+        self._call: HubCall | None = None
+        self._asked: Literal["check", "push"] = "check"
+        self._step_on_its_way = 0
+        self._pushed_step = 0
+
+    @classmethod
+    def make(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        folder: Path,
+        run: TrainedHere,
+        frequency: int,
+        name_of: Callable[[str], str] = str,
+        history: Sequence[RoundReport] = (),
+    ) -> HubPush | None:
+        """None when there is no token to push with.
+
+        Args:
+            environ: HUGGINGFACE_ACCESS_TOKEN, and whatever else the Hub's client reads (HF_ENDPOINT, proxies).
+            folder: ``Home.push``.
+            frequency: rounds between two pushes; 0: only at the end.
+            name_of: a peer's animal name, from its id.
+            history: reports of earlier runs, oldest first.
+        """
+        token = push_token(environ)
+        if token is None:
+            return None
+        return cls(
+            token=token,
+            environ=environ,
+            folder=folder,
+            run=run,
+            frequency=frequency,
+            name_of=name_of,
+            history=history,
+        )
+
+    def check_in_background(self) -> None:
+        """Ask the Hub whose token this is and whether it may write; called once at the start."""
+        if self._call is None:
+            self._ask({"ask": "check"}, limit_seconds=_CHECK_SECONDS)
+
+    def held_out_before(self, accuracy: float) -> None:
+        """The held-out accuracy before the first step, for the model card."""
+        self._story.held_out_before = accuracy
+
+    def round_done(self, report: RoundReport, save: Save) -> None:
+        """Called after every round; writes and pushes a snapshot when one is due.
+
+        Args:
+            save: called at once or never, so the snapshot is of this very round.
+        """
+        self._story.add(report)
+        self._look_for_answer()
+        if self._frequency and report.step % self._frequency == 0:
+            if self._call is not None and self._asked == "push":
+                logger.debug("The push due after round step %d is left out: one is under way.", report.step)
+            else:
+                self._owed = True
+        if not self._owed or self._refused or self._call is not None:
+            return
+        if not self._user:
+            # The start's question was not answered; the push follows when this one is.
+            self._ask({"ask": "check"}, limit_seconds=_CHECK_SECONDS)
+            return
+        self._owed = False
+        self._push(save)
+
+    def finish(self, save: Save, *, wait_seconds: float, announce: Callable[[], None] = lambda: None) -> None:
+        """Push what was trained since the last push, and wait for it; called once, after the last round.
+
+        Args:
+            wait_seconds: for everything in all. What isn't there by then is told with the command that pushes it.
+            announce: called when there is something to wait for.
+        """
+        if self._refused or (self._call is None and self._nothing_new()):
+            return
+        announce()
+        self._what_next = ""
+        deadline = time.monotonic() + wait_seconds
+        self._look_for_answer(deadline)
+        if self._refused or self._nothing_new():
+            return
+        if self._call is not None:
+            self._give_up(save, "the one before is still under way")
+            return
+        if not self._user:
+            self._ask({"ask": "check"}, limit_seconds=_CHECK_SECONDS)
+            self._look_for_answer(deadline)
+            if not self._user:
+                if not self._refused:
+                    self._give_up(save, self._last_problem or "no answer in time")
+                return
+        if self._push(save):
+            self._look_for_answer(deadline)
+            if self._call is not None:
+                self._end_call()
+                logger.warning(
+                    "The push to the Hugging Face Hub took longer than %.0f s, so it was cut off. The model is in %s. "
+                    "Push it yourself: %s",
+                    wait_seconds, self._snapshot.folder, self.command(),
+                )  # fmt: skip
+
+    def close(self) -> None:
+        """End what is still under way; harmless when done twice."""
+        self._end_call()
+
+    @property
+    def repo(self) -> str:
+        """``<user>/<name>``; without the user as long as the Hub hasn't told."""
+        name = repo_name(self._run.model_name, self._run.animal_name, user=self._user)
+        return f"{self._user}/{name}" if self._user else name
+
+    def command(self) -> str:
+        """What somebody types to push the snapshot by hand."""
+        beside = Path(sys.executable).with_name("hf")
+        program = "hf" if shutil.which("hf") or not beside.exists() else str(beside)
+        words = [program, "upload", self.repo, str(self._snapshot.folder), "."]
+        return 'HF_TOKEN="$HUGGINGFACE_ACCESS_TOKEN" ' + " ".join(shlex.quote(word) for word in words)
+
+    def _nothing_new(self) -> bool:
+        return self._story.last is None or self._story.last.step == self._pushed_step
+
+    def _push(self, save: Save) -> bool:
+        """Write a snapshot and start its way to the Hub; whether it has started."""
+        if not self._write(save):
+            return False
+        report = self._story.last
+        assert report is not None
+        self._step_on_its_way = report.step
+        return self._ask(
+            {"ask": "push", "repo": self.repo, "folder": str(self._snapshot.folder), "message": _message(report)},
+            limit_seconds=_PUSH_SECONDS + self._snapshot.size_bytes() / _SLOWEST_BYTES_PER_SECOND,
+        )
+
+    def _write(self, save: Save) -> bool:
+        base_model = base_model_on_the_hub(self._run.model_name)
+        try:
+            self._snapshot.write(save, card=model_card(self._card()), base_model=base_model)
+        except SnapshotError as error:
+            logger.warning("%s%s", error, self._what_next)
+            return False
+        return True
+
+    def _card(self) -> CardFacts:
+        story = self._story
+        assert story.last is not None
+        return CardFacts(
+            repo=self.repo,
+            run=self._run,
+            step=story.last.step,
+            round=story.last.round,
+            rounds=story.rounds,
+            rounds_with_others=story.rounds_with_others,
+            held_out_before=story.held_out_before,
+            curve=story.curve(),
+            peer_names=[self._name_of(peer) for peer in story.peers(PEERS_NAMED)],
+            peer_count=story.peer_count,
+        )
+
+    def _ask(self, asked: Mapping[str, object], *, limit_seconds: float) -> bool:
+        self._asked = "push" if asked["ask"] == "push" else "check"
+        try:
+            self._call = HubCall(asked, token=self._token, environ=self._environ, limit_seconds=limit_seconds)
+        except OSError as error:
+            logger.warning("No process can be started to reach the Hugging Face Hub (%s).%s", error, self._what_next)
+            return False
+        return True
+
+    def _look_for_answer(self, deadline: float = 0.0) -> None:
+        """Take in the answer to what was asked last, when it is there or comes before ``deadline``."""
+        if self._call is None:
+            return
+        answer = self._call.answer(wait_seconds=max(0.0, deadline - time.monotonic()))
+        if answer is None:
+            return
+        self._call = None
+        if self._asked == "check":
+            self._checked(answer)
+        else:
+            self._pushed(answer)
+
+    def _checked(self, answer: HubAnswer) -> None:
+        if answer.refused:
+            self._refused = True
+            logger.warning(
+                "The Hugging Face Hub doesn't take HUGGINGFACE_ACCESS_TOKEN (%s), so this run pushes nothing; make a "
+                "token with the right to write at https://huggingface.co/settings/tokens, or unset the variable.",
+                answer.problem,
+            )
+        elif answer.problem:
+            self._owed = False
+            self._last_problem = answer.problem
+            if self._what_next:  # At the end there is more to say (``_give_up``).
+                logger.warning(
+                    "The Hugging Face Hub can't be reached (%s), so the model isn't pushed now; check the connection, "
+                    "HF_ENDPOINT and the proxy variables.%s",
+                    answer.problem, self._what_next,
+                )  # fmt: skip
+        else:
+            self._user = answer.user
+            when = f"every {self._frequency} rounds and at the end" if self._frequency else "at the end"
+            logger.info("The model is pushed to %s on the Hugging Face Hub, %s.", self.repo, when)
+
+    def _pushed(self, answer: HubAnswer) -> None:
+        if answer.problem:
+            logger.warning(
+                "The model could not be pushed to %s (%s).%s By hand: %s",
+                self.repo, answer.problem, self._what_next, self.command(),
+            )  # fmt: skip
+            return
+        self._pushed_step = self._step_on_its_way
+        self._snapshot.remove()
+        logger.info("The model of step %d was pushed to %s.", self._pushed_step, answer.url)
+
+    def _give_up(self, save: Save, reason: str) -> None:
+        """At the end of the run: leave the newest model where somebody can push it from."""
+        self._end_call()
+        if self._write(save):
+            logger.warning(
+                "The model was not pushed to the Hugging Face Hub (%s). It is in %s. Push it yourself: %s",
+                reason, self._snapshot.folder, self.command(),
+            )  # fmt: skip
+
+    def _end_call(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.end()
+
+
+def hyperparameters(config: TrainingConfig, *, learning_rate: float, max_completion_length: int) -> dict[str, object]:
+    """The settings that decide how a model was trained, as a model card lists them."""
+    found: dict[str, object] = {
+        "learning_rate": learning_rate,
+        "loss_type": config.loss_type,
+        "beta": config.beta,
+        "epsilon": config.epsilon,
+        "epsilon_high": config.epsilon_high,
+        "num_generations": config.num_generations,
+        "own_groups": config.own_groups,
+        "foreign_groups": config.foreign_groups,
+        "foreign_weight": config.foreign_weight,
+        "temperature": config.temperature,
+        "max_completion_length": max_completion_length,
+    }
+    return {**found, "lora_rank": config.lora_rank} if config.lora else found
+
+
+def versions() -> dict[str, str]:
+    """Of ourselves and of the libraries that decide what training does."""
+    found = {"rl-swarm": rgym_exp.__version__}
+    for name in _VERSIONED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # A card without a version is better than none.
+    return found
+
+
+def _message(report: RoundReport) -> str:
+    held_out = "" if report.held_out is None else f", held-out {report.held_out:.3f}"
+    return f"Round {report.round}, step {report.step}: reward {report.own_reward:.3f}{held_out}"

@@ -33,9 +33,12 @@ def read_body(answer: requests.Response, *, max_bytes: int, deadline: float) -> 
             if len(body) > max_bytes:
                 raise ValueError(f"its answer has over {max_bytes} bytes")
             if time.monotonic() > deadline:
-                raise requests.exceptions.ReadTimeout("no whole answer in time")
+                break
     except urllib3.exceptions.HTTPError as error:
         raise requests.exceptions.ConnectionError(f"the answer broke off: {error}") from error
+    # Also after a last byte: the end may be where ``session_until`` cut it off.
+    if time.monotonic() >= deadline:
+        raise requests.exceptions.ReadTimeout("no whole answer in time")
     return bytes(body)
 
 

@@ -1,0 +1,135 @@
+"""A session that ends at its deadline, whatever the server does to hold it, with TLS and without."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from rgym_exp.config.bounded import read_body, session_until
+
+Talk = Callable[[socket.socket, threading.Event], None]
+
+
+def drips_headers(connection: socket.socket, over: threading.Event) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nx: ")
+    while not over.wait(0.05):
+        connection.sendall(b"x")
+
+
+def stalls_in_the_body(connection: socket.socket, over: threading.Event) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{")
+    over.wait(60)
+
+
+def keeps_saying_go_on(connection: socket.socket, over: threading.Event) -> None:
+    while not over.wait(0.05):
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def answers(connection: socket.socket, over: threading.Event) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+
+
+def certificate(folder: Path) -> Path:
+    """A certificate for 127.0.0.1 that signs itself, with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    file = folder / "server.pem"
+    file.write_bytes(
+        key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + made.public_bytes(encoding)
+    )
+    return file
+
+
+@contextmanager
+def serving(talk: Talk, tls: Path | None) -> Iterator[str]:
+    over = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        try:
+            connection, _ = listener.accept()
+            if tls is not None:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(tls)
+                connection = context.wrap_socket(connection, server_side=True)
+            with connection:
+                connection.recv(65536)
+                talk(connection, over)
+        except OSError:
+            over.set()  # The other end has gone, as it should.
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        over.set()
+        listener.close()
+        thread.join(10)
+
+
+def fetch(url: str, tls: Path | None, seconds: float) -> bytes:
+    deadline = time.monotonic() + seconds
+    with session_until(deadline) as session:
+        session.trust_env = False
+        with session.get(url, timeout=10 * seconds, stream=True, verify=str(tls) if tls else True) as answer:
+            return read_body(answer, max_bytes=1000, deadline=deadline)
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "tls"])
+def tls(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+    return certificate(tmp_path) if request.param else None
+
+
+def test_a_whole_answer_in_time_comes_through(tls: Path | None) -> None:
+    with serving(answers, tls) as url:
+        assert fetch(url, tls, 10) == b"{}"
+
+
+@pytest.mark.parametrize("talk", [drips_headers, keeps_saying_go_on, stalls_in_the_body])
+def test_a_server_that_always_says_a_little_more_is_cut_off_at_the_deadline(talk: Talk, tls: Path | None) -> None:
+    began = time.monotonic()
+    with serving(talk, tls) as url:
+        with pytest.raises(requests.exceptions.RequestException):
+            fetch(url, tls, 0.5)
+        # The read time-out is 5 s, and no answer of these ever ends.
+        assert 0.4 < time.monotonic() - began < 3
+
+
+def test_no_timer_outlives_its_session() -> None:
+    with serving(answers, None) as url:
+        fetch(url, None, 3600)
+    timers = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    for timer in timers:
+        timer.join(10)
+    assert not any(timer.is_alive() for timer in timers)

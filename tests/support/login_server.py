@@ -28,7 +28,10 @@ _STEERING = ("LOGIN_", "SWARM_", "PRG_", "NEXT_", "ALCHEMY_")
 class LoginServerProcess:
     """A login server with the ``local`` wallet. A context manager; stopped and started again, it is the same server."""
 
-    def __init__(self, data_dir: Path, *, rpc_url: str, chain_id: int, contract_address: str) -> None:
+    def __init__(
+        self, data_dir: Path, *, rpc_url: str, chain_id: int, contract_address: str, market_address: str = ""
+    ) -> None:
+        """``market_address`` empty: the network has no prediction market."""
         self.data_dir = data_dir
         self.token_file = data_dir / "token"
         self.log_file = data_dir.parent / f"{data_dir.name}.log"
@@ -41,6 +44,7 @@ class LoginServerProcess:
             "SWARM_RPC_URL": rpc_url,
             "SWARM_CHAIN_ID": str(chain_id),
             "SWARM_CONTRACT_ADDRESS": contract_address,
+            "PRG_CONTRACT_ADDRESS": market_address,
         }
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -16,7 +16,7 @@ import requests
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from rgym_exp.chain.contract import SwarmContract
+from rgym_exp.chain.contract import DeployedContract, SwarmContract
 from rgym_exp.chain.deploy import MarketOwner, OwnerClient, deploy_coordinator, deploy_market
 from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.market_contract import MarketContract
@@ -51,8 +51,9 @@ class Chain:
     def contract(self) -> SwarmContract:
         return SwarmContract(self.devnet.rpc_url, self.address)
 
-    def person(self, account: LocalAccount | None = None) -> Person:
-        return Person(self.contract, account or Account.create())
+    def person(self, account: LocalAccount | None = None, contract: DeployedContract | None = None) -> Person:
+        """Somebody who calls the coordinator, or another ``contract``."""
+        return Person(contract or self.contract, account or Account.create())
 
     @property
     def owner_person(self) -> Person:
@@ -62,7 +63,7 @@ class Chain:
 class Person:
     """Somebody with an account who calls the contract directly and waits for the block."""
 
-    def __init__(self, contract: SwarmContract, account: LocalAccount) -> None:
+    def __init__(self, contract: DeployedContract, account: LocalAccount) -> None:
         self.contract = contract
         self.account = account
         self.address = str(account.address)

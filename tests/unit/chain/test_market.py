@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 
 import pytest
@@ -15,6 +14,7 @@ from rgym_exp.chain.market import ONE_TOKEN, GameResult
 from rgym_exp.chain.memory import MemoryChain
 from rgym_exp.chain.memory_market import MemoryMarket
 from rgym_exp.chain.offline import OfflineCoordinator
+from tests.support.earlier_market import hide_views
 
 NO_CODE = "0x" + 40 * "9"
 
@@ -470,7 +470,7 @@ def test_a_bet_whose_transaction_seems_replaced_is_sent_anew_only_where_the_mark
     node.register("QmA")
     wait_until(settled(node))
     if is_earlier:
-        hide_views(faulty_rpc, market_contract, "a revert")
+        hide_views(faulty_rpc, market_contract)
     faulty_rpc.mode = "lose"
     bet(node, game)
     assert faulty_rpc.swallowed.wait(10)
@@ -485,30 +485,6 @@ def test_a_bet_whose_transaction_seems_replaced_is_sent_anew_only_where_the_mark
     else:
         assert bet_on(node, game).status == "confirmed"
         assert bets_on_chain("QmA") == [(game, 0, 0, 5 * ONE_TOKEN)]
-
-
-def hide_views(faulty_rpc, market_contract, answer):
-    """Let the market look like one of an earlier version, which lacks some views."""
-    views = {
-        market_contract.contract.encode_abi(name, arguments)[:10]
-        for name, arguments in (
-            ("payout", [0, "QmA"]),
-            ("correctChoice", [0]),
-            ("hasGuessed", [0, 0, "QmA"]),
-            ("hasClaimed", [0, "QmA"]),
-        )
-    }
-    pass_on = faulty_rpc.answer
-
-    def earlier(body):
-        request = json.loads(body)
-        asked = json.dumps(request["params"])
-        if request["method"] != "eth_call" or not any(f'"{view}' in asked for view in views):
-            return pass_on(body)
-        said = {"result": "0x"} if answer == "nothing" else {"error": {"code": 3, "message": "execution reverted"}}
-        return json.dumps({"jsonrpc": "2.0", "id": request["id"], **said}).encode()
-
-    faulty_rpc.answer = earlier
 
 
 # ------------------------------------------------------------------------------------------------- who has a market

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,11 +19,17 @@ from eth_account import Account
 
 from rgym_exp.chain.contract import Reverted
 from rgym_exp.chain.coordinator import ChainError, Standing
+from rgym_exp.chain.deploy import deploy_market
 from rgym_exp.chain.factory import make_coordinator
+from rgym_exp.chain.market import ONE_TOKEN
 from rgym_exp.chain.modal import ModalCoordinator
+from rgym_exp.chain.outbox import read_outbox
+from rgym_exp.config.ports import free_port
+from tests.support.earlier_market import hide_views
 from tests.support.login_stand_in import HANGS_UP, Answer, Asked, LoginStandIn, Says, says
 
 ZEROS = "0x" + 64 * "0"
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 class Login:
@@ -26,6 +37,8 @@ class Login:
 
     def __init__(self, chain) -> None:
         self.chain = chain
+        self.market = None
+        """The user, as who plays in the prediction market; None where there is none."""
         self.user = chain.person()
         self.turns = threading.Lock()
         self.token = "secret"
@@ -78,6 +91,12 @@ class Login:
                     )
                 case "submit-winner":
                     receipt = self.user.do("submitWinners", body["roundNumber"], body["winners"], body["peerId"])
+                case "guess-answer":
+                    assert isinstance(body["bet"], str)
+                    numbers = [body["clueId"], body["choiceIdx"], int(body["bet"])]
+                    receipt = self.market.do("guessAnswer", body["gameId"], body["peerId"], *numbers)
+                case "claim-reward":
+                    receipt = self.market.do("claimReward", body["gameId"], body["peerId"])
         except Reverted as refusal:
             return says({"error": refusal.name}, 400)
         return says({"hash": receipt["transactionHash"].to_0x_hex()})
@@ -434,3 +453,233 @@ def test_two_nodes_of_one_login_lose_nothing(login, make_modal, wait_until):
     assert statuses(ada) == statuses(bea) == ["confirmed"] * 3
     for peer in ("QmA", "QmB"):
         assert ada.standing(peer) == Standing(registered_to=ada.account, total_reward=5, total_wins=2)
+
+
+# ------------------------------------------------------------------------------------------------------ bets and claims
+
+
+@pytest.fixture
+def make_player(login, games, market_contract, make_modal):
+    """Makes nodes that see the market, whose first game has two clues and three choices."""
+    login.market = login.chain.person(login.user.account, market_contract)
+    login.user.do("registerPeer", "QmA")
+    games.create_game(2, 3, bytes(32))
+    return lambda **options: make_modal(market_address=games.address, **options)
+
+
+def bet(node, clue=0, *, stake=5 * ONE_TOKEN):
+    return node.market.place_bet(game=0, clue=clue, choice=1, stake=stake, peer_id="QmA")
+
+
+def bet_on(node, clue=0):
+    return node.market.bet_on(game=0, clue=clue, peer_id="QmA")
+
+
+def hands_over(login, route="guess-answer"):
+    """How often the server was given one."""
+    return login.writes().count(route)
+
+
+THE_BET = (0, 0, 1, 5 * ONE_TOKEN)
+
+
+def test_bets_and_claims_reach_the_market_in_the_bodies_of_earlier_clients(
+    login, games, make_player, bets_on_chain, wait_until
+):
+    node = make_player()
+    assert bet(node, stake=99 * ONE_TOKEN + 1) is True
+    wait_until(settled(node))
+    assert bet_on(node).status == "confirmed"
+    assert bets_on_chain("QmA") == [(0, 0, 1, 99 * ONE_TOKEN + 1)]
+    assert node.market.balance("QmA") == ONE_TOKEN - 1
+    games.reveal(0, 1)
+    node.market.claim(game=0, peer_id="QmA")
+    wait_until(settled(node))
+    assert node.market.claim_status(game=0, peer_id="QmA") == "confirmed"
+    assert node.market.balance("QmA") == 100 * ONE_TOKEN
+    assert all(each.hash and each.hash != ZEROS for each in node.transactions())
+    user = {"orgId": "org-1", "peerId": "QmA"}
+    assert [(asked.route, asked.body) for asked in login.stand_in.asked if asked.method == "POST"] == [
+        ("guess-answer", {**user, "gameId": 0, "clueId": 0, "choiceIdx": 1, "bet": "99000000000000000001"}),
+        ("claim-reward", {**user, "gameId": 0}),
+    ]
+
+
+def test_a_refusal_of_the_market_is_told_in_a_sentence(login, games, make_player, wait_until):
+    node = make_player()
+    games.increment_round(0)
+    bet(node)
+    node.market.claim(game=0, peer_id="QmA")
+    wait_until(settled(node))
+    assert (bet_on(node).status, node.market.claim_status(game=0, peer_id="QmA")) == ("refused", "refused")
+    assert bet_on(node).detail == "InvalidRound: the clue was over before the bet arrived"
+    assert bet(node) is False
+    assert hands_over(login) == 1
+
+
+def test_a_bet_that_is_refused_for_its_peer_is_made_once_that_is_registered(
+    login, make_player, bets_on_chain, wait_until
+):
+    node = make_player()
+    node.market.place_bet(game=0, clue=0, choice=1, stake=5 * ONE_TOKEN, peer_id="QmB")  # never registered
+    wait_until(settled(node))
+    assert bets_on_chain("QmB") == [THE_BET]
+    assert sorted(statuses(node)) == ["confirmed", "confirmed"]
+
+
+def test_a_lost_answer_to_a_bet_that_was_made_leads_to_no_second_one(login, make_player, bets_on_chain, wait_until):
+    login.after = lambda asked, said: HANGS_UP
+    node = make_player()
+    bet(node)
+    wait_until(settled(node))
+    assert bet_on(node).status == "confirmed"
+    assert bets_on_chain("QmA") == [THE_BET]
+    assert hands_over(login) == 1
+
+
+@pytest.mark.parametrize("trouble", [HANGS_UP, says({"error": "The chain is away."}, 500), Says(content=b"<html>")])
+def test_a_lost_answer_to_a_bet_that_was_not_made_is_made_good(login, make_player, bets_on_chain, wait_until, trouble):
+    login.before = lambda asked: trouble if hands_over(login) == 1 else "go on"
+    node = make_player()
+    bet(node)
+    wait_until(settled(node))
+    assert bet_on(node).status == "confirmed"
+    assert bets_on_chain("QmA") == [THE_BET]
+    assert hands_over(login) == 2
+
+
+_BETTING_NODE = """
+import sys
+from pathlib import Path
+from rgym_exp.chain.modal import ModalCoordinator
+rpc_url, address, market, login, folder = sys.argv[1:5] + [Path(sys.argv[5])]
+node = ModalCoordinator(rpc_url=rpc_url, contract_address=address, chain_id=685686, market_address=market,
+    login_url=login, token_file=folder / "token", outbox_path=folder / "node.sqlite")
+node.market.place_bet(game=0, clue=0, choice=1, stake=5 * 10**18, peer_id="QmA")
+node.close(flush_seconds=60)
+"""
+
+
+@pytest.mark.parametrize("was_made", [True, False])
+def test_a_node_killed_while_the_server_has_its_bet_bets_once(
+    chain, login, games, make_player, bets_on_chain, tmp_path, wait_until, was_made
+):
+    handed_over = threading.Event()
+
+    def keep(asked, said=HANGS_UP):
+        handed_over.set()
+        return HANGS_UP if process.wait(30) else said
+
+    if was_made:
+        login.after = keep
+    else:
+        login.before = keep
+    arguments = [chain.devnet.rpc_url, chain.address, games.address, login.stand_in.url, str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _BETTING_NODE, *arguments], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    )
+    assert handed_over.wait(30)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    pending, (row,) = read_outbox(tmp_path / "node.sqlite")
+    assert (pending, row.status, row.hash) == (1, "sent", None)
+
+    login.after, login.before = Login(chain).after, Login(chain).before
+    node = make_player()  # the same outbox, another life
+    wait_until(settled(node))
+    assert bet_on(node).status == "confirmed"
+    assert bets_on_chain("QmA") == [THE_BET]
+    assert hands_over(login) == (1 if was_made else 2)
+
+
+@pytest.mark.parametrize("was_made", [True, False])
+def test_a_market_that_can_not_be_asked_gets_no_bet_twice(
+    login, make_player, market_contract, bets_on_chain, faulty_rpc, wait_until, was_made
+):
+    hide_views(faulty_rpc, market_contract)
+    if was_made:
+        login.after = lambda asked, said: HANGS_UP
+    else:
+        login.before = lambda asked: HANGS_UP
+    node = make_player(rpc_url=faulty_rpc.url)
+    bet(node)
+    wait_until(settled(node))
+    assert bet_on(node).status == "refused"
+    assert "nobody can tell whether it arrived" in bet_on(node).detail
+    assert bets_on_chain("QmA") == ([THE_BET] if was_made else [])
+    assert hands_over(login) == 1
+
+
+def test_of_a_market_that_can_not_be_asked_the_servers_word_is_taken(
+    login, games, make_player, market_contract, faulty_rpc, wait_until
+):
+    hide_views(faulty_rpc, market_contract)
+    node = make_player(rpc_url=faulty_rpc.url)
+    bet(node)
+    wait_until(settled(node))
+    games.reveal(0, 1)
+    node.market.claim(game=0, peer_id="QmA")
+    wait_until(settled(node))
+    assert statuses(node) == ["confirmed", "confirmed"]
+
+
+@pytest.mark.parametrize("what_is_wrong", ["nobody is logged in", "the token", "no server"])
+def test_a_bet_that_certainly_reached_nobody_is_made_later_even_where_the_market_can_not_be_asked(
+    login, make_player, market_contract, bets_on_chain, faulty_rpc, token_file, wait_until, what_is_wrong
+):
+    hide_views(faulty_rpc, market_contract)
+    port = free_port()
+    with contextlib.ExitStack() as servers:
+        node = make_player(rpc_url=faulty_rpc.url)
+        if what_is_wrong == "nobody is logged in":
+            login.known_users.clear()
+        elif what_is_wrong == "the token":
+            login.token = "new secret"
+        else:
+            node.close()
+            servers.enter_context(elsewhere(login, port))
+            node = make_player(rpc_url=faulty_rpc.url, login_url=login.stand_in.url)
+            servers.close()
+        bet(node)
+        wait_until(lambda: bet_on(node).detail and bet_on(node).status == "waiting")
+        login.known_users.add("org-1")
+        token_file.write_text(login.token)
+        if what_is_wrong == "no server":
+            servers.enter_context(elsewhere(login, port))
+        wait_until(settled(node))
+        assert bet_on(node).status == "confirmed"
+        assert bets_on_chain("QmA") == [THE_BET]
+
+
+def elsewhere(login, port):
+    """A second door to the same login server, at a port of its own."""
+    login.stand_in = LoginStandIn(login.answer)
+    return login.stand_in.served(port)
+
+
+def test_a_bet_for_another_market_than_the_servers_is_not_handed_over(
+    chain, login, games, make_player, make_modal, wait_until
+):
+    before = make_player()
+    login.known_users.clear()
+    bet(before)
+    wait_until(lambda: bet_on(before).detail)
+    before.close()
+    login.known_users.add("org-1")
+    count = hands_over(login)
+    newer = deploy_market(chain.devnet.rpc_url, chain.devnet.owner, chain.address)
+    after = make_modal(market_address=newer.address)
+    wait_until(settled(after))
+    assert statuses(after) == ["refused"]
+    assert f"another market than {games.address}" in details(after)[0]
+    assert hands_over(login) == count
+
+
+def test_nothing_is_handed_over_for_an_address_without_a_market(login, make_player, make_modal, wait_until):
+    make_player()
+    node = make_modal(name="other", market_address="0x" + 40 * "9")
+    bet(node)
+    node.submit_reward(round=0, stage=0, reward=5, peer_id="QmA")
+    wait_until(settled(node))
+    assert sorted(statuses(node)) == ["confirmed", "refused"]
+    assert login.writes() == ["submit-reward"]

@@ -272,6 +272,43 @@ def test_a_node_killed_between_sending_and_confirmation_sends_nothing_twice(
     assert node.standing("QmA").registered_to == node.account
 
 
+_BETTING_NODE = """
+import sys
+from pathlib import Path
+from rgym_exp.chain.account import load_account
+from rgym_exp.chain.wallet import WalletCoordinator
+rpc_url, address, market, folder = sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4])
+node = WalletCoordinator(rpc_url=rpc_url, contract_address=address, chain_id=685686, market_address=market,
+    account=load_account(folder / "account.key"), outbox_path=folder / "node.sqlite", lock_folder=folder / "locks")
+node.market.place_bet(game=0, clue=0, choice=1, stake=10**18, peer_id="QmA")
+node.close(flush_seconds=60)
+"""
+
+
+@pytest.mark.parametrize("mode", ["lose", "mute"])
+def test_a_node_killed_between_sending_a_bet_and_its_confirmation_bets_once(
+    chain, games, make_node, bets_on_chain, faulty_rpc, tmp_path, wait_until, mode
+):
+    account = load_or_create_account(tmp_path / "account.key")
+    chain.person(account).do("registerPeer", "QmA")
+    games.create_game(2, 2, bytes(32))
+    faulty_rpc.mode = mode
+    arguments = [faulty_rpc.url, chain.address, games.address, str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _BETTING_NODE, *arguments], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    )
+    assert faulty_rpc.swallowed.wait(30)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    node = make_node(account=account, market_address=games.address)  # the same outbox, another life
+    assert node.market.place_bet(game=0, clue=0, choice=0, stake=5, peer_id="QmA") is False
+    wait_until(lambda: node.pending() == 0)
+    assert statuses(node) == ["confirmed"]
+    assert bets_on_chain("QmA") == [(0, 0, 1, 10**18)]
+    assert chain.person(account).transactions_made() == 2
+
+
 def test_two_processes_of_one_account_lose_nothing(chain, tmp_path):
     rounds = 6
     for _ in range(rounds):

@@ -205,7 +205,7 @@ def _peers(state: ViewState, width: int, rows: int, name_of: NameOf) -> list[Tex
     if not state.peer_rounds:
         return [title, Text("nobody else yet: training alone", style=FAINT)]
     known = state.peer_rounds.most_common()
-    title = _apart(title.append(f"  {len(known)}", style=LABEL), Text("rounds learned from ", style=FAINT), width - 2)
+    title = _apart(title.append(f"  {len(known)}", style=LABEL), Text("rounds with ", style=FAINT), width - 2)
     room = max(1, rows - 1)
     shown = known if len(known) <= room else known[: max(1, room - 1)]
     now_here = set(state.reports[-1].foreign_peers) if state.reports else set()
@@ -229,7 +229,7 @@ def _transactions(state: ViewState, rows: int) -> list[Text]:
     for row in list(state.transactions)[: max(1, rows - 1)]:
         kind, _, status, detail = row
         line = Text.assemble(
-            (f" {kind:<7} ", LABEL), f"{belongs_to(row):<12} ", (status, STATUS_STYLES.get(status, ""))
+            (f" {kind:<7} ", LABEL), f"{belongs_to(row):<11} ", (status, STATUS_STYLES.get(status, ""))
         )
         lines.append(line.append(f" {detail}" if detail and status == "refused" else "", style=FAINT))
     return lines

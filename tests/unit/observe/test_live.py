@@ -109,7 +109,7 @@ def test_a_person_reads_everything_that_matters(width: int, height: int) -> None
         "● brisk golden heron",
         "○ silent mossy lynx",
         "Transactions  1 waiting",
-        "winners round 101    confirmed" if width == 120 else "reward  round 101    waiting",
+        "winners round 101   confirmed" if width == 120 else "reward  round 101   waiting",
         "logs/swarm.log",
         "Ctrl-C: finish cleanly",
     ):
@@ -125,6 +125,52 @@ def test_a_frame_never_outgrows_the_terminal(width: int, height: int) -> None:
         lines = lines_at(state, width, height)
         assert len(lines) <= height
         assert max(cell_len(line) for line in lines) <= width
+
+
+@pytest.mark.parametrize(
+    ("changes", "row"),
+    [
+        ({"judge_score": 0.25, "judge_answers": 4}, " judge   0.25 of 4 answers"),
+        ({"judge_score": 1.0, "judge_answers": 1}, " judge   1.00 of 1 answer"),
+        (
+            {"judge_score": 0.25, "judge_answers": 4, "bet_tokens": 100.0},
+            " judge   0.25 of 4 answers · 100 bet tokens",
+        ),
+        # What doesn't fit gives up a word rather than a number.
+        ({"judge_score": 0.25, "judge_answers": 16, "bet_tokens": 1234.5}, " judge   0.25 of 16 · 1,234.5 bet tokens"),
+        ({"bet_tokens": 37.5}, " market  37.5 bet tokens"),
+        ({"bet_tokens": 0.0}, " market  0 bet tokens"),
+    ],
+)
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_judges_word_and_the_tokens_to_bet_stay_until_they_change(
+    changes: dict[str, Any], row: str, width: int
+) -> None:
+    state = busy_state()
+    assert not any(line.startswith((" judge", " market")) for line in lines_at(state, width, 24))
+    state.add(report(32, **changes))
+    state.add(report(33))
+    assert len([line for line in lines_at(state, width, 24) if line[:46].rstrip() == row]) == 1
+
+
+@pytest.mark.parametrize("width", [20, 60, 76, 80, 110, 200])
+def test_a_frame_with_judge_and_market_never_outgrows_the_terminal(width: int) -> None:
+    state = busy_state()
+    state.add(report(32, judge_score=0.123, judge_answers=16, bet_tokens=123_456_789.5, skipped=3, dropped={"late": 9}))
+    state.transactions = (("bet", 12_345_678, "waiting", ""), ("claim", 3, "refused", "NothingToClaim"))
+    for height in (5, 10, 24, 50):
+        lines = lines_at(state, width, height)
+        assert len(lines) <= height and max(cell_len(line) for line in lines) <= width
+
+
+@pytest.mark.parametrize("width", [80, 110, 120])
+def test_bets_and_claims_are_of_a_game(width: int) -> None:
+    state = ViewState(run=RUN)
+    state.add(report(1))
+    state.transactions = (("bet", 3, "sent", ""), ("reward", 71, "sent", ""), ("claim", 2, "confirmed", ""))
+    text = "\n".join(lines_at(state, width, 36))
+    for row in ("bet     game 3      sent", "reward  round 71    sent", "claim   game 2      confirmed"):
+        assert row in text
 
 
 def test_before_the_first_round_the_view_says_that_nothing_is_missing() -> None:

@@ -45,6 +45,14 @@ def test_a_quiet_round_says_nothing_of_what_did_not_happen() -> None:
     assert round_line(quiet) == ("round 131 (step 57) · reward 0.312 · groups 4 own + 0 foreign · 236 tok/s · 0.0 s")
 
 
+def test_the_judge_and_the_market_are_in_the_line_where_they_were_heard_of() -> None:
+    heard = report(judge_score=0.25, judge_answers=4, bet_tokens=1234.5, dropped={})
+    assert " · held-out 0.250 · judge 0.250 of 4 answers · groups " in round_line(heard)
+    assert round_line(heard).endswith(" · 1,234.5 bet tokens · 2 transactions waiting")
+    assert "judge 1.000 of 1 answer ·" in round_line(report(judge_score=1.0, judge_answers=1))
+    assert "judge" not in round_line(report(bet_tokens=0.0)) and "· 0 bet tokens" in round_line(report(bet_tokens=0.0))
+
+
 def test_missed_rounds_are_named() -> None:
     assert "(step 57) · skipped 3 · " in round_line(report(skipped=3))
 
@@ -58,7 +66,13 @@ def test_the_line_progress_tells_a_run_as_log_lines(caplog: pytest.LogCaptureFix
         progress.held_out(0.09)
         progress.round_done(report())
         for _ in range(2):
-            progress.transactions([("reward", 130, "refused", "OnlyOwner"), ("winners", 130, "confirmed", "")])
+            progress.transactions(
+                [
+                    ("reward", 130, "refused", "OnlyOwner"),
+                    ("winners", 130, "confirmed", ""),
+                    ("bet", 3, "refused", "InvalidRound"),
+                ]
+            )
         progress.close()
     said = [record.getMessage() for record in caplog.records]
     assert said == [
@@ -68,6 +82,7 @@ def test_the_line_progress_tells_a_run_as_log_lines(caplog: pytest.LogCaptureFix
         "Held-out accuracy: 0.090",
         round_line(report()),
         "The contract refused the reward of round 130: OnlyOwner",
+        "The contract refused the bet of game 3: InvalidRound",
     ]
 
 

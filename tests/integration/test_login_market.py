@@ -81,7 +81,7 @@ def market_of(node: ModalCoordinator) -> Market:
 def bets_on_chain(market_contract: MarketContract) -> list[tuple[int, int, int, int]]:
     """Game, clue, choice and stake of every bet, as the chain's log has them."""
     found = market_contract.contract.events.NewGuess().get_logs(from_block=0)
-    return [tuple(each["args"][name] for name in ("game", "round", "choice", "bet")) for each in found]  # type: ignore[misc]
+    return [tuple(each["args"][name] for name in ("game", "round", "choice", "bet")) for each in found]
 
 
 def test_a_game_is_played_through_the_login_server(

@@ -130,6 +130,23 @@ def test_waiting_transactions_are_shown_although_the_chain_is_away(
     assert "1 waiting to be confirmed" in shown and "reward of round 4 waiting" in shown
 
 
+def test_bets_and_claims_are_told_by_their_game(home: Home, hub: ServedStatus) -> None:
+    remember_network(home, hub_url=hub.url, rpc_url=f"{hub.url}/rpc", chain_id=7, coordinator_address=CONTRACT)
+    home.account_key.parent.mkdir(parents=True)
+    home.account_key.write_text(json.dumps({"address": ACCOUNT}))
+    outbox = Outbox(home.outbox, target=f"7:{CONTRACT}", account=ACCOUNT)
+    bet = {"choice": 1, "stake": 5}
+    outbox.add("bet", peer_id="p", round=7, stage=2, contract=CONTRACT, payload=bet)
+    row = outbox.due(time.time())
+    assert row is not None
+    outbox.mark_refused(row, "InvalidRound: the clue was over before the bet arrived")
+    outbox.add("claim", peer_id="p", round=6, contract=CONTRACT)
+    outbox.close()
+    shown = text(home)
+    assert "bet on clue 2 of game 7 refused, 0 s ago: InvalidRound: the clue was over before the bet arrived" in shown
+    assert "claim of game 6 waiting" in shown
+
+
 def test_the_last_round_is_read_from_the_metrics_torn_lines_and_all(home: Home, hub: ServedStatus) -> None:
     home.logs.mkdir()
     lines = [json.dumps({"round": 3, "step": 2, "own_reward": 0.25, "time": time.time() - 120}), '{"round": 4, "st']

@@ -182,6 +182,11 @@ class JudgeRecord:
         with self._lock:
             self._connection.close()
 
+    def prune(self, *, answers: int = ANSWERS_KEPT, sums: int = SUMS_KEPT, peers: int = PEERS_KEPT) -> None:
+        """Drop what is oldest beyond these numbers of rows. Happens by itself every so often."""
+        with self._lock, self._connection:
+            self._keep(answers, sums, peers)
+
     def _write(self, values: _Values, *statements: str) -> None:
         with self._lock:
             try:
@@ -200,10 +205,9 @@ class JudgeRecord:
         if self._since_pruned < _PRUNE_EVERY:
             return
         self._since_pruned = 0
-        self.prune()
+        self._keep(ANSWERS_KEPT, SUMS_KEPT, PEERS_KEPT)
 
-    def prune(self, *, answers: int = ANSWERS_KEPT, sums: int = SUMS_KEPT, peers: int = PEERS_KEPT) -> None:
-        """Drop what is oldest beyond these numbers of rows. Called every so often by itself."""
+    def _keep(self, answers: int, sums: int, peers: int) -> None:
         execute = self._connection.execute
         execute("DELETE FROM answers WHERE number <= (SELECT max(number) FROM answers) - ?", (answers,))
         for table, key, age, kept in (("sums", "peer, model, round", "round", sums), ("peers", "peer", "time", peers)):
@@ -225,27 +229,30 @@ class _Damaged(Exception):
 
 def _opened(path: Path) -> sqlite3.Connection:
     """A connection to a record in order. Raises _Damaged, or OSError when the file can't be used at all."""
-    connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
+    connection = None
     try:
+        connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL")
         # After a power cut the last few answers may be missing, which is all that is at stake here.
         connection.execute("PRAGMA synchronous = NORMAL")
-        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise _Damaged("its pages are not in order")
+        _require_order(connection)
         connection.executescript(_SCHEMA)
-        for table, columns in _COLUMNS.items():
-            found = tuple(row["name"] for row in connection.execute(f"PRAGMA table_info({table})"))
-            if found != columns:
-                raise _Damaged(f"its table {table} is not as this program makes it")
-    except _Damaged:
-        connection.close()
-        raise
-    except sqlite3.OperationalError as error:
-        # The file's place, or its lock: nothing is wrong with what is in it.
-        connection.close()
-        raise OSError(f"{path} can't be opened: {error}") from error
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise _Damaged(str(error)) from error
-    return connection
+        return connection
+    except (_Damaged, sqlite3.Error) as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.OperationalError):
+            # The file's place, or its lock: nothing is wrong with what is in it.
+            raise OSError(f"{path} can't be opened: {error}") from error
+        raise error if isinstance(error, _Damaged) else _Damaged(str(error)) from error
+
+
+def _require_order(connection: sqlite3.Connection) -> None:
+    """Raise _Damaged unless the file is whole, and its tables, if there are any yet, are ours."""
+    if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        raise _Damaged("its pages are not in order")
+    for table, columns in _COLUMNS.items():
+        found = tuple(row["name"] for row in connection.execute(f"PRAGMA table_info({table})"))
+        if found not in ((), columns):
+            raise _Damaged(f"its table {table} is not as this program makes it")

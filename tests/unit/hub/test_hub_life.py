@@ -14,14 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from eth_account import Account
 from hub_process import HubProcess, package_path
 
 from rgym_exp.chain.contract import SwarmContract
+from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.rpc import connect
 from rgym_exp.config.invite import Invite, read_invite
 from rgym_exp.config.ports import free_port
 from rgym_exp.hub.client import fetch, hub_status
+from rgym_exp.hub.errors import HubError
+from rgym_exp.judge.http import HttpJudge
 from rgym_exp.swarm.board import AnnouncementBoard
 from rgym_exp.swarm.identity import Identity, load_or_create_identity
 from rgym_exp.types import Announcement
@@ -117,6 +121,62 @@ async def test_rounds_advance_when_all_active_peers_have_announced(start_hub: St
     finally:
         for board in boards:
             await board.close()
+
+
+async def test_a_hub_judges_its_peers_and_runs_games_that_go_on_after_a_restart(
+    start_hub: StartHub, tmp_path: Path
+) -> None:
+    hub = start_hub("--round-minimum", "0", "--rpc-port", str(free_port()))
+    invite = read_invite(await asyncio.to_thread(hub.invite))
+    assert invite.hub_url is not None and invite.judge_url == invite.hub_url
+    assert invite.prg_address is not None and invite.rpc_url is not None
+    market = MarketContract(invite.rpc_url, invite.prg_address, chain_id=invite.chain_id)
+    assert await asyncio.to_thread(market.coordinator) == invite.coordinator_address
+    node = HttpJudge(invite.judge_url)
+    question = await asyncio.to_thread(lambda: node.ask(user_id="QmA", round=0, model_name="model"))
+    assert await asyncio.to_thread(lambda: node.submit(question, round=0, answer="no answer")) == 0.0
+    assert await asyncio.to_thread(node.current_clue) is None
+
+    # The swarm moves, and so a game begins.
+    identity = load_or_create_identity(tmp_path / "a.pem")
+    board = await AnnouncementBoard.create(identity=identity, swarm_id=invite.swarm_id, bootnodes=invite.bootnodes)
+    try:
+        await board.announce(announcement(identity, invite.swarm_id, 0))
+        status = await _status_until(invite.hub_url, lambda status: status["game"] is not None)
+    finally:
+        await board.close()
+    assert status["judge"] == {"ready": True, "answers": 1}
+    clue = await asyncio.to_thread(node.current_clue)
+    assert clue is not None and (clue.game, clue.clue) == (0, 0)
+    assert await asyncio.to_thread(market.current_round, 0) == 0
+    told = json.loads((await asyncio.to_thread(fetch, f"{invite.hub_url}/games/0")).body)
+    assert (told["status"], told["clues"]) == ("running", [clue.text])
+
+    children = hub.children()
+    assert await asyncio.to_thread(hub.stop) == 0
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+    again = read_invite(await asyncio.to_thread(start_hub(own_ports=False).invite))
+    assert again == invite
+    status = await _status_until(invite.hub_url, lambda status: status["game"] is not None and status["judge"]["ready"])
+    assert status["judge"]["answers"] == 1
+    assert await asyncio.to_thread(node.current_clue) == clue
+    node.close()
+
+
+def test_a_host_who_wants_no_judge_has_none_and_no_market(start_hub: StartHub) -> None:
+    invite = read_invite(start_hub("--no-judge").invite())
+    assert (invite.judge_url, invite.prg_address) == (None, None)
+    assert invite.hub_url is not None
+    status = hub_status(invite.hub_url)
+    assert (status["judge"], status["game"]) == (None, None)
+    with pytest.raises(HubError, match="404"):
+        fetch(f"{invite.hub_url}/current_clue/")
+
+
+def test_a_host_who_wants_no_market_still_has_a_judge(start_hub: StartHub) -> None:
+    invite = read_invite(start_hub("--no-market").invite())
+    assert invite.judge_url == invite.hub_url and invite.prg_address is None
+    assert json.loads(fetch(f"{invite.hub_url}/current_clue/").body)["game_id"] == -1
 
 
 async def _status_at(hub_url: str, round: int) -> Any:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ def test_a_damaged_record_never_becomes_a_new_swarm(tmp_path: Path, content: str
     with pytest.raises(HubError, match=r"hub\.json is damaged.*new swarm"):
         load_record(tmp_path / "hub.json")
     assert (tmp_path / "hub.json").read_text() == content
+
+
+def test_a_record_from_before_there_was_a_market_is_still_read(tmp_path: Path) -> None:
+    old = {"swarm_id": "s", "tasks": "starter", "model_name": "auto", "port": 1, "p2p_port": 2, "contract": "0xab"}
+    (tmp_path / "hub.json").write_text(json.dumps({**old, "rpc_url": None}))
+    record = load_record(tmp_path / "hub.json")
+    assert record is not None
+    assert (record.contract, record.market) == ("0xab", None)
 
 
 def test_swarm_ids_differ() -> None:

@@ -22,7 +22,8 @@ EPILOG = """examples:
   rl-swarm leaderboard --join rlswarm1:...      a swarm that you haven't joined (yet)
   rl-swarm leaderboard --json                   for programs
 
-Reward is what peers report of themselves, votes what others say of them; both are in the swarm's contract.
+Part is the share of the swarm's rounds, since a peer's first, that it took part in. Reward is what peers report
+of themselves, votes what others say of them; all three are in the swarm's contract.
 Judged is the share of the hub's own questions that a peer answered right, with its 95 % confidence interval."""
 
 DEFAULT_LIMIT = 50
@@ -70,7 +71,8 @@ def show(page: Page, *, me: str, console: Console) -> None:
     from rich.text import Text
 
     shown = f", the first {len(page.peers)}" if len(page.peers) < page.peer_count else ""
-    console.print(Text(f"Round {page.round}. {page.peer_count} peers{shown}; as of {page.updated:.0f} s ago."))
+    count = "1 peer" if page.peer_count == 1 else f"{page.peer_count} peers"
+    console.print(Text(f"Round {page.round}. {count}{shown}; as of {page.updated:.0f} s ago."))
     if page.trouble:
         console.print(Text(f"Not up to date: {plain(page.trouble)}", style="yellow"))
     if not page.peers:

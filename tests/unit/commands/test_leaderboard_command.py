@@ -167,7 +167,7 @@ def test_wrong_usage_is_told_as_such(tmp_path: Path, arguments: list[str]) -> No
 
 def test_a_row_shows_what_is_known_of_a_peer() -> None:
     head, columns, line = shown({"peers": [row()], "updated": 3.2}).splitlines()
-    assert head == "Round 16. 1 peers; as of 3 s ago."
+    assert head == "Round 16. 1 peer; as of 3 s ago."
     assert columns.split() == ["#", "name", "rounds", "part", "reward", "votes", "judged", "tokens"]
     assert line.split() == ["1", *animal_name("QmA").split(), "12", "75%", "340", "5", "60%", "31-83", "104.2"]
 

@@ -22,6 +22,7 @@ from benchmarks.fixed_tasks import FixedLengthTasks
 from rgym_exp.chain.memory import MemoryChain
 from rgym_exp.config.schema import TrainingConfig
 from rgym_exp.node.batch import TrainingBatch
+from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.round import Rooms, play_round
 from rgym_exp.node.settings import RoundSettings
 from rgym_exp.swarm.libp2p import LibP2PExchange
@@ -174,7 +175,7 @@ class RoundTurnstile(Turnstile):
         self._before(self._round + 1)
         self.go.acquire()
         self._rooms.coordinator.advance()  # type: ignore[attr-defined]
-        self._playing = play_round(self._rooms, self._settings, self._round)
+        self._playing = play_round(self._rooms, self._settings, last_round=self._round, step=1)
         batch = next(self._playing)
         return to_rollout(
             batch.groups, me=self._rooms.exchange.peer_id, tokens=self._tokens, messages=self._rooms.tasks.messages
@@ -215,7 +216,8 @@ def our_arm(shape: Shape, rounds: int, folder: Path, *, with_peer: bool) -> Arm:
     chain = MemoryChain()
     rooms = Rooms(
         coordinator=chain.coordinator(""), tasks=tasks, policy=ChatPolicy(tokens, sampler, "benchmark"),
-        exchange=exchange, sleep=time.sleep, announce_phase=lambda phase, round: None, device="cpu",
+        exchange=exchange, evaluation=Evaluation(tasks, items=1, every_rounds=0), desk=None, player=None,
+        sleep=time.sleep, announce_phase=lambda phase, round: None, device="cpu",
     )  # fmt: skip
     before = _canned_peer(folder, exchange, tasks, shape, foreign) if with_peer else (lambda round: None)
     turnstile = RoundTurnstile(rooms, settings, tokens, before)

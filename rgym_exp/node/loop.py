@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections.abc import Callable, Generator
@@ -12,14 +11,14 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.node.batch import TrainingBatch
-from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.interrupts import Interrupts
-from rgym_exp.node.round import Rooms, play_round
+from rgym_exp.node.round import Rooms, conclude_round, play_round
 from rgym_exp.node.settings import RoundSettings
 from rgym_exp.observe.metrics import peak_memory_bytes
 from rgym_exp.observe.progress import Progress
 from rgym_exp.observe.tracker import Tracker
 from rgym_exp.training.checkpoint import CheckpointError
+from rgym_exp.training.heap import return_freed_memory
 from rgym_exp.training.policy import ChatTokens
 from rgym_exp.training.rollout import Rollout, logged_weight_statistics, to_rollout
 from rgym_exp.types import RoundReport, StepStats
@@ -39,18 +38,17 @@ class RoundLoop(TrainerCallback):
         settings: RoundSettings,
         *,
         tokens: ChatTokens,
-        evaluation: Evaluation,
         progress: Progress,
         tracker: Tracker,
         interrupts: Interrupts,
         save: Callable[[], None],
         checkpoint_seconds: float,
         last_round: int | None,
+        steps: int,
     ) -> None:
         self._rooms = rooms
         self._settings = settings
         self._tokens = tokens
-        self._evaluation = evaluation
         self._progress = progress
         self._tracker = tracker
         self._interrupts = interrupts
@@ -60,10 +58,12 @@ class RoundLoop(TrainerCallback):
         self._playing: Generator[TrainingBatch, StepStats, RoundReport] | None = None
         self.last_round = last_round
         """The swarm's number of the last round that was trained on."""
+        self._steps = steps
+        """Optimizer steps made so far, those before a resume included."""
 
     def play(self) -> Rollout:
         """Play the next round up to its optimizer step; called by the trainer once per step."""
-        self._playing = play_round(self._rooms, self._settings, self.last_round)
+        self._playing = play_round(self._rooms, self._settings, last_round=self.last_round, step=self._steps + 1)
         batch = next(self._playing)
         return to_rollout(
             batch.groups, me=self._rooms.exchange.peer_id, tokens=self._tokens, messages=self._rooms.tasks.messages
@@ -89,17 +89,16 @@ class RoundLoop(TrainerCallback):
         # The Trainer keeps every log line for ever, and a node runs for weeks.
         state.log_history.clear()
         report = self._finish_round(_stats(state.global_step, logs or {}, self._rooms))
-        self.last_round = report.round
+        self.last_round, self._steps = report.round, report.step
         try:
             # An evaluation takes long, and a stop need not wait for it.
             self._interrupts.lower_shield()
-            if self._evaluation.is_due(report.step, args.max_steps):
-                self._progress.phase("evaluate")
-                report = dataclasses.replace(report, held_out=self._evaluation.accuracy(self._rooms.policy))
+            report = conclude_round(self._rooms, report, last_step=args.max_steps)
         finally:
             # Also when a stop came: the round was played, and its weights are about to be saved.
             with self._interrupts.shielded():
                 self._tell(report)
+                return_freed_memory()
         with self._interrupts.shielded():
             self._save_if_due()
 

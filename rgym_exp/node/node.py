@@ -16,7 +16,15 @@ from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.interrupts import Interrupts, StopRequested
 from rgym_exp.node.lock import only_node_of
 from rgym_exp.node.loop import RoundLoop
-from rgym_exp.node.rooms import make_coordinator_of, make_exchange, make_tasks, make_tracker_of
+from rgym_exp.node.rooms import (
+    make_coordinator_of,
+    make_desk,
+    make_exchange,
+    make_judge,
+    make_player,
+    make_tasks,
+    make_tracker_of,
+)
 from rgym_exp.node.round import Rooms
 from rgym_exp.node.settings import RoundSettings
 from rgym_exp.observe.logs import route_third_party_logs
@@ -103,27 +111,39 @@ class _Node:
         coordinator.register(self._peer_id)
         save_resolved(config, home.logs / "config.yaml")
 
+        judge = make_judge(config)
+        if judge is not None:
+            life.callback(judge.close)
+        desk = make_desk(config, judge, peer_id=self._peer_id, model_name=self._model_name)
+        if desk is not None:
+            life.callback(desk.close)
+        player = make_player(config, home, judge, coordinator.market, peer_id=self._peer_id)
+        if player is not None:
+            life.callback(player.close)
+        self._evaluation = Evaluation(tasks, items=config.eval.items, every_rounds=config.eval.every_rounds)
         self._rooms = Rooms(
             coordinator=coordinator,
             tasks=tasks,
             policy=self._learner.policy,
             exchange=exchange,
+            evaluation=self._evaluation,
+            desk=desk,
+            player=player,
             sleep=options.interrupts.sleep,
             announce_phase=lambda name, round: progress.phase(name, round=round),
             device=self._hardware.device,
         )
-        self._evaluation = Evaluation(tasks, items=config.eval.items, every_rounds=config.eval.every_rounds)
         self._loop = RoundLoop(
             self._rooms,
             RoundSettings.of(config),
             tokens=self._learner.tokens,
-            evaluation=self._evaluation,
             progress=progress,
             tracker=tracker,
             interrupts=options.interrupts,
             save=self.save,
             checkpoint_seconds=60 * config.training.checkpoint_minutes,
             last_round=self._last_round(),
+            steps=self._saved_step,
         )
         self._learner.trainer.add_callback(self._loop)
 

@@ -11,12 +11,17 @@ from typing import Any
 
 from rgym_exp.chain.coordinator import Coordinator
 from rgym_exp.chain.factory import make_coordinator
+from rgym_exp.chain.market import Market
 from rgym_exp.config.environment import secrets_in
 from rgym_exp.config.paths import Home, login_token_file
 from rgym_exp.config.resolved import without_secrets
 from rgym_exp.config.schema import Config
 from rgym_exp.config.seams import instantiate_or
 from rgym_exp.config.validate import is_bootnode
+from rgym_exp.judge.desk import JudgeDesk
+from rgym_exp.judge.http import HttpJudge
+from rgym_exp.judge.judge import Judge
+from rgym_exp.node.prediction import MarketPlayer
 from rgym_exp.observe.services import make_tracker
 from rgym_exp.observe.tracker import Tracker
 from rgym_exp.swarm.exchange import Exchange
@@ -39,6 +44,7 @@ def make_coordinator_of(config: Config, home: Home) -> Coordinator:
     given: dict[str, Any] = {
         "rpc_url": chain.rpc_url or network.rpc_url,
         "contract_address": chain.contract_address or network.coordinator_address,
+        "market_address": network.prg_address,
         "chain_id": network.chain_id,
         "key_file": home.account_key,
         "outbox_path": home.outbox,
@@ -49,6 +55,46 @@ def make_coordinator_of(config: Config, home: Home) -> Coordinator:
     return instantiate_or(
         chain.coordinator, lambda: make_coordinator(kind, **given), key="blockchain.coordinator", given=given
     )
+
+
+def make_judge(config: Config) -> Judge | None:
+    """The network's judge, or somebody's own; None where there is none."""
+    url = None if config.judge.judge == "none" else config.network.judge_url
+    given = {"base_url": url, "timeout_seconds": config.judge.timeout_seconds}
+    return instantiate_or(
+        config.judge.judge,
+        lambda: HttpJudge(url, timeout_seconds=config.judge.timeout_seconds) if url else None,
+        key="judge.judge",
+        given=given,
+    )
+
+
+def make_desk(config: Config, judge: Judge | None, *, peer_id: str, model_name: str) -> JudgeDesk | None:
+    """Where the judge's questions come in; None where none are to be asked."""
+    if judge is None or config.judge.every_rounds == 0:
+        return None
+    return JudgeDesk(
+        judge,
+        user_id=peer_id,
+        model_name=model_name,
+        every_rounds=config.judge.every_rounds,
+        questions=config.judge.questions,
+    )
+
+
+def make_player(
+    config: Config, home: Home, judge: Judge | None, market: Market | None, *, peer_id: str
+) -> MarketPlayer | None:
+    """The player of the prediction market; None where there is no game to play, or this node is not to."""
+    wanted = config.prg_game_config.prg_game
+    if judge is not None and market is not None and wanted is not False:
+        return MarketPlayer(
+            judge=judge, market=market, peer_id=peer_id, state_file=home.prg_state, record_file=home.prg_record
+        )
+    if wanted:
+        lacks = "contract (network.prg_address)" if market is None else "judge to run its games (network.judge_url)"
+        logger.warning("prg_game is on, but this network's prediction market has no %s: not playing.", lacks)
+    return None
 
 
 def make_exchange(config: Config, home: Home, tasks_digest: str, contract_bootnodes: Sequence[str]) -> Exchange:

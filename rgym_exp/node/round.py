@@ -2,10 +2,12 @@
 
 ``play_round`` is a generator: it plays up to the optimizer step, yields the batch, is sent what the step was like, and
 returns the report. TRL's trainer owns the step and calls us for its rollouts, so the round is written around it.
+``conclude_round`` is its last part, apart because a stop may interrupt it: the step is made and recorded by then.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import random
 import time
@@ -14,8 +16,11 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from rgym_exp.chain.coordinator import ChainError, Coordinator
+from rgym_exp.judge.desk import JudgeDesk
 from rgym_exp.node.batch import TrainingBatch, assemble
+from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.own import OwnDraws
+from rgym_exp.node.prediction import MarketPlayer
 from rgym_exp.node.settings import RoundSettings
 from rgym_exp.node.turn import Turn, await_turn
 from rgym_exp.observe.phases import Phases
@@ -39,6 +44,11 @@ class Rooms:
     tasks: TaskSource
     policy: Policy
     exchange: Exchange
+    evaluation: Evaluation
+    desk: JudgeDesk | None
+    """The judge's questions; None where there is no judge."""
+    player: MarketPlayer | None
+    """Plays the prediction market; None where there is none, or this node doesn't play."""
     sleep: Callable[[float], object]
     """Waits for so many seconds; a stop ends it."""
     announce_phase: Callable[[str, int | None], None]
@@ -48,9 +58,9 @@ class Rooms:
 
 
 def play_round(
-    rooms: Rooms, settings: RoundSettings, last_round: int | None
+    rooms: Rooms, settings: RoundSettings, *, last_round: int | None, step: int
 ) -> Generator[TrainingBatch, StepStats, RoundReport]:
-    """Play the next round of the swarm."""
+    """Play the next round of the swarm, which will be this node's optimizer step number ``step``."""
     phases = Phases(rooms.announce_phase)
     me = rooms.exchange.peer_id
 
@@ -63,8 +73,12 @@ def play_round(
     own = OwnDraws(rooms.tasks, rooms.policy, settings, round=turn.round, peer_id=me)
     alone = not rooms.exchange.peers()
 
-    # 3. Others' shares are gathered in the background from here on.
+    # 3. In the background from here on: others' shares, the judge's questions, the market's clue.
     gathering = rooms.exchange.start_gathering(turn.round)
+    if rooms.desk is not None:
+        rooms.desk.begin(turn.round, step)
+    if rooms.player is not None:
+        rooms.player.begin()
 
     # 4. G completions for each own problem, in one batched call; 5. scored, drawn again where they teach nothing.
     own.draw(settings.own_groups + (settings.foreign_groups if alone else 0), phases)
@@ -90,13 +104,38 @@ def play_round(
 
     # 7. One optimizer step on own and foreign groups.
     with phases("train"):
-        step = yield batch
+        stats = yield batch
 
     # 8. Reward and vote go to the outbox; training never waits for the chain.
     with phases("record"):
         vote = best_peer(seen)
         outbox_depth = _tell_the_contract(rooms.coordinator, turn, int(own.total_reward), vote, me)
-    return _report(turn, own, batch, step, phases, rooms, vote, outbox_depth)
+    return _report(turn, own, batch, stats, phases, rooms, vote, outbox_depth)
+
+
+def conclude_round(rooms: Rooms, report: RoundReport, *, last_step: int) -> RoundReport:
+    """9. Ask the new weights: held-out problems and the judge's questions in one batched call; then let them bet.
+
+    Only what has arrived by now counts: neither judge nor market is waited for.
+    """
+    questions = rooms.desk.questions() if rooms.desk else []
+    held_out_due = rooms.evaluation.is_due(report.step, last_step)
+    if held_out_due or questions:
+        rooms.announce_phase("evaluate" if held_out_due else "judge", None)
+    examined = rooms.evaluation.examine(rooms.policy, held_out=held_out_due, questions=questions)
+    scores: list[float] = []
+    if rooms.desk is not None:
+        rooms.desk.submit(examined.answers, round=report.round)
+        scores = rooms.desk.take_scores()
+    if rooms.player is not None:
+        rooms.player.play(rooms.policy)
+    return dataclasses.replace(
+        report,
+        held_out=examined.held_out,
+        judge_score=sum(scores) / len(scores) if scores else None,
+        judge_answers=len(scores),
+        bet_tokens=rooms.player.bet_tokens if rooms.player else None,
+    )
 
 
 def best_peer(seen: Sequence[Group]) -> str | None:

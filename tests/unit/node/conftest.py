@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from rgym_exp.chain.memory import MemoryChain
+from rgym_exp.judge.desk import JudgeDesk
+from rgym_exp.node.evaluation import Evaluation
+from rgym_exp.node.prediction import MarketPlayer
 from rgym_exp.node.round import Rooms
 from rgym_exp.node.settings import RoundSettings
 from rgym_exp.swarm.memory import MemoryExchange, MemorySwarm
@@ -70,7 +73,14 @@ def make_rooms(chain: MemoryChain) -> MakeRooms:
     """Makes the rooms of one peer after another, all of one swarm and one chain."""
     swarm = MemorySwarm()
 
-    def make(peer_id: str, policy: ScriptedPolicy | None = None) -> Rooms:
+    def make(
+        peer_id: str,
+        policy: ScriptedPolicy | None = None,
+        *,
+        evaluate_every: int = 0,
+        desk: JudgeDesk | None = None,
+        player: MarketPlayer | None = None,
+    ) -> Rooms:
         tasks = MemoryTasks()
         coordinator = chain.coordinator(f"0x{peer_id}")
         coordinator.register(peer_id)
@@ -86,6 +96,9 @@ def make_rooms(chain: MemoryChain) -> MakeRooms:
                 max_slots=16,
                 num_generations=4,
             ),
+            evaluation=Evaluation(tasks, items=2, every_rounds=evaluate_every),
+            desk=desk,
+            player=player,
             sleep=lambda seconds: chain.advance(),
             announce_phase=lambda name, round: None,
             device="cpu",

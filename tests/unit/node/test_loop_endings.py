@@ -11,12 +11,10 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, TrainerControl, TrainerState, TrainingArguments
 
-from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.interrupts import Interrupts, StopRequested
 from rgym_exp.node.loop import RoundLoop
 from rgym_exp.observe.progress import MemoryProgress
 from rgym_exp.observe.tracker import MemoryTracker
-from rgym_exp.tasks.source import MemoryTasks
 from rgym_exp.training.checkpoint import CheckpointError
 from rgym_exp.training.policy import ChatTokens
 from tests.unit.node.conftest import MakeRooms, settings
@@ -30,7 +28,7 @@ class OneStep:
         self.saves = 0
         self.guard = Interrupts(lambda: None, lambda: None)
         self._arguments = TrainingArguments(output_dir=str(folder), use_cpu=True)
-        self._rooms = rooms("ada")
+        self._make_rooms = rooms
         self._tokens = ChatTokens(AutoTokenizer.from_pretrained(model), 16)
 
     def make(
@@ -38,16 +36,16 @@ class OneStep:
     ) -> RoundLoop:
         """Play a round, with something happening in its optimizer step."""
         loop = RoundLoop(
-            self._rooms,
+            self._make_rooms("ada", evaluate_every=every),
             settings(),
             tokens=self._tokens,
-            evaluation=Evaluation(MemoryTasks(), items=2, every_rounds=every),
             progress=MemoryProgress(),
             tracker=self.tracker,
             interrupts=self.guard,
             save=save,
             checkpoint_seconds=0,
             last_round=None,
+            steps=0,
         )
         state, control = TrainerState(global_step=1), TrainerControl()
         loop.play()

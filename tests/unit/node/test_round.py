@@ -23,7 +23,7 @@ def finish(playing: Generator[TrainingBatch, Any, RoundReport]) -> RoundReport:
 
 
 def play(rooms: Rooms, last_round: int | None = None, **changes: object) -> tuple[TrainingBatch, RoundReport]:
-    playing = play_round(rooms, settings(**changes), last_round)
+    playing = play_round(rooms, settings(**changes), last_round=last_round, step=1)
     batch = next(playing)
     return batch, finish(playing)
 

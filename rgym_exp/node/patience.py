@@ -7,6 +7,8 @@ import random
 import time
 from collections.abc import Callable
 
+from rgym_exp.judge.judge import JudgeAway
+
 logger = logging.getLogger("rl_swarm.node")
 
 _SHORTEST_SECONDS = 5.0
@@ -36,10 +38,12 @@ class Patience:
     def failed(self, error: BaseException) -> None:
         """It failed (again)."""
         if not self._pause:
-            logger.warning("%s: %s", self._failing, error or type(error).__name__)
+            logger.warning("%s: %s", self._failing, str(error) or type(error).__name__)
         self._pause = min(_LONGEST_SECONDS, max(_SHORTEST_SECONDS, 2 * self._pause))
         # Many nodes lose the same judge at the same moment; they need not all come back in the same one.
-        self._next = self._clock() + self._pause * random.uniform(0.8, 1.2)
+        pause = self._pause * random.uniform(0.8, 1.2)
+        asked_for = error.retry_after_seconds if isinstance(error, JudgeAway) else None
+        self._next = self._clock() + max(pause, asked_for or 0.0)
 
     def worked(self) -> None:
         """It did what it should."""

@@ -641,6 +641,21 @@ def test_pauses_double_up_to_five_minutes(table: Table) -> None:
     assert len(calls) < 15
 
 
+def test_a_judge_that_says_when_to_come_back_is_left_alone_until_then(table: Table) -> None:
+    table.new_game(rounds=5)
+    judge = Wrong(table.judge)
+    judge.instead["current_clue"] = raising(JudgeAway("Too many questions.", retry_after_seconds=60.0))
+    player, policy = table.player(judge=judge), Scores("red")
+    play(player, policy)
+    judge.instead.clear()
+    table.now = 59.0
+    play(player, policy)
+    assert table.bets() == []
+    table.now = 61.0
+    play(player, policy)
+    assert len(table.bets()) == 1
+
+
 def test_a_judge_that_hangs_holds_nobody_up(table: Table) -> None:
     table.new_game(rounds=5)
     asked, answer = threading.Event(), threading.Event()

@@ -46,6 +46,15 @@ EPILOG = """examples:
 `rl-swarm COMMAND --help` says more about each."""
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """argparse's own, with room for the longest command: it counts commands as if they weren't indented, and then
+    breaks the line after a name like "leaderboard"."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = max(map(len, COMMANDS)) + 2 * self._indent_increment
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status: 0 well, 1 failed, 2 wrong usage, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -73,7 +82,7 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
         prog="rl-swarm",
         description="Train your own language model by reinforcement learning, together with a swarm.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"rl-swarm {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")

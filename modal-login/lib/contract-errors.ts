@@ -1,11 +1,14 @@
 import { BaseError, decodeErrorResult, type Hex, slice, toFunctionSelector } from 'viem'
+import { PredictionMarketAbi } from './abi/PredictionMarket'
 import { SwarmCoordinatorAbi } from './abi/SwarmCoordinator'
 
 const NAMES = new Map<string, string>(
-  SwarmCoordinatorAbi.filter((item) => item.type === 'error').map((item) => [
-    toFunctionSelector(`${item.name}()`),
-    item.name,
-  ]),
+  [...SwarmCoordinatorAbi, ...PredictionMarketAbi]
+    .filter((item) => item.type === 'error')
+    .map((item) => [
+      toFunctionSelector(`${item.name}(${item.inputs.map(({ type }) => type).join(',')})`),
+      item.name,
+    ]),
 )
 const SELECTOR_IN_TEXT = /0x[0-9a-f]{8}(?![0-9a-f])/gi
 /** How the ABI writes `bytes` of four: a word that says 4, then the four and 28 zero bytes. */

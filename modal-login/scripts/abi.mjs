@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 
 const root = path.resolve(import.meta.dirname, '..')
-for (const name of ['SwarmCoordinator']) {
+for (const name of ['SwarmCoordinator', 'PredictionMarket']) {
   const built = JSON.parse(
     await readFile(path.join(root, '..', 'contracts', 'build', `${name}.json`), 'utf8'),
   )

@@ -103,7 +103,7 @@ test('an email label logs in; its nodes’ peers, rewards, votes and bet tokens 
     .first()
   await card.getByText('+1,208 in round 0').waitFor()
   await card.getByText(`${animalName(another)}, ${animalName(stranger)} in round 0`).waitFor()
-  await card.getByText('12.5').waitFor()
+  await card.getByText('100', { exact: true }).waitFor()
   await page.getByText('-3 in round 0').waitFor()
   await page.getByLabel('In all').getByText('+1,205').waitFor()
 })

@@ -15,6 +15,7 @@ import {
 } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { PredictionMarketAbi } from '@/lib/abi/PredictionMarket'
 import { SwarmCoordinatorAbi } from '@/lib/abi/SwarmCoordinator'
 import { readSettings } from '@/lib/settings'
 import { AlchemyWallet } from '@/lib/wallet/alchemy'
@@ -108,7 +109,9 @@ describe('the permission', () => {
     for (const address of [SWARM, MARKET]) expect(allowed).toContain(address.slice(2))
     const isAllowed = (name: string) => allowed.includes(selector(name).slice(2))
     expect(['registerPeer', 'submitReward', 'submitWinners'].map(isAllowed)).toEqual([true, true, true])
-    expect(['addBootnodes', 'updateStageAndRound', 'grantRole'].map(isAllowed)).toEqual([false, false, false])
+    expect(['guessAnswer', 'claimReward'].map(isAllowed)).toEqual([true, true])
+    const others = ['addBootnodes', 'updateStageAndRound', 'grantRole', 'revealAnswer', 'transferOwnership']
+    expect(others.filter(isAllowed)).toEqual([])
   })
 
   test('is signed by the owner for this account on this chain', async () => {
@@ -193,7 +196,9 @@ function addressOf(hook: Hex): Address {
 }
 
 function selector(name: string): Hex {
-  const found = SwarmCoordinatorAbi.find((item) => item.type === 'function' && item.name === name)
+  const found = [...SwarmCoordinatorAbi, ...PredictionMarketAbi].find(
+    (item) => item.type === 'function' && item.name === name,
+  )
   if (found?.type !== 'function') throw new Error(`There is no function ${name}.`)
   return toFunctionSelector(found)
 }

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { type Address, decodeFunctionData, getAddress, type Hash, type Hex, zeroHash } from 'viem'
+import { type Address, getAddress, type Hash, type Hex, zeroHash } from 'viem'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { POST as betTokenBalance } from '@/app/api/bet-token-balance/route'
 import { POST as claimReward } from '@/app/api/claim-reward/route'
@@ -10,19 +10,19 @@ import { POST as logOut } from '@/app/api/log-out/route'
 import { POST as registerPeer } from '@/app/api/register-peer/route'
 import { POST as submitReward } from '@/app/api/submit-reward/route'
 import { POST as submitWinner } from '@/app/api/submit-winner/route'
-import { PredictionMarketAbi } from '@/lib/abi/PredictionMarket'
 import { Anvil, CHAIN_ID } from '../support/anvil'
-import { MARKET, setMarket } from '../support/market'
+import { Market, ONE_TOKEN } from '../support/market'
 import { type Answer, post, setEnvironment, TOKEN, temporaryFolder } from '../support/routes'
 
 let anvil: Anvil
 let swarm: Address
+let market: Market
 let environ: Record<string, string>
 
 beforeAll(async () => {
   anvil = await Anvil.start()
   swarm = await anvil.deploySwarm()
-  await setMarket(anvil)
+  market = await Market.deploy(anvil, swarm)
 })
 
 afterAll(async () => {
@@ -37,7 +37,7 @@ beforeEach(() => {
     SWARM_CHAIN_ID: String(CHAIN_ID),
     SWARM_RPC_URL: anvil.rpcUrl,
     SWARM_CONTRACT_ADDRESS: swarm,
-    PRG_CONTRACT_ADDRESS: MARKET,
+    PRG_CONTRACT_ADDRESS: market.address,
   }
   setEnvironment(environ)
   return data.remove
@@ -134,31 +134,64 @@ describe('rewards and votes', () => {
 })
 
 describe('the prediction market', () => {
-  const BET = 12_500_000_000_000_000_001n
+  type Login = { orgId: string; peerId: string }
+  const bet = (login: Login, gameId: bigint, amount: bigint | string, { clueId = 0, choiceIdx = 2 } = {}) =>
+    post(guessAnswer, { ...login, gameId: String(gameId), clueId, choiceIdx, bet: String(amount) })
+  const claim = (login: Login, gameId: bigint) => post(claimReward, { ...login, gameId: String(gameId) })
+  const balance = async (login: Login) => (await post(betTokenBalance, login)).body.result
 
   it('gets bets to the last of their eighteen digits, as plain JSON numbers too', async () => {
     const login = await logInWithPeer()
-    const body = `{"orgId": "${login.orgId}", "peerId": "${login.peerId}", "gameId": 3, "clueId": 1, "choiceIdx": 2, "bet": ${BET}}`
-    const { to, input } = await transactionOf(await post(guessAnswer, body))
-    expect(getAddress(to as Hex)).toBe(getAddress(MARKET))
-    expect(decodeFunctionData({ abi: PredictionMarketAbi, data: input })).toEqual({
-      functionName: 'guessAnswer',
-      args: [3n, login.peerId, 1n, 2n, BET],
-    })
+    const [game, amount] = [await market.newGame(), 12_500_000_000_000_000_001n]
+    await market.nextClue(game)
+    const body = `{"orgId": "${login.orgId}", "peerId": "${login.peerId}", "gameId": ${game}, "clueId": 1, "choiceIdx": 2, "bet": ${amount}}`
+    const { to } = await transactionOf(await post(guessAnswer, body))
+    expect(getAddress(to as Hex)).toBe(getAddress(market.address))
+    expect(await market.reads.choiceBets([game, 2n, login.peerId])).toBe(amount)
+    expect(await market.reads.hasGuessed([game, 1n, login.peerId])).toBe(true)
+    expect(await balance(login)).toBe(String(100n * ONE_TOKEN - amount))
   })
 
-  it('pays out through claim-reward', async () => {
-    const login = await logInWithPeer()
-    const { input } = await transactionOf(await post(claimReward, { ...login, gameId: 3 }))
-    expect(decodeFunctionData({ abi: PredictionMarketAbi, data: input })).toEqual({
-      functionName: 'claimReward',
-      args: [3n, login.peerId],
-    })
-  })
-
-  it('tells a balance in its smallest unit, as text', async () => {
+  it('welcomes a registered peer, and tells its balance in its smallest unit, as text', async () => {
     const { status, body } = await post(betTokenBalance, await logInWithPeer())
-    expect([status, body]).toEqual([200, { result: '12500000000000000000' }])
+    expect([status, body]).toEqual([200, { result: '100000000000000000000' }])
+    expect(await balance({ orgId: await logIn(), peerId: newPeer() })).toBe('0')
+  })
+
+  it('pays the winner of two out through claim-reward', async () => {
+    const winner = await logInWithPeer('winner@example.org')
+    const loser = await logInWithPeer('loser@example.org')
+    const game = await market.newGame()
+    await transactionOf(await bet(winner, game, 30n * ONE_TOKEN))
+    await transactionOf(await bet(loser, game, 45n * ONE_TOKEN, { choiceIdx: 0 }))
+    await market.reveal(game, 2)
+    await transactionOf(await claim(winner, game))
+    expect(await balance(winner)).toBe(String(145n * ONE_TOKEN))
+    expect(await claim(loser, game)).toMatchObject({ status: 400, body: { error: 'NothingToClaim' } })
+  })
+
+  it.each<[string, (login: Login, game: bigint) => Promise<Answer>]>([
+    ['AlreadyGuessed', (login, game) => bet(login, game, ONE_TOKEN).then(() => bet(login, game, ONE_TOKEN))],
+    ['InvalidRound', (login, game) => bet(login, game, ONE_TOKEN, { clueId: 1 })],
+    ['InvalidChoice', (login, game) => bet(login, game, ONE_TOKEN, { choiceIdx: 4 })],
+    ['InvalidBet', (login, game) => bet(login, game, 0n)],
+    ['InsufficientBalance', (login, game) => bet(login, game, 101n * ONE_TOKEN)],
+    ['NotPeerOwner', (login, game) => bet({ ...login, peerId: 'QmNobodys' }, game, ONE_TOKEN)],
+    ['GameNotFound', (login) => bet(login, 10n ** 6n, ONE_TOKEN)],
+    ['GameNotOpen', (login, game) => market.reveal(game, 0).then(() => bet(login, game, ONE_TOKEN))],
+    ['GameStillOpen', (login, game) => bet(login, game, ONE_TOKEN).then(() => claim(login, game))],
+    [
+      'AlreadyClaimed',
+      async (login, game) => {
+        await bet(login, game, ONE_TOKEN)
+        await market.reveal(game, 2)
+        await claim(login, game)
+        return await claim(login, game)
+      },
+    ],
+  ])('that refuses is answered 400 with its error: %s', async (error, attempt) => {
+    const answer = await attempt(await logInWithPeer(), await market.newGame())
+    expect(answer).toMatchObject({ status: 400, body: { error } })
   })
 
   it('that a network does not have is told in a sentence', async () => {

@@ -6,6 +6,7 @@ import { text as readText } from 'node:stream/consumers'
 import type { Address } from 'viem'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { POST as getApiKey } from '@/app/api/get-api-key/route'
+import { POST as guessAnswer } from '@/app/api/guess-answer/route'
 import { POST as registerPeer } from '@/app/api/register-peer/route'
 import { GET as status } from '@/app/api/status/route'
 import { POST as submitReward } from '@/app/api/submit-reward/route'
@@ -13,7 +14,7 @@ import { POST as submitWinner } from '@/app/api/submit-winner/route'
 import { animalName } from '@/lib/names'
 import type { PageStatus } from '@/lib/page'
 import { Anvil, CHAIN_ID, OWNER } from '../support/anvil'
-import { MARKET, setMarket } from '../support/market'
+import { Market, ONE_TOKEN } from '../support/market'
 import { get, post, setEnvironment, TOKEN, temporaryFolder } from '../support/routes'
 
 let anvil: Anvil
@@ -22,7 +23,6 @@ let environ: Record<string, string>
 /** Each test has a contract, and so rounds, of its own. */
 beforeAll(async () => {
   anvil = await Anvil.start()
-  await setMarket(anvil)
 })
 
 afterAll(async () => {
@@ -115,9 +115,13 @@ describe('the page is told', () => {
   })
 
   it('a peer by its animal name, with its last reward and vote, totals and bet tokens', async () => {
-    setEnvironment({ ...environ, PRG_CONTRACT_ADDRESS: MARKET })
+    const market = await Market.deploy(anvil, swarm)
+    setEnvironment({ ...environ, PRG_CONTRACT_ADDRESS: market.address })
     const orgId = await logIn()
     await register(orgId, 'QmOwn')
+    const gameId = String(await market.newGame())
+    const bet = String(12n * ONE_TOKEN + ONE_TOKEN / 2n)
+    await done(post(guessAnswer, { orgId, peerId: 'QmOwn', gameId, clueId: 0, choiceIdx: 1, bet }))
     await reward(orgId, 'QmOwn', 0, 4)
     await vote(orgId, 'QmOwn', 0, ['QmOther'])
     await advance(1)
@@ -135,7 +139,7 @@ describe('the page is told', () => {
         },
         totalReward: '3',
         totalWins: '1',
-        betTokens: '12.5',
+        betTokens: '87.5',
       },
     ])
   })

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import {
+  type Abi,
   type Address,
   createTestClient,
   getContract,
@@ -69,26 +70,46 @@ export class Anvil {
 
   /** A SwarmCoordinator that obeys OWNER. */
   async deploySwarm(): Promise<Address> {
-    const { bytecode } = JSON.parse(
-      readFileSync(path.join(CONTRACTS, 'build', 'SwarmCoordinator.json'), 'utf8'),
-    ) as { bytecode: Hex }
+    const swarm = await this.deploy('SwarmCoordinator', SwarmCoordinatorAbi, [1n])
+    await this.asOwner({ address: swarm, abi: SwarmCoordinatorAbi }, 'initialize', [OWNER.address])
+    return swarm
+  }
+
+  /** One of the contracts that `contracts/` builds. */
+  async deploy(name: string, abi: Abi, args: readonly unknown[]): Promise<Address> {
+    const { bytecode } = JSON.parse(readFileSync(path.join(CONTRACTS, 'build', `${name}.json`), 'utf8')) as {
+      bytecode: Hex
+    }
     await this.client.setBalance({ address: OWNER.address, value: 10n ** 21n })
     const hash = await this.client.deployContract({
-      abi: SwarmCoordinatorAbi,
-      bytecode,
-      args: [1n],
+      ...{ abi, bytecode, args },
       account: OWNER,
       chain: null,
       ...OWNER_FEES,
     })
     const { contractAddress } = await this.client.waitForTransactionReceipt({ hash })
     if (!contractAddress) throw new Error('The contract was not deployed.')
-    await this.asOwner(contractAddress, 'initialize', [OWNER.address])
     return contractAddress
   }
 
+  /** A transaction of OWNER to a contract, in a block by the time of the answer. */
+  async asOwner(
+    contract: { address: Address; abi: Abi },
+    functionName: string,
+    args: readonly unknown[],
+  ): Promise<void> {
+    const hash = await this.client.writeContract({
+      ...contract,
+      ...{ functionName, args },
+      account: OWNER,
+      chain: null,
+      ...OWNER_FEES,
+    })
+    await this.client.waitForTransactionReceipt({ hash })
+  }
+
   async advanceRound(swarm: Address): Promise<void> {
-    await this.asOwner(swarm, 'updateStageAndRound', [])
+    await this.asOwner({ address: swarm, abi: SwarmCoordinatorAbi }, 'updateStageAndRound', [])
   }
 
   reads(swarm: Address) {
@@ -98,21 +119,6 @@ export class Anvil {
   async ownerOf(swarm: Address, peerId: string): Promise<Address | undefined> {
     const [owner] = await this.reads(swarm).getEoa([[peerId]])
     return owner
-  }
-
-  private async asOwner(
-    address: Address,
-    functionName: 'initialize' | 'updateStageAndRound',
-    args: readonly [] | readonly [Address],
-  ): Promise<void> {
-    const hash = await this.client.writeContract({
-      abi: SwarmCoordinatorAbi,
-      ...{ address, functionName, args },
-      account: OWNER,
-      chain: null,
-      ...OWNER_FEES,
-    } as Parameters<typeof this.client.writeContract>[0])
-    await this.client.waitForTransactionReceipt({ hash })
   }
 }
 

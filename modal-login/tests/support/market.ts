@@ -1,16 +1,42 @@
-import type { Address, Hex } from 'viem'
-import type { Anvil } from './anvil'
+import { type Address, getContract, zeroHash } from 'viem'
+import { PredictionMarketAbi } from '@/lib/abi/PredictionMarket'
+import { type Anvil, OWNER } from './anvil'
 
-export const MARKET: Address = `0x${'3a'.repeat(20)}`
-const BALANCE = 12_500_000_000_000_000_000n
+export const ONE_TOKEN = 10n ** 18n
 
-/**
- * Put something in the market's place that takes every call and answers 12.5 tokens to all of them: PUSH32 balance,
- * PUSH1 0, MSTORE, PUSH1 32, PUSH1 0, RETURN. The market's own code is not to be had; what is sent to it is what tests
- * look at.
- */
-export async function setMarket(anvil: Anvil): Promise<void> {
-  const word = BALANCE.toString(16).padStart(64, '0')
-  const bytecode: Hex = `0x7f${word}60005260206000f3`
-  await anvil.client.setCode({ address: MARKET, bytecode })
+/** A PredictionMarket for the peers of a swarm, whose games OWNER runs. */
+export class Market {
+  private constructor(
+    private readonly anvil: Anvil,
+    readonly address: Address,
+  ) {}
+
+  static async deploy(anvil: Anvil, swarm: Address): Promise<Market> {
+    return new Market(
+      anvil,
+      await anvil.deploy('PredictionMarket', PredictionMarketAbi, [swarm, OWNER.address]),
+    )
+  }
+
+  get reads() {
+    return getContract({ address: this.address, abi: PredictionMarketAbi, client: this.anvil.client }).read
+  }
+
+  /** The number of a new game. */
+  async newGame({ rounds = 3, choices = 4 } = {}): Promise<bigint> {
+    await this.asOwner('createNewGame', [BigInt(rounds), BigInt(choices), zeroHash])
+    return (await this.reads.gameCount()) - 1n
+  }
+
+  async nextClue(game: bigint): Promise<void> {
+    await this.asOwner('incrementRound', [game])
+  }
+
+  async reveal(game: bigint, choice: number): Promise<void> {
+    await this.asOwner('revealAnswer', [game, BigInt(choice), 0n])
+  }
+
+  private async asOwner(functionName: string, args: readonly unknown[]): Promise<void> {
+    await this.anvil.asOwner({ address: this.address, abi: PredictionMarketAbi }, functionName, args)
+  }
 }

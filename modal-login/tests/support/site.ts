@@ -3,7 +3,7 @@ import path from 'node:path'
 import type { Address } from 'viem'
 import { SwarmCoordinatorAbi } from '@/lib/abi/SwarmCoordinator'
 import { Anvil, CHAIN_ID, OWNER } from './anvil'
-import { MARKET, setMarket } from './market'
+import { Market } from './market'
 import { TOKEN, temporaryFolder } from './routes'
 import { LoginServer } from './server'
 
@@ -23,20 +23,21 @@ export class Site {
   private constructor(
     readonly anvil: Anvil,
     readonly swarm: Address,
+    readonly market: Market,
   ) {}
 
   /** `environ` is added to what the launcher says in any case. */
   static async start(environ: Record<string, string> = {}): Promise<Site> {
     const anvil = await Anvil.start()
-    await setMarket(anvil)
-    const site = new Site(anvil, await anvil.deploySwarm())
+    const swarm = await anvil.deploySwarm()
+    const site = new Site(anvil, swarm, await Market.deploy(anvil, swarm))
     site.writeState('token', TOKEN)
     site.environ = {
       LOGIN_DATA_DIR: site.data.folder,
       SWARM_CHAIN_ID: String(CHAIN_ID),
       SWARM_RPC_URL: anvil.rpcUrl,
       SWARM_CONTRACT_ADDRESS: site.swarm,
-      PRG_CONTRACT_ADDRESS: MARKET,
+      PRG_CONTRACT_ADDRESS: site.market.address,
       ...environ,
     }
     site.running = await LoginServer.start(site.environ)

@@ -6,8 +6,10 @@ import {
   type Hex,
   parseAbi,
   RawContractError,
+  toFunctionSelector,
 } from 'viem'
 import { describe, expect, it } from 'vitest'
+import { PredictionMarketAbi } from '@/lib/abi/PredictionMarket'
 import { SwarmCoordinatorAbi } from '@/lib/abi/SwarmCoordinator'
 import { contractErrorName } from '@/lib/contract-errors'
 
@@ -17,6 +19,9 @@ const SELECTORS: [string, Hex][] = [
   ['InvalidVoterPeerId', '0x1614b50c'],
   ['RewardAlreadySubmitted', '0xe39ce02e'],
   ['WinnerAlreadyVoted', '0x3d51d827'],
+  // of our market
+  ['AlreadyGuessed', toFunctionSelector('AlreadyGuessed()')],
+  ['NothingToClaim', toFunctionSelector('NothingToClaim()')],
 ]
 const TAKEN = '0x723dc675'
 
@@ -30,7 +35,11 @@ describe.each(SELECTORS)('%s', (name, data) => {
     ['as an object within data', { data: { data } }],
     [
       'as an error that viem has decoded',
-      new ContractFunctionRevertedError({ abi: SwarmCoordinatorAbi, data, functionName: 'registerPeer' }),
+      new ContractFunctionRevertedError({
+        abi: [...SwarmCoordinatorAbi, ...PredictionMarketAbi],
+        data,
+        functionName: 'registerPeer',
+      }),
     ],
     ['only in a message', new Error(`execution reverted: custom error ${data}`)],
     ['in the details of a JSON-RPC error', new BaseError('failed', { details: `reverted with ${data}: ` })],
@@ -44,6 +53,15 @@ it('is known inside the error of an entry point', () => {
   const abi = parseAbi(['error FailedOpWithRevert(uint256 opIndex, string reason, bytes inner)'])
   const data = encodeErrorResult({ abi, args: [4n, 'AA23 reverted', TAKEN] })
   expect(contractErrorName({ error: { data: { revertData: data } } })).toBe('PeerIdAlreadyRegistered')
+})
+
+it('is known with arguments, too', () => {
+  const data = encodeErrorResult({
+    abi: PredictionMarketAbi,
+    errorName: 'OwnableUnauthorizedAccount',
+    args: [`0x${'12'.repeat(20)}`],
+  })
+  expect(contractErrorName({ cause: { data } })).toBe('OwnableUnauthorizedAccount')
 })
 
 it('is known as bytes twice inside others', () => {

@@ -428,12 +428,12 @@ def test_a_refused_claim_is_tried_again_when_something_has_changed_or_after_twen
     play(player, policy)
     claims: list[int] = []
     market = table.market("A")
-    market.instead["claim"] = lambda game, peer_id: (
+
+    def claim(*, game: int, peer_id: str) -> None:
         claims.append(game)
-        or market._whole.claim(  # type: ignore[func-returns-value]
-            game=game, peer_id=peer_id
-        )
-    )
+        market._whole.claim(game=game, peer_id=peer_id)
+
+    market.instead["claim"] = claim
     # The judge has nothing to say for a while, and on the contract the game is still open.
     table.judge.clue = None
     play(player, policy, rounds=20)

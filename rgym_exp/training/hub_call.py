@@ -52,6 +52,11 @@ class HubCall:
         except BrokenPipeError:
             return  # It died at once; ``answer`` says so.
 
+    @property
+    def process_id(self) -> int:
+        """Of the process that asks."""
+        return self._process.pid
+
     def answer(self, *, wait_seconds: float = 0.0) -> HubAnswer | None:
         """The answer; None when there is none within the time. A call that is past its limit is ended and answered."""
         left = self._started + self._limit - time.monotonic()

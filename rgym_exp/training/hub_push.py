@@ -7,7 +7,6 @@ goes wrong here ends a run: it is one sentence in the log, and tried again when 
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import shlex
 import shutil
@@ -17,9 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import rgym_exp
 from rgym_exp.config.environment import push_token
-from rgym_exp.config.schema import TrainingConfig
 from rgym_exp.training.hub_answer import HubAnswer
 from rgym_exp.training.hub_call import HubCall
 from rgym_exp.training.hub_names import base_model_on_the_hub, repo_name
@@ -37,7 +34,6 @@ _CHECK_SECONDS = 60.0
 # An upload that hangs must end one day, and a slow one must not be taken for one that hangs: 250 kB/s are slow.
 _PUSH_SECONDS = 600.0
 _SLOWEST_BYTES_PER_SECOND = 250_000
-_VERSIONED = ("torch", "transformers", "trl", "peft", "reasoning-gym")
 _TRY_AGAIN = " Training goes on; it is tried again at the next push."
 
 
@@ -122,7 +118,7 @@ class HubPush:
             save: called at once or never, so the snapshot is of this very round.
         """
         self._story.add(report)
-        self._look_for_answer()
+        self.take_answer()
         if self._frequency and report.step % self._frequency == 0:
             if self._call is not None and self._asked == "push":
                 logger.debug("The push due after round step %d is left out: one is under way.", report.step)
@@ -149,28 +145,34 @@ class HubPush:
         announce()
         self._what_next = ""
         deadline = time.monotonic() + wait_seconds
-        self._look_for_answer(deadline)
+
+        def is_answered() -> bool:
+            return self.take_answer(wait_seconds=max(0.0, deadline - time.monotonic()))
+
+        if not is_answered():
+            self._give_up(save, f"no answer within {wait_seconds:.0f} s")
+            return
+        if not self._user and not self._refused:
+            self._ask({"ask": "check"}, limit_seconds=_CHECK_SECONDS)
+            is_answered()
         if self._refused or self._nothing_new():
             return
-        if self._call is not None:
-            self._give_up(save, "the one before is still under way")
-            return
         if not self._user:
-            self._ask({"ask": "check"}, limit_seconds=_CHECK_SECONDS)
-            self._look_for_answer(deadline)
-            if not self._user:
-                if not self._refused:
-                    self._give_up(save, self._last_problem or "no answer in time")
-                return
-        if self._push(save):
-            self._look_for_answer(deadline)
-            if self._call is not None:
-                self._end_call()
-                logger.warning(
-                    "The push to the Hugging Face Hub took longer than %.0f s, so it was cut off. The model is in %s. "
-                    "Push it yourself: %s",
-                    wait_seconds, self._snapshot.folder, self.command(),
-                )  # fmt: skip
+            self._give_up(save, self._last_problem or f"no answer within {wait_seconds:.0f} s")
+        elif self._push(save) and not is_answered():
+            self._end_call()
+            self._say_how_to_push(f"no answer within {wait_seconds:.0f} s")
+
+    def take_answer(self, *, wait_seconds: float = 0.0) -> bool:
+        """Take in the answer to what was asked last, waiting so long for it; whether nothing is under way any more."""
+        answer = self._call.answer(wait_seconds=wait_seconds) if self._call is not None else None
+        if answer is not None:
+            self._call = None
+            if self._asked == "check":
+                self._checked(answer)
+            else:
+                self._pushed(answer)
+        return self._call is None
 
     def close(self) -> None:
         """End what is still under way; harmless when done twice."""
@@ -234,22 +236,10 @@ class HubPush:
         try:
             self._call = HubCall(asked, token=self._token, environ=self._environ, limit_seconds=limit_seconds)
         except OSError as error:
+            self._last_problem = str(error)
             logger.warning("No process can be started to reach the Hugging Face Hub (%s).%s", error, self._what_next)
             return False
         return True
-
-    def _look_for_answer(self, deadline: float = 0.0) -> None:
-        """Take in the answer to what was asked last, when it is there or comes before ``deadline``."""
-        if self._call is None:
-            return
-        answer = self._call.answer(wait_seconds=max(0.0, deadline - time.monotonic()))
-        if answer is None:
-            return
-        self._call = None
-        if self._asked == "check":
-            self._checked(answer)
-        else:
-            self._pushed(answer)
 
     def _checked(self, answer: HubAnswer) -> None:
         if answer.refused:
@@ -287,45 +277,19 @@ class HubPush:
     def _give_up(self, save: Save, reason: str) -> None:
         """At the end of the run: leave the newest model where somebody can push it from."""
         self._end_call()
-        if self._write(save):
-            logger.warning(
-                "The model was not pushed to the Hugging Face Hub (%s). It is in %s. Push it yourself: %s",
-                reason, self._snapshot.folder, self.command(),
-            )  # fmt: skip
+        if not self._nothing_new() and self._write(save):
+            self._say_how_to_push(reason)
+
+    def _say_how_to_push(self, reason: str) -> None:
+        logger.warning(
+            "The model was not pushed to the Hugging Face Hub (%s). It is in %s. Push it yourself: %s",
+            reason, self._snapshot.folder, self.command(),
+        )  # fmt: skip
 
     def _end_call(self) -> None:
         call, self._call = self._call, None
         if call is not None:
             call.end()
-
-
-def hyperparameters(config: TrainingConfig, *, learning_rate: float, max_completion_length: int) -> dict[str, object]:
-    """The settings that decide how a model was trained, as a model card lists them."""
-    found: dict[str, object] = {
-        "learning_rate": learning_rate,
-        "loss_type": config.loss_type,
-        "beta": config.beta,
-        "epsilon": config.epsilon,
-        "epsilon_high": config.epsilon_high,
-        "num_generations": config.num_generations,
-        "own_groups": config.own_groups,
-        "foreign_groups": config.foreign_groups,
-        "foreign_weight": config.foreign_weight,
-        "temperature": config.temperature,
-        "max_completion_length": max_completion_length,
-    }
-    return {**found, "lora_rank": config.lora_rank} if config.lora else found
-
-
-def versions() -> dict[str, str]:
-    """Of ourselves and of the libraries that decide what training does."""
-    found = {"rl-swarm": rgym_exp.__version__}
-    for name in _VERSIONED:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # A card without a version is better than none.
-    return found
 
 
 def _message(report: RoundReport) -> str:

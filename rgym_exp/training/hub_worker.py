@@ -65,14 +65,14 @@ def answer_to(asked: Mapping[str, Any]) -> HubAnswer:
     except OfflineModeIsEnabled:
         return HubAnswer(problem="HF_HUB_OFFLINE is set")
     except Exception as error:  # This is the border: client, network and disk fail in any way they like.
-        return HubAnswer(problem=without(token, f"{type(error).__name__}: {first_line(str(error))}"))
+        return HubAnswer(problem=without(token, _reason(error)))
 
 
 def _check(api: HfApi) -> HubAnswer:
     try:
         me = api.whoami()
         name, access = me["name"], (me.get("auth") or {}).get("accessToken") or {}
-        allowed = _may_write(access, name)
+        allowed = may_write(access, name)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _Useless("it doesn't answer as a model hub does") from error
     if not is_user_name(name):
@@ -82,7 +82,7 @@ def _check(api: HfApi) -> HubAnswer:
     return HubAnswer(user=name)
 
 
-def _may_write(access: Mapping[str, Any], name: str) -> bool:
+def may_write(access: Mapping[str, Any], name: str) -> bool:
     """Whether the token may write repositories of ``name``; kinds that we don't know are given the benefit of doubt."""
     role = access.get("role")
     if role != "fineGrained":
@@ -115,6 +115,14 @@ def _status(error: HfHubHTTPError) -> int:
 def _http_reason(error: HfHubHTTPError) -> str:
     said = error.server_message or ""
     return first_line(f"HTTP {_status(error)}{': ' if said else ''}{said}")
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong and, where the client says only what it was doing, why."""
+    reason = f"{type(error).__name__}: {first_line(str(error))}"
+    if "/xet-write-token/" in reason:
+        reason += "; with HF_HUB_DISABLE_XET=1 the upload does without Xet storage, which not every hub has"
+    return f"{reason}: {_reason(error.__cause__)}" if isinstance(error, RuntimeError) and error.__cause__ else reason
 
 
 def _end_with_whoever_asked() -> None:

@@ -14,7 +14,7 @@ from tests.support.terminal import Terminal
 
 OWNER = 1234
 RUN = ("run", "--rm", "--build", "-Pit", "swarm-cpu")
-TOKEN_QUESTION, MODEL_QUESTION = "Hugging Face token, which gated models need?", "Model to train:"
+PUSH_QUESTION, MODEL_QUESTION = "Push the model you train to the Hugging Face Hub?", "Model to train:"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_a_person_is_asked_trains_and_leaves_with_ctrl_c(project: Compose) -> No
     settings = [setting for setting in small_settings(CHECKS / "model") if "model_name" not in setting]
     person = Terminal(project.command(*RUN, *settings), REPOSITORY, project.environ)
     try:
-        person.wait_for(TOKEN_QUESTION, seconds=120)
+        person.wait_for(PUSH_QUESTION, seconds=120)
         person.type("")
         person.wait_for(MODEL_QUESTION)
         person.type(f"{CHECKS}/model")
@@ -50,5 +50,5 @@ def test_a_person_is_asked_trains_and_leaves_with_ctrl_c(project: Compose) -> No
 def test_without_a_terminal_nothing_is_asked(project: Compose) -> None:
     done = project("run", "--rm", "-T", "swarm-cpu", "--rounds", "1", *small_settings(CHECKS / "model"))
     said = done.stdout + done.stderr
-    assert TOKEN_QUESTION not in said
+    assert PUSH_QUESTION not in said
     assert re.search(r"round \d+ \(step \d+\)", said)

@@ -6,7 +6,6 @@ Nothing here waits for the judge or raises for its sake: a round without questio
 from __future__ import annotations
 
 import logging
-import math
 import random
 import threading
 import time
@@ -16,11 +15,10 @@ from typing import Any
 
 from rgym_exp.judge.background import Background
 from rgym_exp.judge.judge import Judge, JudgeAway, JudgeRefusal, Question
+from rgym_exp.judge.patience import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Patience
 
 logger = logging.getLogger("rl_swarm.judge")
 
-FIRST_PAUSE_SECONDS = 5.0
-LONGEST_PAUSE_SECONDS = 300.0
 CLOSING_SECONDS = 1.0
 MAX_WAITING = 4
 """Batches of answers on their way; more can only be of a judge that hangs."""
@@ -61,7 +59,13 @@ class JudgeDesk:
         self._model_name = model_name
         self._every_rounds = every_rounds
         self._wanted = questions
-        self._absence = _Absence(first_pause_seconds, longest_pause_seconds, clock, jitter)
+        self._patience = Patience(
+            well="The judge answers again.",
+            first_seconds=first_pause_seconds,
+            longest_seconds=longest_pause_seconds,
+            clock=clock,
+            jitter=jitter,
+        )
         self._background = Background("rl-swarm-judge")
         self._lock = threading.Lock()
         self._arrived: list[Question] = []
@@ -79,7 +83,7 @@ class JudgeDesk:
         if not self._every_rounds or step % self._every_rounds:
             return
         with self._lock:
-            if self._closed or self._busy() or not self._absence.is_over():
+            if self._closed or self._busy() or not self._patience.may_ask:
                 return
             self._arrived.clear()
             self._asked_in.clear()
@@ -130,7 +134,7 @@ class JudgeDesk:
             except Exception as error:  # Somebody's own kind of judge may raise anything.
                 self._went_wrong(error)
                 return
-            self._absence.end()
+            self._patience.worked()
             with self._lock:
                 self._arrived.append(question)
                 self._asked_in[question.session_id] = round
@@ -148,7 +152,7 @@ class JudgeDesk:
                 self._went_wrong(error)
                 break
             else:
-                self._absence.end()
+                self._patience.worked()
                 with self._lock:
                     self._scores.append(score)
         if refusals:
@@ -156,54 +160,14 @@ class JudgeDesk:
 
     def _went_wrong(self, error: Exception) -> None:
         if isinstance(error, JudgeAway):
-            self._absence.begin_or_go_on(str(error), error.retry_after_seconds)
+            self._patience.failed(error)
         else:
             logger.debug("The judge failed.", exc_info=error)
             kind = type(self._judge).__name__
-            self._absence.begin_or_go_on(f"The judge ({kind}) failed with {type(error).__name__}: {error}.", None)
+            self._patience.failed(f"The judge ({kind}) failed with {type(error).__name__}: {error}.")
 
 
 def _is_sound(question: Any) -> bool:
     return (
         isinstance(question, Question) and isinstance(question.session_id, str | int) and isinstance(question.text, str)
     )
-
-
-class _Absence:
-    """How long the judge is left alone, and what is said about it: one line when it goes, one when it is back."""
-
-    def __init__(
-        self, first_seconds: float, longest_seconds: float, clock: Callable[[], float], jitter: Callable[[], float]
-    ) -> None:
-        self._first_seconds = first_seconds
-        self._longest_seconds = longest_seconds
-        self._clock = clock
-        self._jitter = jitter
-        self._failures = 0
-        self._until = -math.inf
-        self._told = logging.NOTSET
-        """The level of what was said about this absence."""
-
-    def is_over(self) -> bool:
-        """Whether the judge may be asked (again)."""
-        return self._clock() >= self._until
-
-    def begin_or_go_on(self, why: str, retry_after_seconds: float | None) -> None:
-        """It failed (once more)."""
-        # No more doublings than the longest pause needs: a power of two overflows after some weeks of absence.
-        pause = min(self._first_seconds * 2 ** min(self._failures, 30), self._longest_seconds)
-        # What the judge asks for is the least; only its own word is bounded, by who read it.
-        pause = max(pause * (0.75 + 0.5 * self._jitter()), retry_after_seconds or 0.0)
-        self._failures += 1
-        self._until = self._clock() + pause
-        # A judge that says when to come back isn't worth a warning.
-        level = logging.WARNING if retry_after_seconds is None else logging.INFO
-        if level > self._told:
-            self._told = level
-            logger.log(level, "%s Training goes on without it; asked again in %.0f s.", why, pause)
-
-    def end(self) -> None:
-        """It answered."""
-        if self._failures:
-            logger.log(logging.INFO, "The judge answers again.")
-        self._failures, self._until, self._told = 0, -math.inf, logging.NOTSET

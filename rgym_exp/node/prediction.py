@@ -18,9 +18,9 @@ from pathlib import Path
 from rgym_exp.chain.market import ONE_TOKEN, Bet, GameStatus, Market
 from rgym_exp.judge.background import Background
 from rgym_exp.judge.judge import Clue, Judge
+from rgym_exp.judge.patience import Patience
 from rgym_exp.judge.play import answer_texts, best_choice, clue_chat, stake_on
 from rgym_exp.judge.prg_files import PlacedBet, PlayedGame, PlayState, RecordFile, StateFile
-from rgym_exp.node.patience import Patience
 from rgym_exp.node.prediction_lines import bet_line, outcome_line, refused_line
 from rgym_exp.node.prediction_look import GameNow, Look, look_around
 from rgym_exp.training.policy import Policy
@@ -96,7 +96,7 @@ class MarketPlayer:
 
     def begin(self) -> None:
         """At a round's start: have judge and market asked, unless an earlier answer is still to come or to be used."""
-        ask_judge, ask_market = not self._with_judge.is_over, not self._with_market.is_over
+        ask_judge, ask_market = self._with_judge.may_ask, self._with_market.may_ask
         if self._looking is None and (ask_judge or ask_market):
             call = partial(look_around, self._judge, self._market, self._peer_id, self._state)
             self._looking = self._background.submit(partial(call, ask_judge=ask_judge, ask_market=ask_market))
@@ -110,7 +110,7 @@ class MarketPlayer:
         try:
             look = looking.result()
             self._hear(look)
-            if not self._with_outbox.is_over:
+            if self._with_outbox.may_ask:
                 self._act(look, policy)
         # Any: the outbox may be on a full disk, and the configuration may name a market of somebody's own. A game is
         # no reason to end a training.
@@ -202,7 +202,7 @@ class MarketPlayer:
         if clue is None or balance is None or clue.game in self._state.settled:
             return
         game, stake = self._game_of(clue), stake_on(clue, balance)
-        if stake == 0 or game.bet_on(clue.clue) is not None or self._with_model.is_over:
+        if stake == 0 or game.bet_on(clue.clue) is not None or not self._with_model.may_ask:
             return
         scores = self._scores(clue, policy)
         if scores is None:

@@ -88,7 +88,7 @@ def model_card(facts: CardFacts) -> str:
 
 
 def _head(run: TrainedHere) -> ModelCardData:
-    tags = ["rl-swarm", "grpo", "gensyn", "trl", "reasoning-gym", run.animal_name, *run.animal_name.split()]
+    tags = ["rl-swarm", "grpo", "gensyn", "trl", "reasoning-gym", run.animal_name]
     tags += ["lora"] if run.lora else []
     return ModelCardData(
         base_model=base_model_on_the_hub(run.model_name),
@@ -118,7 +118,8 @@ def _summary(facts: CardFacts) -> str:
 
 
 def _usage(facts: CardFacts) -> str:
-    chat = json.dumps([dict(message) for message in facts.run.chat or _PLAIN_CHAT], indent=4)
+    # JSON of texts is Python too, where it isn't made to spell letters beyond the basic plane as two.
+    chat = json.dumps([dict(message) for message in facts.run.chat or _PLAIN_CHAT], indent=4, ensure_ascii=False)
     library, kind = ("peft", "AutoPeftModelForCausalLM") if facts.run.lora else ("transformers", "AutoModelForCausalLM")
     imports = "from transformers import AutoTokenizer" if facts.run.lora else ""
     names = kind if facts.run.lora else f"{kind}, AutoTokenizer"

@@ -43,7 +43,7 @@ class SnapshotFolder:
             self._writing.mkdir(parents=True)
             save(self._writing)
             _name_base_model(self._writing / _ADAPTER, base_model)
-            atomic_write(self._writing / "README.md", card.encode())
+            atomic_write(self._writing / "README.md", card.encode(errors="replace"))
             os.rename(self._writing, self.folder)
         # What a full disk looks like to Python, to safetensors and to torch.
         except (OSError, SafetensorError, RuntimeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from typing import Any
 
@@ -46,7 +47,7 @@ def test_the_head_says_what_the_hub_sorts_models_by() -> None:
         "base_model_relation": "finetune",
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        "tags": ["rl-swarm", "grpo", "gensyn", "trl", "reasoning-gym", "quiet-amber-otter", "quiet", "amber", "otter"],
+        "tags": ["rl-swarm", "grpo", "gensyn", "trl", "reasoning-gym", "quiet-amber-otter"],
     }
 
 
@@ -111,6 +112,18 @@ def test_words_of_strangers_form_neither_markdown_nor_yaml() -> None:
     assert "[click]" not in outside_of_code and "<img" not in outside_of_code
     # Every code mark that is opened is closed on its line.
     assert all(line.count("`") % 2 == 0 for line in lines if not line.startswith(("```", " ")))
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_the_code_is_python_and_asks_as_training_did(lora: bool) -> None:
+    chat = [
+        {"role": "system", "content": 'Reply "briefly" \\ \n```'},
+        {"role": "user", "content": "1 + 1? \U0001f9a6\u2028é"},
+    ]
+    code = card({"lora": lora, "chat": chat}).split("```python\n")[1].split("\n```\n")[0]
+    assigned = {node.targets[0].id: node.value for node in ast.parse(code).body if isinstance(node, ast.Assign)}  # type: ignore[attr-defined]
+    assert ast.literal_eval(assigned["chat"]) == chat
+    assert ast.literal_eval(assigned["repo"]) == FACTS["repo"]
 
 
 def test_a_folder_of_this_machine_is_not_named(tmp_path: Any) -> None:

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "invite": ("rgym_exp.commands.invite", "show the invite of your hub, or what is in an invite"),
     "status": ("rgym_exp.commands.status", "show round, peers, your reward and your waiting transactions"),
     "leaderboard": ("rgym_exp.commands.leaderboard", "show the swarm's peers: rounds, rewards, votes, accuracy"),
+    "plot": ("rgym_exp.commands.plot", "draw reward, held-out accuracy and time of a run, or of several side by side"),
     "login": ("rgym_exp.commands.login", "get an account, in a browser or as a key file"),
     "identity": ("rgym_exp.commands.identity", "show, back up or restore who you are in the swarm"),
     "doctor": ("rgym_exp.commands.doctor", "check this machine and say what to repair"),

@@ -73,9 +73,13 @@ def execute(args: argparse.Namespace) -> int:
         atomic_write(output, picture)
     except OSError as error:
         raise PlotError(f"The picture can't be written: {error}. Name another place with --output FILE.") from error
-    counted = ", ".join(f"{run.label} ({len(run.reports)} rounds)" for run in runs)
+    counted = ", ".join(f"{run.label} ({_rounds(len(run.reports))})" for run in runs)
     print(f"{counted}: {output}")
     return 0
+
+
+def _rounds(count: int) -> str:
+    return "1 round" if count == 1 else f"{count} rounds"
 
 
 def metrics_file(path: Path) -> Path:

@@ -42,6 +42,7 @@ class RoundLoop(TrainerCallback):
         tracker: Tracker,
         interrupts: Interrupts,
         save: Callable[[], None],
+        after_round: Callable[[RoundReport], None],
         checkpoint_seconds: float,
         last_round: int | None,
         steps: int,
@@ -53,6 +54,7 @@ class RoundLoop(TrainerCallback):
         self._tracker = tracker
         self._interrupts = interrupts
         self._save = save
+        self._after_round = after_round
         self._checkpoint_seconds = checkpoint_seconds
         self._checkpoint_time = time.monotonic()
         self._playing: Generator[TrainingBatch, StepStats, RoundReport] | None = None
@@ -98,6 +100,7 @@ class RoundLoop(TrainerCallback):
             # Also when a stop came: the round was played, and its weights are about to be saved.
             with self._interrupts.shielded():
                 self._tell(report)
+                self._after_round(report)
                 return_freed_memory()
         with self._interrupts.shielded():
             self._save_if_due()

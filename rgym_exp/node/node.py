@@ -22,6 +22,7 @@ from rgym_exp.node.rooms import (
     make_exchange,
     make_judge,
     make_player,
+    make_push,
     make_tasks,
     make_tracker_of,
 )
@@ -39,11 +40,14 @@ from rgym_exp.training.helpers import HelperRanks
 from rgym_exp.training.models import choose_model
 from rgym_exp.training.rollout import Rollout
 from rgym_exp.training.split import build_split_learner
+from rgym_exp.types import RoundReport
 
 logger = logging.getLogger("rl_swarm.node")
 
 # How long a stopping node tries to get its last transactions confirmed; the rest is sent at the next start.
 _FLUSH_SECONDS = 3.0
+# How long the last push may take; a second Ctrl-C ends it at once.
+_PUSH_SECONDS = 120.0
 # So many prompts show how long prompts are.
 _SAMPLE_PROMPTS = 32
 
@@ -71,7 +75,7 @@ def run_node(options: NodeOptions) -> None:
         try:
             node = _Node(options, life, _helpers_of(options.launch, life))
             # Registered last, so it comes first: what was trained is written before anything is closed.
-            life.callback(node.save_if_needed)
+            life.callback(node.finish)
             node.train()
         except StopRequested:
             logger.info("Stopping, as asked.")
@@ -133,6 +137,10 @@ class _Node:
             announce_phase=lambda name, round: progress.phase(name, round=round),
             device=self._hardware.device,
         )
+        self._push = make_push(config, home, tasks, self._learner, peer_id=self._peer_id, model_name=self._model_name)
+        if self._push is not None:
+            life.callback(self._push.close)
+            self._push.check_in_background()
         self._loop = RoundLoop(
             self._rooms,
             RoundSettings.of(config),
@@ -141,6 +149,7 @@ class _Node:
             tracker=tracker,
             interrupts=options.interrupts,
             save=self.save,
+            after_round=self._push_if_due,
             checkpoint_seconds=60 * config.training.checkpoint_minutes,
             last_round=self._last_round(),
             steps=self._saved_step,
@@ -151,7 +160,10 @@ class _Node:
         """Play rounds until the end of the run."""
         if self._evaluation.is_on and self._resumed is None:
             self._options.progress.phase("evaluate", "held-out accuracy before training")
-            self._options.progress.held_out(self._evaluation.accuracy(self._learner.policy))
+            accuracy = self._evaluation.accuracy(self._learner.policy)
+            self._options.progress.held_out(accuracy)
+            if self._push is not None:
+                self._push.held_out_before(accuracy)
         self._learner.trainer.train(resume_from_checkpoint=str(self._resumed.folder) if self._resumed else None)
 
     def save(self) -> None:
@@ -175,12 +187,23 @@ class _Node:
         self._saved_step = record.step
         logger.info("Checkpoint of step %d (round %d) written.", record.step, record.round)
 
-    def save_if_needed(self) -> None:
-        """Write a checkpoint unless the last one holds everything already."""
+    def finish(self) -> None:
+        """Write a checkpoint unless the last one holds everything already; push likewise."""
+        progress = self._options.progress
         if self._learner.trainer.state.global_step > self._saved_step:
-            self._options.progress.phase("checkpoint")
+            progress.phase("checkpoint")
             self.save()
-        self._options.progress.phase("leave the swarm")
+        if self._push is not None:
+            self._push.finish(
+                self._learner.trainer.write_model,
+                wait_seconds=_PUSH_SECONDS,
+                announce=lambda: progress.phase("push to the model hub"),
+            )
+        progress.phase("leave the swarm")
+
+    def _push_if_due(self, report: RoundReport) -> None:
+        if self._push is not None:
+            self._push.round_done(report, self._learner.trainer.write_model)
 
     def _play(self) -> Rollout:
         return self._loop.play()

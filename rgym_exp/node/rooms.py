@@ -22,13 +22,22 @@ from rgym_exp.judge.desk import JudgeDesk
 from rgym_exp.judge.http import HttpJudge
 from rgym_exp.judge.judge import Judge
 from rgym_exp.node.prediction import MarketPlayer
+from rgym_exp.observe.metrics import read_reports
 from rgym_exp.observe.services import make_tracker
 from rgym_exp.observe.tracker import Tracker
 from rgym_exp.swarm.exchange import Exchange
 from rgym_exp.swarm.libp2p import LibP2PExchange
+from rgym_exp.swarm.names import animal_name
 from rgym_exp.tasks.source import ReasoningGymTasks, TaskSource
+from rgym_exp.training.build import Learner
+from rgym_exp.training.hub_push import HubPush
+from rgym_exp.training.model_card import TrainedHere
+from rgym_exp.training.provenance import hyperparameters, versions
 
 logger = logging.getLogger("rl_swarm.node")
+
+# So many held-out problems show which datasets there are.
+_SAMPLE_PROBLEMS = 64
 
 
 def make_tasks(config: Config) -> TaskSource:
@@ -95,6 +104,39 @@ def make_player(
         lacks = "contract (network.prg_address)" if market is None else "judge to run its games (network.judge_url)"
         logger.warning("prg_game is on, but this network's prediction market has no %s: not playing.", lacks)
     return None
+
+
+def make_push(
+    config: Config, home: Home, tasks: TaskSource, learner: Learner, *, peer_id: str, model_name: str
+) -> HubPush | None:
+    """Where the trained model is pushed to; None without a token for it."""
+    sample = tasks.held_out(_SAMPLE_PROBLEMS)
+    training = config.training
+    run = TrainedHere(
+        model_name=model_name,
+        lora=training.lora,
+        animal_name=animal_name(peer_id),
+        peer_id=peer_id,
+        network=config.network.name,
+        swarm_id=config.network.swarm_id,
+        tasks=config.network.tasks if config.tasks == "auto" else str(config.tasks),
+        datasets=sorted({problem.dataset for problem in sample}),
+        chat=tasks.messages(sample[0]) if sample else (),
+        hyperparameters=hyperparameters(
+            training,
+            learning_rate=learner.trainer.args.learning_rate,
+            max_completion_length=training.max_completion_length or tasks.max_completion_length,
+        ),
+        versions=versions(),
+    )
+    return HubPush.make(
+        os.environ,
+        folder=home.push,
+        run=run,
+        frequency=training.hf_push_frequency,
+        name_of=animal_name,
+        history=read_reports(home.logs / "metrics.jsonl"),
+    )
 
 
 def make_exchange(config: Config, home: Home, tasks_digest: str, contract_bootnodes: Sequence[str]) -> Exchange:

@@ -80,8 +80,8 @@ class LineProgress:
 
     def phase(self, name: str, detail: str = "", *, round: int | None = None) -> None:
         where = "" if round is None else f"round {round}: "
-        # The phases of a round are in its line; anything else is worth a line of its own.
-        level = logging.DEBUG if name in PHASES else logging.INFO
+        # What belongs to most rounds is in their lines; anything else is worth a line of its own.
+        level = logging.DEBUG if name in (*PHASES, "judge") else logging.INFO
         logger.log(level, "%s%s%s", where, name, f": {detail}" if detail else "")
 
     def round_done(self, report: RoundReport) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -79,4 +81,7 @@ def with_lora(model: PreTrainedModel, rank: int) -> PreTrainedModel:
     from peft import LoraConfig, get_peft_model
 
     adapters = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    return get_peft_model(model, adapters)  # type: ignore[return-value]
+    adapted: Any = get_peft_model(model, adapters)
+    # Left to itself, peft asks the model hub at every save whether the vocabulary has grown. Ours never does.
+    adapted.save_pretrained = partial(adapted.save_pretrained, save_embedding_layers=False)
+    return cast(PreTrainedModel, adapted)

@@ -134,10 +134,7 @@ class SwarmTrainer(GRPOTrainer):
         Raises:
             OSError, SafetensorError, RuntimeError: it can't be written, e.g. on a full disk.
         """
-        policy = self._policy
-        # Left to itself, peft asks the model hub whether the vocabulary has grown. Ours never does.
-        adapters_only = {"save_embedding_layers": False} if hasattr(policy, "peft_config") else {}
-        policy.save_pretrained(str(folder), **adapters_only)  # type: ignore[arg-type]
+        self._policy.save_pretrained(str(folder))
         if self.processing_class is not None:
             self.processing_class.save_pretrained(str(folder))
 

@@ -87,8 +87,8 @@ def play(desk: JudgeDesk, round: int, step: int | None = None) -> list[Question]
     return questions
 
 
-def of_judge(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    return [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "rl_swarm.judge"]
+def of_judge(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
+    return [(record.levelno, record.getMessage()) for record in caplog.records if record.name == "rl_swarm.judge"]
 
 
 def test_a_rounds_questions_are_answered_and_their_scores_taken_once(make_desk: MakeDesk) -> None:
@@ -176,12 +176,12 @@ def test_an_absent_judge_is_told_of_once_and_left_alone_for_longer_and_longer(
             5, 10, 20, 40, 80, 160, 300, 300,
         ]  # fmt: skip
         assert of_judge(caplog) == [
-            ("WARNING", f"{judge.away} Training goes on without it; asked again in 5 s."),
+            (logging.WARNING, f"{judge.away} Training goes on without it; asked again in 5 s."),
         ]
         judge.away = ""
         clock.now += 300
         assert play(desk, 1200) and play(desk, 1201)
-    assert of_judge(caplog)[1:] == [("INFO", "The judge answers again.")]
+    assert of_judge(caplog)[1:] == [(logging.INFO, "The judge answers again.")]
 
 
 def test_after_its_return_the_first_pause_is_short_again(make_desk: MakeDesk, clock: Clock) -> None:
@@ -222,7 +222,7 @@ def test_a_judge_that_asks_for_patience_gets_it_without_a_warning(
     desk = make_desk(judge)
     with caplog.at_level(logging.INFO, logger="rl_swarm.judge"):
         play(desk, 1)
-    assert of_judge(caplog) == [("INFO", f"{busy} Training goes on without it; asked again in 120 s.")]
+    assert of_judge(caplog) == [(logging.INFO, f"{busy} Training goes on without it; asked again in 120 s.")]
     judge.ask = ask  # type: ignore[method-assign]
     clock.now += 119
     assert not play(desk, 2)
@@ -241,7 +241,7 @@ def test_a_refused_answer_takes_no_other_with_it(make_desk: MakeDesk, caplog: py
         play(desk, 1)
     assert desk.take_scores() == [0.5, 0.5]
     assert of_judge(caplog) == [
-        ("INFO", "1 of 3 answers don't count: The judge at http://judge refuses (status 410: expired)."),
+        (logging.INFO, "1 of 3 answers don't count: The judge at http://judge refuses (status 410: expired)."),
     ]
     assert play(desk, 2)
 
@@ -326,13 +326,13 @@ def test_somebodys_own_judge_that_is_wrong_is_an_absent_one(
         play(desk, 1)
         assert desk.take_scores() == []
         assert not play(desk, 2)  # It is left alone now.
-        assert [level for level, _ in of_judge(caplog)] == ["WARNING"]
+        assert [level for level, _ in of_judge(caplog)] == [logging.WARNING]
         assert "OwnJudge" in of_judge(caplog)[0][1]
         judge.asks, judge.submits = good, lambda: 1
         clock.now += 10
         assert play(desk, 3)
     assert desk.take_scores() == [1.0, 1.0]
-    assert of_judge(caplog)[-1] == ("INFO", "The judge answers again.")
+    assert of_judge(caplog)[-1] == (logging.INFO, "The judge answers again.")
 
 
 @pytest.mark.parametrize("behaviour", stand_in.WRONG, ids=lambda behaviour: behaviour.__name__)

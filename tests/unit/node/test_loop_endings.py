@@ -43,6 +43,7 @@ class OneStep:
             tracker=self.tracker,
             interrupts=self.guard,
             save=save,
+            after_round=lambda report: None,
             checkpoint_seconds=0,
             last_round=None,
             steps=0,

@@ -562,7 +562,7 @@ def test_whatever_fails_while_betting_a_round_goes_on_and_play_is_resumed(
     for _ in range(4):
         play(player, policy)
         table.now += 1000
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert str(error) in caplog.text
     table.market("A").instead.clear()
     play(player, policy, rounds=2)
@@ -583,7 +583,7 @@ def test_whatever_fails_while_claiming_a_round_goes_on_and_the_game_is_settled_l
         play(player, policy)
         table.now += 1000
     assert table.lines("outcome") == []
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
     table.market("A").instead.clear()
     play(player, policy, rounds=3)
     assert len(table.lines("outcome")) == 1
@@ -613,7 +613,7 @@ def test_a_model_that_cannot_score_places_no_bet_and_is_asked_again_later(
     assert policy.asked == 1
     table.now += 1000
     play(player, policy)
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert table.bets() == []
     policy.failure = policy.answer = None
     table.now += 1000
@@ -635,9 +635,9 @@ def test_pauses_double_up_to_five_minutes(table: Table) -> None:
         play(player, Scores("red"))
         table.now += 1
     pauses = [later - earlier for earlier, later in zip(calls, calls[1:], strict=False)]
-    # Each within a fifth of 5, 10, 20 ... 300 seconds, and a second more, the rounds' length.
+    # Each within a quarter of 5, 10, 20 ... 300 seconds, and a second more, the rounds' length.
     for pause, wanted in zip(pauses, [5, 10, 20, 40, 80, 160, 300, 300], strict=False):
-        assert 0.8 * wanted <= pause <= 1.2 * wanted + 1
+        assert 0.75 * wanted <= pause <= 1.25 * wanted + 1
     assert len(calls) < 15
 
 

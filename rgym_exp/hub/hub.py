@@ -19,6 +19,7 @@ from typing import Any
 from rgym_exp import __version__
 from rgym_exp.chain.account import LocalAccount, load_or_create_account
 from rgym_exp.chain.contract import SwarmContract
+from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
 from rgym_exp.chain.deploy import MarketOwner, OwnerClient, deploy_coordinator, deploy_market
 from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.market_contract import MarketContract
@@ -156,12 +157,20 @@ async def _deploy(plan: HubPlan, chain: Chain) -> tuple[OwnerClient, HubRecord]:
     # Saved at once: what follows may fail, and the next start must find this contract.
     save_record(plan.home.hub / "hub.json", record)
     if plan.options.market:
-        market = await asyncio.to_thread(
-            deploy_market, chain.rpc_url, chain.owner, deployment.address, plan.record.market
-        )
-        record = dataclasses.replace(record, market=market.address)
+        address = await asyncio.to_thread(_market_address, plan, chain, deployment.address)
+        record = dataclasses.replace(record, market=address)
         save_record(plan.home.hub / "hub.json", record)
     return OwnerClient(chain.rpc_url, deployment.address, chain.owner, chain_id=chain.chain_id), record
+
+
+def _market_address(plan: HubPlan, chain: Chain, coordinator: str) -> str:
+    """The prediction market's address, found again or deployed. Raises a SwarmUserError that names the way around."""
+    try:
+        return deploy_market(chain.rpc_url, chain.owner, coordinator, plan.record.market).address
+    except ChainUnavailable:
+        raise
+    except ChainError as error:
+        raise HubError(f"{error} To host the swarm without a prediction market, add `--no-market`.") from error
 
 
 def _judging(

@@ -1,7 +1,7 @@
 """Games for the prediction market: a question whose clues make its answer clearer, one after the other.
 
 Something is drawn again and again, with one of four outcomes likelier than the others, and each clue shows all draws
-so far. Nobody needs to know anything to play, a small language model can count what it reads, and how sure one may be
+so far. Nobody needs to know anything to play, a small language model can go by what it reads, and how sure one may be
 after each clue is plain arithmetic (Bayes' rule).
 
 Draws are made until the answer's probability rises with every clue, and ends high. Such a choice among draws tells a
@@ -31,55 +31,53 @@ OPEN = Fraction(3, 4)
 
 @dataclass(frozen=True, kw_only=True)
 class _Theme:
-    """One way to put the question. ``{choices}`` and ``{draws}`` are filled in."""
+    """One way to put the question."""
 
     words: tuple[str, ...]
     """Choices are taken from these. No word is part of another."""
-    text: str
+    setting: str
+    """``{choices}`` is filled in."""
+    each: str
+    """What is asked at each draw."""
+    question: str
 
 
 _THEMES: tuple[_Theme, ...] = (
     _Theme(
         words=("red", "blue", "green", "yellow", "black", "white", "purple", "orange", "brown", "pink"),
-        text=(
-            "A bag holds many marbles of four colours: {choices}. One colour is more common than the others. "
-            "Marbles drawn so far: {draws}. Which colour is the most common in the bag?"
-        ),
+        setting="A bag holds many marbles of four colours: {choices}. One colour is more common than the others.",
+        each="What colour is drawn?",
+        question="Which colour is the most common in the bag?",
     ),
     _Theme(
         words=("apple", "pear", "plum", "cherry", "lemon", "mango", "banana", "peach", "melon", "fig"),
-        text=(
-            "A shop sells four kinds of fruit: {choices}. One kind sells better than the others. "
-            "Sold today: {draws}. Which fruit sells best?"
-        ),
+        setting="A shop sells four kinds of fruit: {choices}. One kind sells better than the others.",
+        each="What is sold?",
+        question="Which fruit sells best?",
     ),
     _Theme(
         words=("fox", "deer", "owl", "hare", "wolf", "bear", "badger", "lynx", "boar", "otter"),
-        text=(
-            "Four animals come to a pond: {choices}. One of them comes more often than the others. "
-            "Seen so far: {draws}. Which animal comes most often?"
-        ),
+        setting="Four animals come to a pond: {choices}. One of them comes more often than the others.",
+        each="What animal is seen?",
+        question="Which animal comes most often?",
     ),
     _Theme(
         words=("piano", "violin", "flute", "drum", "harp", "trumpet", "cello", "guitar", "oboe", "banjo"),
-        text=(
-            "A radio station plays pieces for four instruments: {choices}. One of them is played more often than the "
-            "others. Played so far: {draws}. Which instrument is played most often?"
-        ),
+        setting="A radio station plays four instruments: {choices}. One of them is played more often than the others.",
+        each="What instrument is heard?",
+        question="Which instrument is played most often?",
     ),
     _Theme(
         words=("bread", "soup", "rice", "salad", "fish", "pizza", "pasta", "cheese", "curry", "stew"),
-        text=(
-            "A kitchen serves four dishes: {choices}. Guests order one of them more often than the others. "
-            "Orders so far: {draws}. Which dish is ordered most often?"
-        ),
+        setting="A kitchen serves four dishes: {choices}. One of them is ordered more often than the others.",
+        each="What is ordered?",
+        question="Which dish is ordered most often?",
     ),
     _Theme(
         words=("north", "south", "east", "west"),
-        text=(
-            "The wind comes from one of four directions: {choices}. One direction is more frequent than the others. "
-            "Measured so far: {draws}. Which direction is the most frequent?"
-        ),
+        setting="The wind comes from four directions: {choices}. One of them is more frequent than the others.",
+        each="Where does the wind come from?",
+        question="Which direction is the most frequent?",
     ),
 )
 
@@ -114,10 +112,7 @@ def make_game(secret: bytes, *, clues: int = 5) -> Game:
     answer = chance.randrange(CHOICES)
     shown = DRAWS_BY_CLUE[clues]
     draws, certainty = _clarifying_draws(chance, answer, shown)
-    texts = [
-        theme.text.format(choices=", ".join(choices), draws=", ".join(choices[draw] for draw in draws[:count]))
-        for count in shown
-    ]
+    texts = [_clue(theme, choices, draws[:count]) for count in shown]
     salt = hashlib.sha256(b"salt\n" + secret).digest()
     root, opening = opening_of(salt=salt, clues=texts, choices=choices, answer=answer)
     return Game(
@@ -138,6 +133,16 @@ def posterior(draws: Sequence[int]) -> list[Fraction]:
     other = (1 - LIKELY) / (CHOICES - 1)
     weights = [(LIKELY / other) ** draws.count(choice) for choice in range(CHOICES)]
     return [weight / sum(weights) for weight in weights]
+
+
+def _clue(theme: _Theme, choices: Sequence[str], draws: Sequence[int]) -> str:
+    """The clue's text: a line for each draw, its outcome in the tags in which a player answers.
+
+    So a model that does no more than go on with a pattern is better than chance already: SmolLM2-135M-Instruct, as
+    it comes, found the answer in 0.43 to 0.55 of 40 games, and in 0.18 to 0.28 where the draws were a plain list.
+    """
+    lines = [f"{theme.each} <answer>{choices[draw]}</answer>" for draw in draws]
+    return "\n".join([theme.setting.format(choices=", ".join(choices)), *lines, theme.question])
 
 
 def _clarifying_draws(

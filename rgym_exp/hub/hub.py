@@ -29,6 +29,7 @@ from rgym_exp.hub.api import build_app, chain_forwarder, serving
 from rgym_exp.hub.errors import HubError
 from rgym_exp.hub.judging import Judging, judging
 from rgym_exp.hub.keeper import Keeper
+from rgym_exp.hub.leaderboard import Leaderboard, MarketBalances, keeping_leaderboard, leaderboard_routes
 from rgym_exp.hub.plan import DEFAULT_RPC_PORT, HubPlan
 from rgym_exp.hub.ports import bootnode_address, http_url
 from rgym_exp.hub.rate_limit import RateLimit
@@ -69,7 +70,7 @@ async def serve(plan: HubPlan, *, stop: asyncio.Event, on_ready: Callable[[Invit
         chain = await stack.enter_async_context(_chain(plan))
         if stop.is_set():
             return
-        owner, record = await _deploy(plan, chain)
+        owner, record, is_new = await _deploy(plan, chain)
         if stop.is_set():
             return
         board, bootnode = await stack.enter_async_context(_bootnode(plan))
@@ -79,12 +80,13 @@ async def serve(plan: HubPlan, *, stop: asyncio.Event, on_ready: Callable[[Invit
         rate_limit = RateLimit(per_second=REQUESTS_PER_SECOND, burst=REQUEST_BURST)
         door = RpcDoor(forward=await stack.enter_async_context(chain_forwarder(chain.rpc_url)), rate_limit=rate_limit)
         judged = await stack.enter_async_context(_judging(plan, chain, owner, record, keeper))
+        standings = await stack.enter_async_context(_leaderboard(plan, chain, record, keeper, judged, is_new))
         app = build_app(
             invite=invite.encode(),
             status=lambda: {**status(invite, keeper), **judged.status()},
             door=door,
             rate_limit=rate_limit,
-            also=judged.routes,
+            also=[*judged.routes, *leaderboard_routes(standings)],
         )
         await stack.enter_async_context(serving(app, plan.options.host, record.port))
         log.info("The hub of swarm %s is up: API port %d, bootnode %s", record.swarm_id, record.port, bootnode)
@@ -147,7 +149,7 @@ def _chain_id(rpc_url: str) -> int:
     return SwarmContract(rpc_url, f"0x{0:040x}").chain_id
 
 
-async def _deploy(plan: HubPlan, chain: Chain) -> tuple[OwnerClient, HubRecord]:
+async def _deploy(plan: HubPlan, chain: Chain) -> tuple[OwnerClient, HubRecord, bool]:
     """The coordinator in its owner's hands, and the record with the contracts' addresses, saved."""
     recorded = plan.record.contract
     deployment = await asyncio.to_thread(deploy_coordinator, chain.rpc_url, chain.owner, recorded)
@@ -160,7 +162,8 @@ async def _deploy(plan: HubPlan, chain: Chain) -> tuple[OwnerClient, HubRecord]:
         address = await asyncio.to_thread(_market_address, plan, chain, deployment.address)
         record = dataclasses.replace(record, market=address)
         save_record(plan.home.hub / "hub.json", record)
-    return OwnerClient(chain.rpc_url, deployment.address, chain.owner, chain_id=chain.chain_id), record
+    owner = OwnerClient(chain.rpc_url, deployment.address, chain.owner, chain_id=chain.chain_id)
+    return owner, record, deployment.is_new
 
 
 def _market_address(plan: HubPlan, chain: Chain, coordinator: str) -> str:
@@ -194,6 +197,26 @@ def _judging(
         judge=plan.options.judge,
         market=market,
         market_contract=contract,
+    )
+
+
+def _leaderboard(
+    plan: HubPlan, chain: Chain, record: HubRecord, keeper: Keeper, judged: Judging, is_new: bool
+) -> AbstractAsyncContextManager[Leaderboard]:
+    """How the peers stand, by the contract's events, the judge's record and the market's balances."""
+    assert record.contract is not None
+    balances = None
+    if plan.options.market and record.market is not None:
+        balances = MarketBalances(MarketContract(chain.rpc_url, record.market, chain_id=chain.chain_id))
+    return keeping_leaderboard(
+        file=plan.home.hub / "ledger.sqlite",
+        contract=SwarmContract(chain.rpc_url, record.contract, chain_id=chain.chain_id),
+        own_chain=chain.devnet is not None,
+        swarm_round=lambda: keeper.round,
+        judge=judged.judge,
+        balances=balances,
+        models=lambda: {each.peer_id: each.model_name for each in keeper.attendance.newest()},
+        is_new=is_new,
     )
 
 

@@ -28,6 +28,7 @@ logger = logging.getLogger("rl_swarm.observe")
 PROJECT = "rl-swarm"
 _WANDB_HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
 _WANDB_START_SECONDS = 30.0
+_WANDB_FLUSH_SECONDS = 5.0
 _WANDB_UPLOAD_SECONDS = 10.0
 """At the end of a run; what is not uploaded by then stays on disk, for ``wandb sync``."""
 
@@ -63,6 +64,7 @@ class WandbTracker:
                 x_disable_machine_info=True,  # It would also ask the cloud's metadata service, offline too.
                 x_disable_stats=True,
                 x_save_requirements=False,
+                x_transaction_log_flush_interval=_WANDB_FLUSH_SECONDS,
                 init_timeout=float(environ.get("WANDB_INIT_TIMEOUT") or _WANDB_START_SECONDS),
                 finish_timeout=_WANDB_UPLOAD_SECONDS,
             )
@@ -87,7 +89,8 @@ class WandbTracker:
             return self._wandb.init(mode="offline", **run)
 
     def log_round(self, report: RoundReport) -> None:
-        self._run.log(scalars(report), step=report.step)
+        # Without commit it is kept back until the next round, and lost with a node that is killed.
+        self._run.log(scalars(report), step=report.step, commit=True)
 
     def close(self) -> None:
         self._run.finish()

@@ -157,7 +157,7 @@ def test_no_legend_covers_data(count: int) -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()
-    legends = [*figure.legends, *(panel.get_legend() for panel in figure.axes if panel.get_legend())]
+    legends = [*figure.legends, *filter(None, (panel.get_legend() for panel in figure.axes))]
     assert legends
     for legend in legends:
         for panel in figure.axes:

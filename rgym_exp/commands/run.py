@@ -142,6 +142,8 @@ def _prepare_libraries() -> None:
     if token:
         os.environ["HF_TOKEN"] = token
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    # Libraries tell the model hub that they are used; what this node does is its user's to tell.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # The terminal is the live view's, and the log's lines are not bars.
     os.environ.setdefault("TQDM_DISABLE", "1")

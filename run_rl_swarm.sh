@@ -23,7 +23,7 @@ sign up for. The first run installs everything into .venv; later runs start at o
   --help           this page
   KEY=VALUE        any setting of configs/rg-swarm.yaml, e.g. training.num_generations=4
 
-Commands: hub, invite, login, status, identity, doctor. `./run_rl_swarm.sh hub --help` says more.
+Commands: hub, invite, login, status, leaderboard, plot, identity, doctor. `./run_rl_swarm.sh hub --help` says more.
 
 Variables: MODEL_NAME, HUGGINGFACE_ACCESS_TOKEN (set, the trained model is pushed to the Hugging Face Hub), HF_TOKEN (to
 fetch gated models), PRG_GAME=true|false, CPU_ONLY=true, IDENTITY_PATH, GENSYN_RESET_CONFIG=1, CONNECT_TO_TESTNET=true,

@@ -73,13 +73,15 @@ def findings(home: Home, network: NetworkConfig) -> Iterator[Finding]:
 
 def _beyond_the_hub(network: NetworkConfig) -> Iterator[Finding]:
     """The checks that need the network's servers."""
-    from rgym_exp.commands import network_checks
+    from rgym_exp.commands import judge_checks, network_checks
 
     if network.hub_url or network.rpc_url:
         yield network_checks.check_clock(f"{network.hub_url}/invite" if network.hub_url else str(network.rpc_url))
     for bootnode in network.bootnodes:
         yield network_checks.check_bootnode(bootnode)
     yield network_checks.check_chain(network)
+    yield judge_checks.check_judge(network)
+    yield judge_checks.check_market(network)
 
 
 def _own_hub_running(network: NetworkConfig) -> str | None:

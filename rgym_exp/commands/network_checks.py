@@ -110,7 +110,7 @@ def check_chain(network: NetworkConfig) -> Finding:
         return Finding(level="ok", what="this network has no chain to ask yet")
     try:
         chain_id = int(_call(network.rpc_url, "eth_chainId", []), 16)
-        code = _call(network.rpc_url, "eth_getCode", [network.coordinator_address or f"0x{'0' * 40}", "latest"])
+        code = code_at(network.rpc_url, network.coordinator_address or f"0x{'0' * 40}")
     except (HubError, ValueError, TypeError, KeyError) as error:
         return Finding(
             level="failure",
@@ -132,6 +132,11 @@ def check_chain(network: NetworkConfig) -> Finding:
     return Finding(
         level="ok", what=f"chain {chain_id} answers" + (", contract found" if network.coordinator_address else "")
     )
+
+
+def code_at(rpc_url: str, address: str) -> str:
+    """The code at an address, 0x-hex; raises HubError, ValueError, KeyError or TypeError without a proper answer."""
+    return _call(rpc_url, "eth_getCode", [address, "latest"])
 
 
 def _call(rpc_url: str, method: str, params: list[str]) -> str:

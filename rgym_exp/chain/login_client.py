@@ -81,6 +81,8 @@ class LoginHealth:
     chain_id: int
     contract: str | None
     """The SwarmCoordinator that its writes go to."""
+    market: str | None
+    """The PredictionMarket that its bets go to."""
     data_dir: str
     """SHA-256, in hex, of the absolute path of its data folder: tells one's own server from others."""
 
@@ -132,9 +134,16 @@ class LoginClient:
                 "chainId": int(chain_id),
                 "contract": str() | None as contract,
                 "dataDir": str(data_dir),
+                **more,
             } if service == SERVICE:
+                market = more.get("market")
                 return LoginHealth(
-                    version=version, wallet=wallet, chain_id=chain_id, contract=contract, data_dir=data_dir
+                    version=version,
+                    wallet=wallet,
+                    chain_id=chain_id,
+                    contract=contract,
+                    market=market if isinstance(market, str) else None,
+                    data_dir=data_dir,
                 )
         raise self._not_a_login_server()
 

@@ -6,6 +6,7 @@ user, and lets the nodes of one account take turns.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.login_client import (
     LoginAccount,
     LoginClient,
+    LoginHealth,
     LoginServerAway,
     LoginServerTrouble,
     NotLoggedIn,
@@ -31,6 +33,8 @@ from rgym_exp.chain.login_client import (
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.outbox import Outbox, Row, target_of
 from rgym_exp.chain.sending import Absent, Outcome, Patience, Record, Refused, Retry
+
+logger = logging.getLogger("rl_swarm.chain")
 
 _OTHER_WAYS = (
     "Or use an account of this node's own with blockchain.coordinator=wallet (`rl-swarm login --headless` makes its "
@@ -63,9 +67,11 @@ class ModalCoordinator(ContractCoordinator):
         Raises ChainError when the login server is away, writes to another contract, or has nobody logged in.
         """
         contract = SwarmContract(rpc_url, contract_address, chain_id=chain_id)
-        market = MarketContract(rpc_url, market_address, chain_id=chain_id) if market_address else None
         client = LoginClient(login_url, token_file)
-        _require_same_contract(client, contract.address, chain_id)
+        health = _require_same_contract(client, contract.address, chain_id)
+        market = None
+        if market_address and _serves_market(client, health, market_address):
+            market = MarketContract(rpc_url, market_address, chain_id=chain_id)
         login, address = _require_login(client)
         patience = patience or Patience()
         super().__init__(
@@ -232,8 +238,8 @@ def _chain_failures_for_outbox() -> Iterator[None]:
         raise Absent(str(error)) from error
 
 
-def _require_same_contract(client: LoginClient, address: str, chain_id: int | None) -> None:
-    """Raise ChainError unless the server writes to the contract that this node reads."""
+def _require_same_contract(client: LoginClient, address: str, chain_id: int | None) -> LoginHealth:
+    """What the server is. Raises ChainError unless it writes to the contract that this node reads."""
     try:
         health = client.health()
     except LoginServerAway as error:
@@ -247,6 +253,21 @@ def _require_same_contract(client: LoginClient, address: str, chain_id: int | No
             f"{health.chain_id}, but this node's swarm has {address} on chain {chain_id}. Stop that server, which was "
             "started for another network, or give this one another port with LOGIN_PORT."
         )
+    return health
+
+
+def _serves_market(client: LoginClient, health: LoginHealth, address: str) -> bool:
+    """Whether bets can go through the server; a market is no reason not to train, so a warning is all it costs."""
+    if (health.market or "").lower() == address.lower():
+        return True
+    logger.warning(
+        "The login server at %s bets in %s, but the swarm's prediction market is %s: this node doesn't bet. Stop that "
+        "server to have it started again for this swarm.",
+        client.page_url,
+        f"the market {health.market}" if health.market else "no market",
+        address,
+    )
+    return False
 
 
 def _require_login(client: LoginClient) -> tuple[LoginAccount, str]:

@@ -64,6 +64,7 @@ class LoginPlan:
             and health.wallet == self.wallet
             and health.chain_id == self.chain_id
             and (health.contract or "").lower() == (self.contract or "").lower()
+            and (health.market or "").lower() == (self.market or "").lower()
         )
 
 

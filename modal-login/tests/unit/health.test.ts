@@ -6,6 +6,7 @@ import { GET } from '@/app/api/health/route'
 import { get, setEnvironment, temporaryFolder } from '../support/routes'
 
 const CONTRACT = '0xFaD7C5e93f28257429569B854151A1B8DCD404c2'
+const MARKET = '0x51D4db531ae706a6eC732458825465058FA23a35'
 
 let folder: string
 
@@ -16,7 +17,12 @@ beforeEach(() => {
 })
 
 it('tells a launcher whether this server is its own', async () => {
-  setEnvironment({ LOGIN_DATA_DIR: `${folder}/`, SWARM_CHAIN_ID: '7', SWARM_CONTRACT_ADDRESS: CONTRACT })
+  setEnvironment({
+    LOGIN_DATA_DIR: `${folder}/`,
+    SWARM_CHAIN_ID: '7',
+    SWARM_CONTRACT_ADDRESS: CONTRACT,
+    PRG_CONTRACT_ADDRESS: MARKET,
+  })
   const { status, body } = await get(GET)
   expect(status).toBe(200)
   expect(body).toEqual({
@@ -25,6 +31,7 @@ it('tells a launcher whether this server is its own', async () => {
     wallet: 'local',
     chainId: 7,
     contract: CONTRACT,
+    market: MARKET,
     dataDir: createHash('sha256').update(folder).digest('hex'),
   })
 })

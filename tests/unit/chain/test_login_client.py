@@ -38,6 +38,7 @@ HEALTH = {
     "wallet": "local",
     "chainId": 685685,
     "contract": "0x" + 40 * "1",
+    "market": "0x" + 40 * "3",
     "dataDir": 64 * "d",
 }
 ACCOUNT = {"orgId": "org", "address": "0x" + 40 * "2", "activation": "activated", "expiresAt": 1.5e9}
@@ -150,8 +151,21 @@ def test_who_is_logged_in_and_that_nobody_is(server, client):
 def test_what_serves_there(server, client):
     server.answer = lambda asked: says(HEALTH)
     assert client.health() == LoginHealth(
-        version="1.2.3", wallet="local", chain_id=685685, contract="0x" + 40 * "1", data_dir=64 * "d"
+        version="1.2.3",
+        wallet="local",
+        chain_id=685685,
+        contract="0x" + 40 * "1",
+        market="0x" + 40 * "3",
+        data_dir=64 * "d",
     )
+
+
+@pytest.mark.parametrize("market", [None, 3])
+def test_a_server_without_a_market_serves_there(server, client, market):
+    server.answer = lambda asked: says({**HEALTH, "market": market})
+    assert client.health().market is None
+    server.answer = lambda asked: says({name: value for name, value in HEALTH.items() if name != "market"})
+    assert client.health().market is None
 
 
 @pytest.mark.parametrize(

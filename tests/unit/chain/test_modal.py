@@ -462,6 +462,7 @@ def test_two_nodes_of_one_login_lose_nothing(login, make_modal, wait_until):
 def make_player(login, games, market_contract, make_modal):
     """Makes nodes that see the market, whose first game has two clues and three choices."""
     login.market = login.chain.person(login.user.account, market_contract)
+    login.health["market"] = games.address
     login.user.do("registerPeer", "QmA")
     games.create_game(2, 3, bytes(32))
     return lambda **options: make_modal(market_address=games.address, **options)
@@ -668,6 +669,7 @@ def test_a_bet_for_another_market_than_the_servers_is_not_handed_over(
     login.known_users.add("org-1")
     count = hands_over(login)
     newer = deploy_market(chain.devnet.rpc_url, chain.devnet.owner, chain.address)
+    login.health["market"] = newer.address
     after = make_modal(market_address=newer.address)
     wait_until(settled(after))
     assert statuses(after) == ["refused"]
@@ -675,8 +677,20 @@ def test_a_bet_for_another_market_than_the_servers_is_not_handed_over(
     assert hands_over(login) == count
 
 
+@pytest.mark.parametrize("served", [None, "0x" + 40 * "9"])
+def test_a_node_whose_login_server_bets_elsewhere_trains_and_does_not_bet(
+    login, games, make_player, make_modal, caplog, served
+):
+    make_player()
+    login.health["market"] = served
+    node = make_modal(name="other", market_address=games.address)
+    assert node.market is None
+    assert f"the swarm's prediction market is {games.address}: this node doesn't bet" in caplog.text
+
+
 def test_nothing_is_handed_over_for_an_address_without_a_market(login, make_player, make_modal, wait_until):
     make_player()
+    login.health["market"] = "0x" + 40 * "9"
     node = make_modal(name="other", market_address="0x" + 40 * "9")
     bet(node)
     node.submit_reward(round=0, stage=0, reward=5, peer_id="QmA")

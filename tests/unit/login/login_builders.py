@@ -28,6 +28,7 @@ const health = {
   wallet: process.env.LOGIN_WALLET,
   chainId: Number(process.env.SWARM_CHAIN_ID),
   contract: process.env.SWARM_CONTRACT_ADDRESS || null,
+  market: process.env.PRG_CONTRACT_ADDRESS || null,
   dataDir: createHash('sha256').update(process.env.LOGIN_DATA_DIR).digest('hex'),
 }
 createServer((request, response) => {

@@ -164,7 +164,7 @@ class GameMaster:
         return Clue(
             game=running.game,
             clue=clue,
-            rounds_remaining=len(running.opening.clues) - 1 - clue,
+            rounds_remaining=len(running.opening.clues) - clue,
             text=running.opening.clues[clue],
             choices=running.opening.choices,
         )

@@ -43,7 +43,7 @@ class Clue:
     clue: int
     """Which of the game's clues, counted from 0: the round of the game on the contract."""
     rounds_remaining: int
-    """Clues still to come after this one; 0 at the last."""
+    """Clues that can still be bet on: our judge counts this one, and others may not."""
     text: str
     choices: tuple[str, ...]
 

@@ -45,8 +45,8 @@ def best_choice(scores: Sequence[float]) -> int:
 
 
 def stake_on(clue: Clue, balance: int) -> int:
-    """What to stake on this clue, of ``balance``, both in the smallest unit: an equal part for every clue to come.
+    """What to stake on this clue, of ``balance``, both in the smallest unit: an equal part for every clue left.
 
-    With one clue to come, and at the last one, that is everything.
+    With one clue left, or none, that is everything.
     """
     return max(0, balance) // max(1, clue.rounds_remaining)

@@ -155,7 +155,7 @@ class Swarm:
         if clue is not None:
             played = self.contract.games[clue.game]
             assert (played.status, played.round) == ("open", clue.clue)
-            assert clue.rounds_remaining == played.rounds - 1 - played.round
+            assert clue.rounds_remaining == played.rounds - played.round
             assert len(clue.choices) == played.choices
 
     async def move(self, rounds: int = 1, *, seconds_each: float = 10.0) -> None:

@@ -29,8 +29,11 @@ words = " ".join(sys.argv[1:])
 if os.environ.get("PIP_FAILS_ON", "nothing at all") in words:
     sys.exit(os.environ.get("PIP_FAILURE", "ERROR: the index is on fire"))
 if os.environ.get("PIP_HANGS_ON", "nothing at all") in words:
+    # Blocked until it is waited for: between the two lines below it would come too early.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     open(os.environ["PIP_ARRIVAL"], "w").close()
-    signal.pause()
+    signal.sigwait({signal.SIGINT})
+    raise KeyboardInterrupt
 site = pathlib.Path(sysconfig.get_paths()["purelib"])
 for word in sys.argv[1:]:
     name, _, version = word.partition("==")

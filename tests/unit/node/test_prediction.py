@@ -25,6 +25,11 @@ from rgym_exp.training.policy import Chat
 CHOICES = ("red", "blue")
 
 
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was warned of; other tests decide whether lesser lines are captured as well."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 class Scores:
     """A policy that finds one choice likelier than the others, and can do nothing else."""
 
@@ -562,7 +567,7 @@ def test_whatever_fails_while_betting_a_round_goes_on_and_play_is_resumed(
     for _ in range(4):
         play(player, policy)
         table.now += 1000
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert len(warnings_in(caplog)) == 1
     assert str(error) in caplog.text
     table.market("A").instead.clear()
     play(player, policy, rounds=2)
@@ -583,7 +588,7 @@ def test_whatever_fails_while_claiming_a_round_goes_on_and_the_game_is_settled_l
         play(player, policy)
         table.now += 1000
     assert table.lines("outcome") == []
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert len(warnings_in(caplog)) == 1
     table.market("A").instead.clear()
     play(player, policy, rounds=3)
     assert len(table.lines("outcome")) == 1
@@ -613,7 +618,7 @@ def test_a_model_that_cannot_score_places_no_bet_and_is_asked_again_later(
     assert policy.asked == 1
     table.now += 1000
     play(player, policy)
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert len(warnings_in(caplog)) == 1
     assert table.bets() == []
     policy.failure = policy.answer = None
     table.now += 1000

@@ -116,8 +116,8 @@ class GameMaster:
         """Which clue of the running game is told; None: none is."""
         self._clue_round = 0
         self._clue_since = 0.0
-        self._idle_round: int | None = None
-        """The swarm's round in which nothing ran: a game begins when it has moved on."""
+        self._next_from: int | None = None
+        """The swarm's round from which on a game may begin; None: when the swarm has moved on once."""
 
     async def run(self) -> None:
         """Run games until cancelled. Whatever goes wrong is waited out, with growing pauses."""
@@ -151,9 +151,11 @@ class GameMaster:
         if self._clue is not None:
             if self._is_due(round):
                 await asyncio.to_thread(self._go_on, round)
-        elif self._idle_round is None:
-            self._idle_round = round
-        elif round != self._idle_round:
+            return
+        soonest = round + (1 if self._next_from is None else self._pace.rounds_per_clue)
+        # After the chain was set back, its rounds are counted again from an earlier one.
+        self._next_from = soonest if self._next_from is None else min(self._next_from, soonest)
+        if round >= self._next_from:
             await asyncio.to_thread(self._begin, round)
 
     def current_clue(self) -> Clue | None:
@@ -263,14 +265,13 @@ class GameMaster:
             answer = running.opening.choices[running.opening.answer]
             log.info("Game %d of the prediction market ends: it was %s.", running.game, answer)
             self._end("revealed", round)
-            # The swarm is on its way: no need to see it move once more.
-            self._idle_round = -1
         self._asked = self._clock()
 
     def _end(self, outcome: Outcome, round: int) -> None:
-        """The running game is over; the next begins when the swarm moves on."""
+        """The running game is over. The next begins as many rounds later as a clue lasts: until then players claim,
+        and have their tokens for it."""
         self._clue = None
-        self._idle_round = round
+        self._next_from = round + self._pace.rounds_per_clue
         self._save(self._kept.with_ended(outcome))
 
     def _tell(self, clue: int, round: int) -> None:

@@ -203,13 +203,13 @@ def opening_is_true(swarm: Swarm, game: int) -> bool:
 async def test_a_game_is_played_at_the_swarms_pace(swarm: Swarm, contract: MemoryContract) -> None:
     told = []
     await swarm.look()
-    for _ in range(10):
+    for _ in range(11):
         await swarm.move()
         clue = swarm.master.current_clue()
         told.append(None if clue is None else (clue.game, clue.clue))
-    # It begins when the swarm moves; each clue lasts two rounds, and so does the last one before the answer; the next
-    # game begins a look later.
-    assert told == [(0, 0), (0, 0), (0, 1), (0, 1), (0, 2), (0, 2), (0, 3), (0, 3), None, (1, 0)]
+    # It begins when the swarm moves; each clue lasts two rounds, and so does the last one before the answer, and the
+    # break in which players claim before the next game.
+    assert told == [(0, 0), (0, 0), (0, 1), (0, 1), (0, 2), (0, 2), (0, 3), (0, 3), None, None, (1, 0)]
     assert contract.games[0].status == "revealed"
     assert opening_is_true(swarm, 0)
 
@@ -334,7 +334,7 @@ async def test_a_chain_that_was_set_back_to_before_the_game_gets_a_new_one(
     swarm.restarted()
     swarm.round = 1
     await swarm.look()
-    await swarm.move()
+    await swarm.move(2)
     assert len(contract.games) == 1 and contract.games[0].round == 0
     assert swarm.master.current_clue() is not None
 
@@ -362,7 +362,7 @@ async def test_a_game_that_the_hub_left_for_a_day_is_called_off_and_the_next_beg
     swarm.restarted()
     await swarm.look()
     assert contract.games[0].status == "abandoned" and swarm.master.current_clue() is None
-    await swarm.move()
+    await swarm.move(2)
     assert [game.status for game in contract.games] == ["abandoned", "open"]
     told = swarm.master.told(0)
     assert told is not None and told["status"] == "abandoned"

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -29,8 +30,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            # The terminal becomes the session's own, so that Ctrl-C is a signal to whatever is in the foreground.
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_as_from_a_terminal,
         )
         os.close(slave)
 
@@ -85,3 +85,10 @@ class Terminal:
             return False
         self.screen += read.decode(errors="replace")
         return bool(read)
+
+
+def _as_from_a_terminal() -> None:
+    # The terminal becomes the session's own, so that Ctrl-C is a signal to whatever is in the foreground.
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    # Tests that run in the background of a shell ignore it, and so would all that they start.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -10,8 +10,10 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.support.serving import serving
 
 Behaviour = Callable[["JudgeStandIn", BaseHTTPRequestHandler, Any], None]
 """Answers one request, given what a good judge would say."""
@@ -40,16 +42,9 @@ class JudgeStandIn:
     @contextmanager
     def served(self) -> Iterator[JudgeStandIn]:
         """Answers for as long as the context lasts; what still hangs then is let go."""
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{server.server_address[1]}/swarm"
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        try:
+        with serving(_handler(self), released=self.released) as address:
+            self.url = f"{address}/swarm"
             yield self
-        finally:
-            self.released.set()
-            server.shutdown()
-            server.server_close()
 
     def good(self, path: str) -> Any:
         """What a good judge says."""

@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.support.serving import serving
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +64,9 @@ class LoginStandIn:
     @contextmanager
     def served(self, port: int = 0) -> Iterator[LoginStandIn]:
         """Answers for as long as the context lasts."""
-        server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{server.server_address[1]}/api/"
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        try:
+        with serving(_handler(self), released=self.released, port=port) as address:
+            self.url = f"{address}/api/"
             yield self
-        finally:
-            self.released.set()
-            server.shutdown()
-            server.server_close()
 
 
 def _handler(stand_in: LoginStandIn) -> type[BaseHTTPRequestHandler]:

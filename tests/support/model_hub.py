@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+
+from tests.support.serving import serving
 
 TOKEN = "hf_of_the_test_0123456789"
 """The one token that is valid."""
@@ -191,16 +193,9 @@ class ModelHub:
     @contextmanager
     def served(self) -> Iterator[ModelHub]:
         """Answers on loopback for as long as the context lasts."""
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{server.server_address[1]}"
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        try:
+        with serving(_handler(self), released=self.released) as address:
+            self.url = address
             yield self
-        finally:
-            self.released.set()
-            server.shutdown()
-            server.server_close()
 
 
 def _handler(hub: ModelHub) -> type[BaseHTTPRequestHandler]:

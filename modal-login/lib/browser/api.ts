@@ -56,6 +56,7 @@ export class LoginApi {
     if (this.token) headers.authorization = `Bearer ${this.token}`
     if (body !== undefined) headers['content-type'] = 'application/json'
     let answer: Response
+    let text: string
     try {
       answer = await fetch(`/api/${route}`, {
         method: body === undefined ? 'GET' : 'POST',
@@ -64,13 +65,30 @@ export class LoginApi {
         cache: 'no-store',
         signal: AbortSignal.timeout(60_000),
       })
+      // Here as well: a server that ends, or a laptop that sleeps, can cut an answer off after its headers.
+      text = await answer.text()
     } catch {
       throw new ApiError('The login server of this node does not answer. Is the node still running?', 0)
     }
-    const content = await answer.json().catch(() => null)
+    const content = parsed(text)
     if (answer.status === 401) this.onTokenRefused()
     if (!answer.ok)
       throw new ApiError(content?.error ?? `The login server answered ${answer.status}.`, answer.status)
+    if (content === undefined)
+      throw new ApiError(
+        'What answered is not JSON. Is another program on the login server’s port?',
+        answer.status,
+      )
     return content as T
+  }
+}
+
+/** undefined where the text isn't JSON. */
+// biome-ignore lint/suspicious/noExplicitAny: what the server says has the type that the caller names
+function parsed(text: string): any {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
 }

@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { animalName } from '@/lib/names'
@@ -59,7 +62,9 @@ test('nothing is asked while nobody looks, and at once when somebody does again'
   const [first] = await Promise.all([answered(), page.goto(site.url)])
   await first.finished()
   await page.getByText('up to date').waitFor()
-  await Promise.all([answered(), page.clock.runFor(5_000)])
+  const [second] = await Promise.all([answered(), page.clock.runFor(5_000)])
+  // An answer still on its way would be given up by the hidden minute, which the page would rightly tell of.
+  await second.finished()
   expect(asked).toBe(2)
 
   await setHidden(true)
@@ -82,6 +87,43 @@ test('a login server that has ended is told of, and the page goes on by itself w
   await site.restartServer()
   await page.getByText('up to date').waitFor()
   expect(await page.getByText('The login server doesn’t answer.').count()).toBe(0)
+})
+
+test.each([
+  { what: 'cut off in the middle', body: '{"address":"0x' },
+  { what: 'another program’s', body: '<h1>It works!</h1>' },
+])('an answer that is $what is told of, and what was known stays', async ({ body }) => {
+  await page.goto(site.url)
+  await peerNamed(ours).waitFor()
+  await page.route('**/api/status', (route) => route.fulfill({ status: 200, body }))
+  await page.getByText('What answered is not JSON.').waitFor()
+  expect(await peerNamed(ours).isVisible()).toBe(true)
+
+  await page.unroute('**/api/status')
+  await page.getByText('up to date').waitFor()
+})
+
+test('an answer whose connection is lost after its headers is told of, and asked for again', async () => {
+  await page.goto(site.url)
+  await peerNamed(ours).waitFor()
+  const breaksOff = createServer((_, response) => {
+    response.writeHead(200, { 'content-type': 'application/json', 'content-length': 1000 })
+    response.write('{"address":', () => response.destroy())
+  })
+  await once(breaksOff.listen(0, '127.0.0.1'), 'listening')
+  try {
+    const { port } = breaksOff.address() as AddressInfo
+    await page.route('**/api/status', (route) =>
+      route.continue({ url: `http://127.0.0.1:${port}/api/status` }),
+    )
+    await page.getByText('The login server doesn’t answer.').waitFor()
+    expect(await peerNamed(ours).isVisible()).toBe(true)
+
+    await page.unroute('**/api/status')
+    await page.getByText('up to date').waitFor()
+  } finally {
+    breaksOff.close()
+  }
 })
 
 test('a chain that is away is told of, and what was known stays', async () => {

@@ -23,7 +23,7 @@ import requests
 from urllib3.exceptions import NewConnectionError
 
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
-from rgym_exp.config.bounded import read_body
+from rgym_exp.config.bounded import read_body, session_until
 from rgym_exp.config.shallow_json import shallow_json
 
 ANSWER_SECONDS = 10.0
@@ -204,7 +204,7 @@ class LoginClient:
         seconds = self._answer_seconds if content is None else self._write_seconds
         deadline = time.monotonic() + seconds
         try:
-            with requests.Session() as session:
+            with session_until(deadline) as session:
                 # Neither a proxy nor a .netrc of the environment may see or replace the token.
                 session.trust_env = False
                 method = "GET" if content is None else "POST"
@@ -218,12 +218,13 @@ class LoginClient:
                 ) as answer:
                     body = read_body(answer, max_bytes=MAX_ANSWER_BYTES, deadline=deadline)
                     return answer.status_code, _parsed(body) if answer.status_code != 200 else shallow_json(body)
-        except requests.exceptions.ReadTimeout as error:
-            raise LoginServerTrouble(
-                f"The login server at {self.page_url} gave no answer within {seconds:.0f} s. Its chain may be slow; "
-                "asked again shortly. The file logs/yarn.log of the node that started it may say more."
-            ) from error
         except requests.exceptions.RequestException as error:
+            is_too_slow = isinstance(error, requests.exceptions.ReadTimeout) or time.monotonic() >= deadline
+            if is_too_slow and not _is_unheard(error):
+                raise LoginServerTrouble(
+                    f"The login server at {self.page_url} gave no answer within {seconds:.0f} s. Its chain may be "
+                    "slow; asked again shortly. The file logs/yarn.log of the node that started it may say more."
+                ) from error
             raise LoginServerAway(
                 f"No login server answers at {self.page_url} ({type(error).__name__}). `rl-swarm login` starts it "
                 "again, as every run of a node with a browser login does.",

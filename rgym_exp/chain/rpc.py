@@ -6,11 +6,10 @@ import threading
 import time
 from typing import Any, cast
 
-import requests
 from web3 import HTTPProvider, Web3
 from web3.types import RPCEndpoint, RPCResponse
 
-from rgym_exp.config.bounded import read_body
+from rgym_exp.config.bounded import BoundedSession, read_body
 from rgym_exp.config.shallow_json import shallow_json
 
 REQUEST_TIMEOUT_SECONDS = 10.0
@@ -45,16 +44,17 @@ class BoundedProvider(HTTPProvider):
         """
         request = self.encode_rpc_request(method, params)
         deadline = time.monotonic() + self._timeout_seconds
-        answer = self._session().post(
-            self._url, data=request, headers=self.get_request_headers(), timeout=self._timeout_seconds, stream=True
-        )
-        with answer:
+        headers, seconds, session = self.get_request_headers(), self._timeout_seconds, self._session()
+        with (
+            session.until(deadline),
+            session.post(self._url, data=request, headers=headers, timeout=seconds, stream=True) as answer,
+        ):
             answer.raise_for_status()
             return cast(RPCResponse, shallow_json(read_body(answer, max_bytes=MAX_ANSWER_BYTES, deadline=deadline)))
 
-    def _session(self) -> requests.Session:
+    def _session(self) -> BoundedSession:
         """One a thread: sessions keep the connection open, and aren't made to be shared."""
         if not hasattr(self._per_thread, "session"):
-            self._per_thread.session = requests.Session()
-        session: requests.Session = self._per_thread.session
+            self._per_thread.session = BoundedSession()
+        session: BoundedSession = self._per_thread.session
         return session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import threading
 import time
@@ -42,32 +43,50 @@ def read_body(answer: requests.Response, *, max_bytes: int, deadline: float) -> 
     return bytes(body)
 
 
-@contextlib.contextmanager
-def session_until(deadline: float) -> Iterator[requests.Session]:
-    """A session whose connections are cut off at the deadline (of ``time.monotonic``), whatever they are at.
+class BoundedSession(requests.Session):
+    """A session whose connections can be cut off at a deadline, whatever they are at.
 
     A time-out of requests starts anew with every byte, in the headers too: a server that drips those would hold the
     caller for days. Looking up the server's name is not bounded here; the system's resolver has its own time-outs.
+    For one thread at a time, as requests' own.
     """
-    carrier = _Carrier(deadline)
-    timer = threading.Timer(deadline - time.monotonic(), carrier.cut_off)
-    timer.daemon = True
-    timer.start()
-    try:
-        with requests.Session() as session:
-            session.mount("http://", carrier)
-            session.mount("https://", carrier)
-            yield session
-    finally:
-        timer.cancel()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._carrier = _Carrier()
+        self.mount("http://", self._carrier)
+        self.mount("https://", self._carrier)
+
+    @contextlib.contextmanager
+    def until(self, deadline: float) -> Iterator[None]:
+        """What is asked in here is cut off at the deadline (of ``time.monotonic``), its body's reading included.
+
+        Whoever asks then meets a requests.exceptions.RequestException, of no certain kind.
+        """
+        self._carrier.deadline = deadline
+        timer = threading.Timer(deadline - time.monotonic(), self._carrier.cut_off)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._carrier.deadline = math.inf
+
+
+@contextlib.contextmanager
+def session_until(deadline: float) -> Iterator[requests.Session]:
+    """A session for one exchange, cut off at the deadline (of ``time.monotonic``)."""
+    with BoundedSession() as session, session.until(deadline):
+        yield session
 
 
 class _Carrier(HTTPAdapter):
     """Keeps hold of the sockets that its requests go over."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._deadline = deadline
+        self.deadline = math.inf
         self._sockets: list[socket.socket] = []
 
     def cut_off(self) -> None:
@@ -81,12 +100,14 @@ class _Carrier(HTTPAdapter):
         """requests' own, with connections that say when they are there."""
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
         made = pool.ConnectionCls
+        if getattr(made, "is_held", False):  # The pool is one of before.
+            return pool
 
         def connect(connection: Any) -> None:
             made.connect(connection)
-            self._sockets.append(connection.sock)
-            if time.monotonic() > self._deadline:  # The cut has been, and missed this one.
+            self._sockets = [opened for opened in self._sockets if opened.fileno() >= 0] + [connection.sock]
+            if time.monotonic() > self.deadline:  # The cut has been, and missed this one.
                 raise TimeoutError("no connection in time")
 
-        pool.ConnectionCls = type(made.__name__, (made,), {"connect": connect})
+        pool.ConnectionCls = type(made.__name__, (made,), {"connect": connect, "is_held": True})
         return pool

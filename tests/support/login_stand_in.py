@@ -34,6 +34,8 @@ class Says:
     headers: dict[str, str] = field(default_factory=dict)
     pieces: int = 1
     """In how many pieces the content goes out; between two of them it waits for ``LoginStandIn.released``."""
+    drips_headers: bool = False
+    """Its headers go on until ``LoginStandIn.released``, a byte at a time, and no content follows."""
 
 
 HANGS_UP = None
@@ -94,6 +96,11 @@ def _handler(stand_in: LoginStandIn) -> type[BaseHTTPRequestHandler]:
             self.send_response(said.status)
             for name, value in said.headers.items():
                 self.send_header(name, value)
+            if said.drips_headers:
+                self.flush_headers()
+                while not stand_in.released.wait(0.1):
+                    self.wfile.write(b"x")
+                return
             self.send_header("content-length", str(len(said.content)))
             self.end_headers()
             for piece in _in_pieces(said):

@@ -312,8 +312,9 @@ def test_a_silent_server_is_given_up_in_time(server, client):
     assert time.monotonic() - began < 5
 
 
-def test_a_server_that_drips_is_given_up_in_time(server, client):
-    server.answer = lambda asked: Says(content=b" " * 100, pieces=100)
+@pytest.mark.parametrize("drips", [Says(content=b" " * 100, pieces=100), Says(drips_headers=True)])
+def test_a_server_that_drips_is_given_up_in_time(server, client, drips):
+    server.answer = lambda asked: drips
     began = time.monotonic()
     with pytest.raises(LoginServerTrouble, match="no answer within 1 s"):
         register(client)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Protocol
 
 import pytest
 
@@ -16,8 +17,11 @@ from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.coordinator import ChainUnavailable
 
 Write = Callable[[BaseHTTPRequestHandler], None]
-Serve = Callable[[Write], str]
 NOWHERE = "0x" + 40 * "0"
+
+
+class Serve(Protocol):
+    def __call__(self, write: Write, *, ends_headers: bool = True) -> str: ...
 
 
 @pytest.fixture
@@ -25,12 +29,15 @@ def serve() -> Iterator[Serve]:
     """Start a server whose answer to every question is what a test writes; gives its address."""
     servers: list[ThreadingHTTPServer] = []
 
-    def start(write: Write) -> str:
+    def start(write: Write, *, ends_headers: bool = True) -> str:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
                 self.send_response(200)
-                self.end_headers()
+                if ends_headers:
+                    self.end_headers()
+                else:
+                    self.flush_headers()
                 write(self)
 
             def log_message(self, *_: object) -> None:
@@ -68,16 +75,17 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(serve: Serve, monkey
     assert broke_off.wait(10)
 
 
-def test_a_server_that_drips_is_given_up_after_the_time_out(serve: Serve) -> None:
+@pytest.mark.parametrize("in_body", [True, False], ids=["body", "headers"])
+def test_a_server_that_drips_is_given_up_after_the_time_out(serve: Serve, in_body: bool) -> None:
     ended = threading.Event()
 
     def drip(answer: BaseHTTPRequestHandler) -> None:
         while not ended.wait(0.1):
-            answer.wfile.write(b" ")
+            answer.wfile.write(b" " if in_body else b"x")
 
     begin = time.monotonic()
     with pytest.raises(ChainUnavailable, match="doesn't answer"):
-        _ = SwarmContract(serve(drip), NOWHERE, timeout_seconds=0.5).chain_id
+        _ = SwarmContract(serve(drip, ends_headers=in_body), NOWHERE, timeout_seconds=0.5).chain_id
     ended.set()
     assert time.monotonic() - begin < 5
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from rgym_exp.config.bounded import read_body, session_until
+from rgym_exp.config.bounded import BoundedSession, read_body, session_until
 
 Talk = Callable[[socket.socket, threading.Event], None]
 
@@ -42,6 +42,13 @@ def keeps_saying_go_on(connection: socket.socket, over: threading.Event) -> None
 
 def answers(connection: socket.socket, over: threading.Event) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+
+
+def answers_twice_then_drips(connection: socket.socket, over: threading.Event) -> None:
+    for _ in range(2):
+        answers(connection, over)
+        connection.recv(65536)
+    drips_headers(connection, over)
 
 
 def certificate(folder: Path) -> Path:
@@ -123,6 +130,26 @@ def test_a_server_that_always_says_a_little_more_is_cut_off_at_the_deadline(talk
         with pytest.raises(requests.exceptions.RequestException):
             fetch(url, tls, 0.5)
         # The read time-out is 5 s, and no answer of these ever ends.
+        assert 0.4 < time.monotonic() - began < 3
+
+
+def test_a_session_that_is_kept_uses_its_connection_again_and_is_still_cut_off_at_the_deadline(
+    tls: Path | None,
+) -> None:
+    verify = str(tls) if tls else True
+
+    def ask(seconds: float) -> bytes:
+        deadline = time.monotonic() + seconds
+        with session.until(deadline), session.get(url, timeout=60, stream=True, verify=verify) as answer:
+            return read_body(answer, max_bytes=1000, deadline=deadline)
+
+    # The server takes one connection only.
+    with serving(answers_twice_then_drips, tls) as url, BoundedSession() as session:
+        session.trust_env = False
+        assert [ask(10), ask(10)] == [b"{}", b"{}"]
+        began = time.monotonic()
+        with pytest.raises(requests.exceptions.RequestException):
+            ask(0.5)
         assert 0.4 < time.monotonic() - began < 3
 
 

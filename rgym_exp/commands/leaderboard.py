@@ -24,7 +24,8 @@ EPILOG = """examples:
 
 Part is the share of the swarm's rounds, since a peer's first, that it took part in. Reward is what peers report
 of themselves, votes what others say of them; all three are in the swarm's contract.
-Judged is the share of the hub's own questions that a peer answered right, with its 95 % confidence interval."""
+Judged is the share of the hub's own questions that a peer answered right, with its 95 % confidence interval;
+a ? says that it left more than half of them unanswered."""
 
 DEFAULT_LIMIT = 50
 MOST = 500
@@ -79,6 +80,8 @@ def show(page: Page, *, me: str, console: Console) -> None:
         console.print(Text("Nobody has reported a reward yet; that takes a node one round."))
         return
     console.print(_table(page, me, with_models=console.width >= MODEL_FROM_COLUMNS))
+    if any(peer.judged and peer.judged.is_choosy for peer in page.peers):
+        console.print(Text("? left more than half of the judge's questions unanswered"))
     if me and any(peer.peer_id == me for peer in page.peers):
         console.print(Text("* this node"))
     elif me:

@@ -56,14 +56,15 @@ def _table_lines(page: Page) -> Iterator[str]:
 
 
 def _columns(place: str, name: str, rounds: str, part: str, reward: str, votes: str, judged: str, tokens: str) -> str:
-    return f"{place:>3} {name:<28} {rounds:>6} {part:>4} {reward:>7} {votes:>5} {judged:>11} {tokens:>7}".rstrip()
+    return f"{place:>3} {name:<28} {rounds:>6} {part:>4} {reward:>7} {votes:>5} {judged:>12} {tokens:>7}".rstrip()
 
 
 def accuracy_text(judged: Judged | None) -> str:
-    """Such as "62% 54-70": accuracy and the ends of its interval, in percent."""
+    """Such as "62% 54-70": accuracy and the ends of its interval, in percent; "62% 54-70?" where most questions went
+    unanswered."""
     if judged is None:
         return "-"
-    return f"{judged.accuracy:.0%} {100 * judged.low:.0f}-{100 * judged.high:.0f}"
+    return f"{judged.accuracy:.0%} {100 * judged.low:.0f}-{100 * judged.high:.0f}{'?' * judged.is_choosy}"
 
 
 def tokens_text(tokens: float | None) -> str:
@@ -116,7 +117,8 @@ def _judged_from_json(entry: object) -> Judged | None:
     answers = _whole(entry.get("answers"), default=0)
     if accuracy is None or low is None or high is None or answers <= 0 or not 0 <= low <= accuracy <= high <= 1:
         return None
-    return Judged(accuracy=accuracy, low=low, high=high, answers=answers)
+    asked = max(answers, _whole(entry.get("asked"), default=answers))
+    return Judged(accuracy=accuracy, low=low, high=high, answers=answers, asked=asked)
 
 
 def _whole(value: object, default: int = -1) -> int:

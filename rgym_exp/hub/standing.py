@@ -58,6 +58,11 @@ class JudgeTally(Protocol):
         """Sum of their scores, each in [0, 1]."""
         ...
 
+    @property
+    def asked(self) -> int:
+        """How many questions were handed out."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
@@ -68,6 +73,13 @@ class Judged:
     """Lower end of the 95 % confidence interval, in [0, 1]."""
     high: float
     answers: int
+    asked: int
+    """Questions handed out to it: who answers only those that it is sure of is right more often."""
+
+    @property
+    def is_choosy(self) -> bool:
+        """It answered fewer than half of the questions: its accuracy isn't comparable."""
+        return 2 * self.answers < self.asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +172,11 @@ def _judged(tally: JudgeTally | None) -> Judged | None:
         return None
     low, high = wilson_interval(tally.right, tally.answers)
     return Judged(
-        accuracy=round(tally.right / tally.answers, 4), low=round(low, 4), high=round(high, 4), answers=tally.answers
+        accuracy=round(tally.right / tally.answers, 4),
+        low=round(low, 4),
+        high=round(high, 4),
+        answers=tally.answers,
+        asked=max(tally.asked, tally.answers),
     )
 
 

@@ -36,7 +36,7 @@ def row(peer_id: str = "QmA", **changes: Any) -> dict[str, Any]:
         "participation": 0.75,
         "reward": 340,
         "wins": 5,
-        "judged": {"accuracy": 0.6, "low": 0.31, "high": 0.83, "answers": 10},
+        "judged": {"accuracy": 0.6, "low": 0.31, "high": 0.83, "answers": 10, "asked": 12},
         "bet_tokens": 104.25,
         "last_round": 15,
         "model_name": "SmolLM2-135M-Instruct",
@@ -176,7 +176,7 @@ def test_eighty_columns_hold_the_longest_name_and_large_numbers() -> None:
     # "tranquil lavender woodpecker" is as long as names get.
     longest = max((f"Qm{number}" for number in range(60_000)), key=lambda peer: len(animal_name(peer)))
     assert len(animal_name(longest)) >= 27
-    judged = {"accuracy": 1.0, "low": 0.99, "high": 1.0, "answers": 5}
+    judged = {"accuracy": 1.0, "low": 0.99, "high": 1.0, "answers": 5, "asked": 500}
     large = row(longest, rounds=99999, reward=-(2**53) + 1, wins=2**53 - 1, bet_tokens=99999.9, judged=judged)
     text = shown({"peers": [row()] * 499 + [large]})
     assert animal_name(longest) in text and "-9.0e15" in text and "99999.9" in text
@@ -192,6 +192,13 @@ def test_models_are_shown_where_there_is_room() -> None:
 def test_columns_that_hold_nothing_are_left_out() -> None:
     columns = shown({"peers": [row(judged=None, bet_tokens=None)]}).splitlines()[1]
     assert "judged" not in columns and "tokens" not in columns
+
+
+def test_an_accuracy_from_few_of_the_questions_is_marked_and_the_mark_explained() -> None:
+    few = {"accuracy": 1.0, "low": 0.72, "high": 1.0, "answers": 10, "asked": 100}
+    assert "100% 72-100?" in (text := shown({"peers": [row(judged=few)]}))
+    assert "? left more than half of the judge's questions unanswered" in text
+    assert "?" not in shown({"peers": [row()]})
 
 
 def test_this_node_is_marked_without_colours_too() -> None:

@@ -26,7 +26,7 @@ from rgym_exp.hub.errors import HubError
 from rgym_exp.hub.follower import Follower
 from rgym_exp.hub.leaderboard import ONE_TOKEN, Leaderboard, MarketBalances, keeping_leaderboard, leaderboard_routes
 from rgym_exp.hub.ledger import Block, Ledger, Tally
-from rgym_exp.hub.page import MAX_PEERS_SHOWN, Page, page_from_json, plain_table
+from rgym_exp.hub.page import MAX_PEERS_SHOWN, Page, accuracy_text, page_from_json, plain_table
 from rgym_exp.hub.standing import Judged, PeerStanding, participation, rank, wilson_interval
 from rgym_exp.swarm.names import animal_name
 
@@ -40,6 +40,7 @@ class Answers:
     model_name: str = "judged-model"
     answers: int = 10
     right: float = 6.0
+    asked: int = 12
 
 
 @dataclass
@@ -124,7 +125,7 @@ def test_a_row_joins_what_ledger_judge_and_market_know() -> None:
         participation=0.5,
         reward=12,
         wins=2,
-        judged=Judged(accuracy=0.6, low=round(low, 4), high=round(high, 4), answers=10),
+        judged=Judged(accuracy=0.6, low=round(low, 4), high=round(high, 4), answers=10, asked=12),
         bet_tokens=104.25,
         last_round=2,
         model_name="judged-model",
@@ -157,6 +158,16 @@ def test_the_interval_is_wilsons(right: float, answers: int, low: float, high: f
 
 def test_without_answers_the_interval_is_everything() -> None:
     assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("asked", "text"), [(10, "60% 31-83"), (20, "60% 31-83"), (21, "60% 31-83?")])
+def test_who_leaves_more_than_half_of_the_questions_unanswered_is_marked(asked: int, text: str) -> None:
+    assert accuracy_text(ranked(tally("QmA"), judged={"QmA": Answers(asked=asked)})[0].judged) == text
+
+
+def test_answers_to_questions_that_the_record_has_forgotten_count_as_asked() -> None:
+    judged = ranked(tally("QmA"), judged={"QmA": Answers(answers=10, asked=0)})[0].judged
+    assert judged is not None and judged.asked == 10
 
 
 @given(answers=st.integers(1, 10**6), share=st.floats(0, 1))
@@ -261,7 +272,7 @@ async def test_the_route_answers_as_json(ledger: Ledger, serve: Any) -> None:
         "last_round": 0,
         "model_name": "a/model",
     }
-    assert second["judged"] == {"accuracy": 0.6, "low": 0.3127, "high": 0.8318, "answers": 10}
+    assert second["judged"] == {"accuracy": 0.6, "low": 0.3127, "high": 0.8318, "answers": 10, "asked": 12}
 
 
 async def test_for_a_terminal_it_is_a_table_of_at_most_80_columns(ledger: Ledger, serve: Any) -> None:

@@ -128,7 +128,7 @@ class Keeper:
         Raises a SwarmUserError (or OSError, TimeoutError) when the chain or the board can't be reached.
         """
         if self._clock() - self._asked >= RECHECK_SECONDS:
-            await self._ask_round()
+            await self.ask_round()
         self.attendance.record(await self._board.read(self.round))
         over = should_advance(
             now=self._clock(),
@@ -144,17 +144,20 @@ class Keeper:
     async def _advance(self) -> None:
         """Advance once. The round is asked for first: after a lost answer it may have moved already."""
         expected = self.round
-        await self._ask_round()
+        await self.ask_round()
         if self.round != expected:
             return
         done = len(self.attendance.announced(expected))
         seconds = self._clock() - self.round_started
         await asyncio.to_thread(self._clerk.advance_round)
-        await self._ask_round()
+        await self.ask_round()
         log.info("round %d ended after %.1f s with %d peers; round %d begins", expected, seconds, done, self.round)
 
-    async def _ask_round(self) -> None:
-        """Learn the contract's round; a new one starts the clock and, the first time, looks back for active peers."""
+    async def ask_round(self) -> None:
+        """Learn the contract's round; a new one starts the clock and, the first time, looks back for active peers.
+
+        Raises a SwarmUserError when the chain can't be reached.
+        """
         round, stage = await asyncio.to_thread(self._clerk.round_and_stage)
         self._asked = self._clock()
         if round != self.round:

@@ -133,6 +133,7 @@ async def test_a_hub_judges_its_peers_and_runs_games_that_go_on_after_a_restart(
     market = MarketContract(invite.rpc_url, invite.prg_address, chain_id=invite.chain_id)
     assert await asyncio.to_thread(market.coordinator) == invite.coordinator_address
     node = HttpJudge(invite.judge_url)
+    # As soon as the hub is up: it knows the swarm's round from then on.
     question = await asyncio.to_thread(lambda: node.ask(user_id="QmA", round=0, model_name="model"))
     assert await asyncio.to_thread(lambda: node.submit(question, round=0, answer="no answer")) == 0.0
     assert await asyncio.to_thread(node.current_clue) is None

@@ -14,7 +14,7 @@ from trl import GRPOConfig
 
 from rgym_exp.config.schema import TrainingConfig
 from rgym_exp.training.hardware import Hardware, choose_dtype
-from rgym_exp.training.memory import MemoryPlan, Shape, plan_memory
+from rgym_exp.training.memory import CPU_WASTE, MemoryPlan, Shape, plan_memory
 from rgym_exp.training.models import eos_token_ids, load_model, with_lora
 from rgym_exp.training.policy import Chat, ChatPolicy, ChatTokens, Sampler
 from rgym_exp.training.rollout import Rollout
@@ -123,6 +123,7 @@ def _plan(
         hardware.free_bytes() + loaded,
         groups_at_once=config.micro_batch_groups,
         gradient_checkpointing=config.gradient_checkpointing,
+        waste=CPU_WASTE if hardware.device == "cpu" else 1.0,
     )
 
 

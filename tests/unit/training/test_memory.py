@@ -61,6 +61,14 @@ def test_gradient_checkpointing_comes_in_only_when_one_group_does_not_fit_withou
     assert chosen.gradient_checkpointing
 
 
+def test_what_an_allocator_wastes_counts_as_needed_in_the_choice_and_in_the_refusal() -> None:
+    needed = plan(large(), 500).needed_bytes
+    assert plan(large(), 500, waste=1.25).needed_bytes == pytest.approx(1.25 * needed, rel=1e-6)
+    assert plan(large(), needed / GIB, waste=1.25).groups_at_once < 8
+    with pytest.raises(NotEnoughMemory):
+        plan(large(trained_parameters=5_000_000), 8, waste=2.0)
+
+
 def test_the_users_number_of_groups_is_kept() -> None:
     assert plan(large(), 500, groups_at_once=2).groups_at_once == 2
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from rgym_exp.chain import anvil_process
 from tests.support.tiny_model import save_tiny_model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_unasked_renewals() -> Iterator[None]:
+    """Devnets that many tests share grow, and a renewal in the middle of a test would cost it a request."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(anvil_process, "RENEW_AT_BYTES", 2**60)
+        yield
 
 
 @pytest.fixture(scope="session")

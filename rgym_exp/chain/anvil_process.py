@@ -51,6 +51,7 @@ class AnvilProcess:
         self._listening: queue.SimpleQueue[int | ChainError] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._renewing = False
+        self._one_renewal = threading.Lock()
         self._runner = threading.Thread(target=self._run, name="anvil", daemon=True)
         self._runner.start()
         self._await_listening()
@@ -67,11 +68,12 @@ class AnvilProcess:
 
     def renew(self) -> None:
         """Restart it with a shortened state and return when it listens again. Raises like the constructor."""
-        while not self._listening.empty():  # said by a start that nobody waited for
-            self._listening.get()
-        self._renewing = True
-        self._terminate()
-        self._await_listening()
+        with self._one_renewal:
+            while not self._listening.empty():  # said by a start that nobody waited for
+                self._listening.get()
+            self._renewing = True
+            self._terminate()
+            self._await_listening()
 
     def stop(self) -> None:
         self._stop.set()

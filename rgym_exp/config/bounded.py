@@ -7,6 +7,7 @@ import math
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,6 +90,12 @@ class _Carrier(HTTPAdapter):
         self.deadline = math.inf
         self._sockets: list[socket.socket] = []
 
+    def hold(self, opened: socket.socket) -> None:
+        """Take note of a new connection."""
+        self._sockets = [each for each in self._sockets if each.fileno() >= 0] + [opened]
+        if time.monotonic() > self.deadline:  # The cut has been, and missed this one.
+            raise TimeoutError("no connection in time")
+
     def cut_off(self) -> None:
         """Whoever reads from the sockets is at the end of them now."""
         for opened in list(self._sockets):
@@ -103,11 +110,13 @@ class _Carrier(HTTPAdapter):
         if getattr(made, "is_held", False):  # The pool is one of before.
             return pool
 
+        # A class lives until the garbage collector comes: it must not keep us, and so our open sockets, until then.
+        carrier = weakref.ref(self)
+
         def connect(connection: Any) -> None:
             made.connect(connection)
-            self._sockets = [opened for opened in self._sockets if opened.fileno() >= 0] + [connection.sock]
-            if time.monotonic() > self.deadline:  # The cut has been, and missed this one.
-                raise TimeoutError("no connection in time")
+            if (held := carrier()) is not None:
+                held.hold(connection.sock)
 
         pool.ConnectionCls = type(made.__name__, (made,), {"connect": connect, "is_held": True})
         return pool

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import select
+import selectors
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -62,8 +62,11 @@ class TrackioProcess:
         with contextlib.suppress(BrokenPipeError):
             self._write({"project": project, "run_name": run_name, "config": config})
             assert self._process.stdout is not None
-            if select.select([self._process.stdout], [], [], _START_SECONDS)[0]:
-                said = self._process.stdout.readline().strip()
+            # Not select(), which refuses files numbered beyond 1023: a node with many connections has some.
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._process.stdout, selectors.EVENT_READ)
+                if selector.select(_START_SECONDS):
+                    said = self._process.stdout.readline().strip()
         if said != "ready":
             self.close()
             raise TrackerError(

@@ -16,12 +16,13 @@ import pytest
 import requests
 from eth_account import Account
 
-from rgym_exp.chain import saved_state
+from rgym_exp.chain import anvil_process, saved_state
 from rgym_exp.chain.anvil_process import DevnetError
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.deploy import OwnerClient, deploy_coordinator
 from rgym_exp.chain.devnet import DEVNET_CHAIN_ID, Devnet
 from rgym_exp.chain.transactions import Transactor
+from tests.support.processes import wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -98,6 +99,18 @@ def test_a_renewal_cuts_off_old_blocks_and_keeps_address_and_contract(tmp_path, 
         assert devnet.rpc_url.endswith(str(devnet.port))
         assert len(json.loads((tmp_path / "devnet" / "chain.json").read_text())["blocks"]) == 4
         assert owner.advance_round() == (11, 0)
+
+
+def test_a_devnet_whose_state_has_grown_renews_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(anvil_process, "UPKEEP_SECONDS", 0.1)
+    with Devnet.start(tmp_path / "devnet") as devnet:
+        address = deploy_coordinator(devnet.rpc_url, devnet.owner).address
+        process_id = devnet.process_id
+        monkeypatch.setattr(anvil_process, "RENEW_AT_BYTES", 1)
+        wait_for(lambda: devnet.process_id != process_id, what="a new anvil process")
+        monkeypatch.setattr(anvil_process, "RENEW_AT_BYTES", 2**60)
+        devnet.renew()  # One may be under way; after this one it listens.
+        assert SwarmContract(devnet.rpc_url, address).round_and_stage() == (0, 0)
 
 
 def test_half_a_state_file_is_replaced_by_its_copy(tmp_path):

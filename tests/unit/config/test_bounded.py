@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import ipaddress
 import socket
 import ssl
@@ -151,6 +152,33 @@ def test_a_session_that_is_kept_uses_its_connection_again_and_is_still_cut_off_a
         with pytest.raises(requests.exceptions.RequestException):
             ask(0.5)
         assert 0.4 < time.monotonic() - began < 3
+
+
+@pytest.fixture
+def no_garbage_collector() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_a_session_that_is_dropped_leaves_no_open_connection(tls: Path | None, no_garbage_collector: None) -> None:
+    ended = threading.Event()
+
+    def talk(connection: socket.socket, over: threading.Event) -> None:
+        answers(connection, over)
+        connection.settimeout(20)
+        if connection.recv(1) == b"":
+            ended.set()
+
+    def ask_and_forget() -> None:
+        session = BoundedSession()
+        session.trust_env = False
+        with session.until(time.monotonic() + 10):
+            assert session.get(url, timeout=10, verify=str(tls) if tls else True).content == b"{}"
+
+    with serving(talk, tls) as url:
+        ask_and_forget()
+        assert ended.wait(10), "the connection is still open"
 
 
 def test_no_timer_outlives_its_session() -> None:

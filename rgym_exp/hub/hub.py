@@ -77,7 +77,7 @@ async def serve(plan: HubPlan, *, stop: asyncio.Event, on_ready: Callable[[Invit
         await asyncio.to_thread(owner.set_bootnodes, [bootnode])
         keeper = Keeper(clerk=owner, board=board, limits=plan.options.limits)
         # Known before anybody can ask: without it the judge has no questions, and games miss the swarm's first move.
-        await keeper.ask_round()
+        await keeper.learn_round()
         invite = _invite(plan, chain, record, http_url(plan.public_host, record.port), bootnode)
         rate_limit = RateLimit(per_second=REQUESTS_PER_SECOND, burst=REQUEST_BURST)
         door = RpcDoor(forward=await stack.enter_async_context(chain_forwarder(chain.rpc_url)), rate_limit=rate_limit)

@@ -22,6 +22,8 @@ RECHECK_SECONDS = 5.0
 """How often the contract is asked for its round although nobody but this keeper should move it."""
 LONGEST_PAUSE_SECONDS = 30.0
 """Upper bound of the back-off while the chain or the DHT can't be reached."""
+_AWAY = (SwarmUserError, OSError, TimeoutError)
+"""What that looks like."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,13 @@ class Keeper:
         self._clock = clock
         self._asked = float("-inf")
 
+    async def learn_round(self) -> None:
+        """Learn the round before anybody asks for it. What can't be reached now is waited out in ``run``."""
+        try:
+            await self._ask_round()
+        except _AWAY as error:
+            self._troubled(error)
+
     async def run(self) -> None:
         """Keep rounds until cancelled. An unreachable chain or DHT is waited out, with growing pauses."""
         pause = self._poll_seconds
@@ -112,10 +121,9 @@ class Keeper:
             began = time.monotonic()
             try:
                 await self.look()
-            except (SwarmUserError, OSError, TimeoutError) as error:
+            except _AWAY as error:
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-                self._asked = float("-inf")
-                self._report(f"{error}")
+                self._troubled(error)
             else:
                 # In a large swarm a look at every shard takes long; most of the hub's time stays for others.
                 pause = max(self._poll_seconds, 3 * (time.monotonic() - began))
@@ -128,7 +136,7 @@ class Keeper:
         Raises a SwarmUserError (or OSError, TimeoutError) when the chain or the board can't be reached.
         """
         if self._clock() - self._asked >= RECHECK_SECONDS:
-            await self.ask_round()
+            await self._ask_round()
         self.attendance.record(await self._board.read(self.round))
         over = should_advance(
             now=self._clock(),
@@ -144,20 +152,17 @@ class Keeper:
     async def _advance(self) -> None:
         """Advance once. The round is asked for first: after a lost answer it may have moved already."""
         expected = self.round
-        await self.ask_round()
+        await self._ask_round()
         if self.round != expected:
             return
         done = len(self.attendance.announced(expected))
         seconds = self._clock() - self.round_started
         await asyncio.to_thread(self._clerk.advance_round)
-        await self.ask_round()
+        await self._ask_round()
         log.info("round %d ended after %.1f s with %d peers; round %d begins", expected, seconds, done, self.round)
 
-    async def ask_round(self) -> None:
-        """Learn the contract's round; a new one starts the clock and, the first time, looks back for active peers.
-
-        Raises a SwarmUserError when the chain can't be reached.
-        """
+    async def _ask_round(self) -> None:
+        """Learn the contract's round; a new one starts the clock and, the first time, looks back for active peers."""
         round, stage = await asyncio.to_thread(self._clerk.round_and_stage)
         self._asked = self._clock()
         if round != self.round:
@@ -168,6 +173,11 @@ class Keeper:
             self.round_started = self._clock()
             self.attendance.forget_before(round)
         self.round, self.stage = round, stage
+
+    def _troubled(self, error: Exception) -> None:
+        """Whatever was known of the round is asked anew at the next look."""
+        self._asked = float("-inf")
+        self._report(f"{error}")
 
     def _report(self, trouble: str | None) -> None:
         """Log trouble once when it starts and once when it is over."""

@@ -9,11 +9,11 @@ from transformers import PretrainedConfig
 from rgym_exp.errors import SwarmUserError
 
 _GIB = 1024**3
-# Left for Python, the peer-to-peer daemon, the scoring cage and the allocator's waste.
+# Left for Python, the peer-to-peer daemon, the scoring cage and what a GPU's allocator wastes.
 _RESERVE_BYTES = 1 * _GIB
 CPU_WASTE = 1.25
 """On a CPU a process takes so much for a byte that is used: malloc splits and keeps blocks, oneDNN keeps kernels. Seen
-with SmolLM2-135M: 1.22 after 60 rounds with all groups at once, 1.17 after 24 with one. There an overestimate is the
+with SmolLM2-135M: 1.22 after 65 rounds with all groups at once, 1.16 after 32 with one. There an overestimate is the
 smaller evil: no error tells that memory runs out, the kernel kills."""
 
 

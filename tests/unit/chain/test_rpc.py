@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler
 from typing import Protocol
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from rgym_exp.chain import rpc
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.coordinator import ChainUnavailable
+from tests.support.serving import serving
 
 Write = Callable[[BaseHTTPRequestHandler], None]
 NOWHERE = "0x" + 40 * "0"
@@ -27,31 +29,25 @@ class Serve(Protocol):
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Start a server whose answer to every question is what a test writes; gives its address."""
-    servers: list[ThreadingHTTPServer] = []
+    with ExitStack() as servers:
 
-    def start(write: Write, *, ends_headers: bool = True) -> str:
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(200)
-                if ends_headers:
-                    self.end_headers()
-                else:
-                    self.flush_headers()
-                write(self)
+        def start(write: Write, *, ends_headers: bool = True) -> str:
+            class Handler(BaseHTTPRequestHandler):
+                def do_POST(self) -> None:
+                    self.rfile.read(int(self.headers["Content-Length"]))
+                    self.send_response(200)
+                    if ends_headers:
+                        self.end_headers()
+                    else:
+                        self.flush_headers()
+                    write(self)
 
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
+                def log_message(self, *_: object) -> None:
+                    """Quiet."""
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{server.server_port}"
+            return servers.enter_context(serving(Handler, released=threading.Event()))
 
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+        yield start
 
 
 def test_an_honest_answer_comes_through(serve: Serve) -> None:

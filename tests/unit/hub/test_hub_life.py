@@ -22,9 +22,12 @@ from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.rpc import connect
 from rgym_exp.config.invite import Invite, read_invite
+from rgym_exp.config.paths import Home
 from rgym_exp.config.ports import free_port
+from rgym_exp.hub import hub
 from rgym_exp.hub.client import fetch, hub_status
 from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.plan import HubOptions, planned
 from rgym_exp.judge.http import HttpJudge
 from rgym_exp.swarm.board import AnnouncementBoard
 from rgym_exp.swarm.identity import Identity, load_or_create_identity
@@ -133,7 +136,6 @@ async def test_a_hub_judges_its_peers_and_runs_games_that_go_on_after_a_restart(
     market = MarketContract(invite.rpc_url, invite.prg_address, chain_id=invite.chain_id)
     assert await asyncio.to_thread(market.coordinator) == invite.coordinator_address
     node = HttpJudge(invite.judge_url)
-    # As soon as the hub is up: it knows the swarm's round from then on.
     question = await asyncio.to_thread(lambda: node.ask(user_id="QmA", round=0, model_name="model"))
     assert await asyncio.to_thread(lambda: node.submit(question, round=0, answer="no answer")) == 0.0
     assert await asyncio.to_thread(node.current_clue) is None
@@ -162,6 +164,27 @@ async def test_a_hub_judges_its_peers_and_runs_games_that_go_on_after_a_restart(
     assert status["judge"]["answers"] == 1
     assert await asyncio.to_thread(node.current_clue) == clue
     node.close()
+
+
+async def test_a_hub_that_is_ready_knows_the_round_before_its_keeper_is_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def without_keeper(*parts: object) -> None:
+        await stop.wait()
+
+    monkeypatch.setattr(hub, "_until_stopped", without_keeper)
+    stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
+    options = HubOptions(port=free_port(), p2p_port=free_port(), rpc_port=free_port())
+    with planned(Home(root=tmp_path), options) as plan:
+        serving = asyncio.create_task(hub.serve(plan, stop=stop, on_ready=ready.set_result))
+        try:
+            async with asyncio.timeout(60):
+                invite: Invite = await ready
+            status = await asyncio.to_thread(hub_status, str(invite.hub_url))
+            assert (status["round"], status["trouble"]) == (0, None)
+        finally:
+            stop.set()
+            await serving
 
 
 def test_a_host_who_wants_no_judge_has_none_and_no_market(start_hub: StartHub) -> None:

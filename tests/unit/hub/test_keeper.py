@@ -167,6 +167,22 @@ async def test_an_advance_whose_answer_got_lost_is_not_repeated() -> None:
     assert (clerk.advances, clerk.round, keeper.round) == (1, 1, 1)
 
 
+async def test_a_keeper_that_learned_the_round_knows_it_before_it_is_at_work() -> None:
+    keeper = keeper_with(CountingClerk(round=7), ListBoard(), Clock())
+    await keeper.learn_round()
+    assert (keeper.round, keeper.trouble) == (7, None)
+
+
+async def test_a_keeper_that_could_not_learn_the_round_says_why_and_asks_again_at_work() -> None:
+    clerk = CountingClerk(round=7)
+    keeper = keeper_with(clerk, ListBoard(), Clock())
+    clerk.away = 1
+    await keeper.learn_round()
+    assert keeper.round == -1 and keeper.trouble is not None and "does not answer" in keeper.trouble
+    await keeper.look()
+    assert keeper.round == 7
+
+
 async def test_a_keeper_waits_out_a_chain_that_is_away_and_says_so_meanwhile() -> None:
     clerk, board, clock = CountingClerk(), ListBoard(), Clock()
     keeper = keeper_with(clerk, board, clock)

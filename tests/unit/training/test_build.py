@@ -1,0 +1,35 @@
+"""A learner is made to fit the machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rgym_exp.config.schema import TrainingConfig
+from rgym_exp.training.build import Learner, build_learner
+from rgym_exp.training.hardware import find_hardware
+from rgym_exp.training.memory import NotEnoughMemory
+from tests.unit.training.conftest import GROUP_SIZE, make_rollout
+
+GIB = 1024**3
+
+
+def built(model: Path, *, memory_bytes: int) -> Learner:
+    """On a CPU with so much memory."""
+    return build_learner(
+        TrainingConfig(device="cpu", dtype="float32", num_generations=GROUP_SIZE, max_rounds=1),
+        replace(find_hardware("cpu"), memory_bytes=memory_bytes),
+        model_name=str(model),
+        max_completion_length=5,
+        sample_chats=[[{"role": "user", "content": "hello"}]],
+        play=lambda: make_rollout(groups=8),
+        first_step=0,
+    )
+
+
+def test_on_a_cpu_the_reserve_of_a_gigabyte_and_a_quarter_more_must_be_free(tiny_model_folder: Path) -> None:
+    assert built(tiny_model_folder, memory_bytes=int(1.4 * GIB)).plan.needed_bytes > 1.25 * GIB
+    with pytest.raises(NotEnoughMemory):
+        built(tiny_model_folder, memory_bytes=int(1.2 * GIB))

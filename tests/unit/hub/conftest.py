@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hub_process import HubProcess
 
 from rgym_exp.config.ports import free_port
+from tests.unit.hub.hub_process import HubProcess
 
 
 @pytest.fixture

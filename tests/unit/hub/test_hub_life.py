@@ -16,7 +16,6 @@ from typing import Any
 import psutil
 import pytest
 from eth_account import Account
-from hub_process import HubProcess, package_path
 
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.market_contract import MarketContract
@@ -32,6 +31,7 @@ from rgym_exp.judge.http import HttpJudge
 from rgym_exp.swarm.board import AnnouncementBoard
 from rgym_exp.swarm.identity import Identity, load_or_create_identity
 from rgym_exp.types import Announcement
+from tests.unit.hub.hub_process import HubProcess, package_path
 
 StartHub = Callable[..., HubProcess]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hub_process import HubProcess, answers, package_path
 
 from rgym_exp.config.paths import Home
 from rgym_exp.config.ports import free_port
 from rgym_exp.hub.errors import HubError
 from rgym_exp.hub.local import find_or_start_hub
+from tests.unit.hub.hub_process import HubProcess, answers, package_path
 
 
 @pytest.fixture(autouse=True)

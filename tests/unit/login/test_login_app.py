@@ -10,13 +10,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from login_builders import pretend_app
 
 from rgym_exp.login import node_js
 from rgym_exp.login.app import BuildStopped, LoginApp
 from rgym_exp.login.errors import LoginError, NodeMissing
 from rgym_exp.login.node_js import NodeJs, find_node
 from tests.support.processes import REPOSITORY, wait_for
+from tests.unit.login.login_builders import pretend_app
 
 # Stands in for npm: writes down how it was called, and leaves the traces of an installation or a build.
 NPM = """#!/usr/bin/env bash

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from login_builders import CONTRACT, plan_in
 
 import rgym_exp.login.server as server_module
 from rgym_exp.chain.login_client import LoginClient
@@ -23,6 +22,7 @@ from rgym_exp.login.node_js import NodeJs, find_node
 from rgym_exp.login.plan import LoginPlan
 from rgym_exp.login.server import LoginServer, running_server
 from tests.support.processes import REPOSITORY, wait_for
+from tests.unit.login.login_builders import CONTRACT, plan_in
 
 Open = Callable[..., LoginServer]
 

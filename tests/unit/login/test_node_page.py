@@ -10,7 +10,6 @@ from typing import Any
 
 import psutil
 import pytest
-from login_builders import plan_in
 
 from rgym_exp.config.paths import Home
 from rgym_exp.config.ports import free_port
@@ -20,6 +19,7 @@ from rgym_exp.login.page import NodePage
 from rgym_exp.login.plan import LoginPlan
 from rgym_exp.login.server import running_server
 from tests.support.processes import wait_for
+from tests.unit.login.login_builders import plan_in
 
 Serve = Callable[..., NodePage]
 

@@ -8,11 +8,11 @@ import msgpack
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from swarm_builders import make_announcement
 
 from rgym_exp.swarm.announcement import MAX_RECORD_BYTES, decode_announcement, encode_announcement
 from rgym_exp.swarm.errors import AnnouncementRejected
 from rgym_exp.swarm.identity import Identity
+from tests.unit.swarm.swarm_builders import make_announcement
 
 _PRINTABLE = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=64)
 _QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

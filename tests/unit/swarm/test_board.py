@@ -12,13 +12,13 @@ from pathlib import Path
 import msgpack
 import pytest
 from hivemind.dht.routing import DHTID
-from swarm_builders import SWARM_ID, make_announcement
 
 from rgym_exp.swarm.announcement import encode_announcement
 from rgym_exp.swarm.board import AnnouncementBoard
 from rgym_exp.swarm.errors import SwarmError
 from rgym_exp.swarm.identity import Identity
 from rgym_exp.swarm.shards import board_key
+from tests.unit.swarm.swarm_builders import SWARM_ID, make_announcement
 
 MakeBoard = Callable[..., Awaitable[AnnouncementBoard]]
 

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from swarm_builders import GENERATIONS, MAX_SLOTS, SWARM_ID, TASKS_DIGEST, make_announcement, make_share
 
 from rgym_exp.swarm.errors import FetchFailed
 from rgym_exp.swarm.exchange import Drops, KnownPeers
@@ -17,6 +16,14 @@ from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.share import encode_share
 from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement
+from tests.unit.swarm.swarm_builders import (
+    GENERATIONS,
+    MAX_SLOTS,
+    SWARM_ID,
+    TASKS_DIGEST,
+    make_announcement,
+    make_share,
+)
 
 OWN = "QmOwn"
 RULES = ShareRules(swarm_id=SWARM_ID, tasks_digest=TASKS_DIGEST, max_slots=MAX_SLOTS, num_generations=GENERATIONS)

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from swarm_builders import GENERATIONS, MAX_SLOTS, SWARM_ID, TASKS_DIGEST, make_announcement, make_share
 
 from rgym_exp.swarm.board import AnnouncementBoard
 from rgym_exp.swarm.errors import IdentityError, SwarmError
@@ -29,6 +28,14 @@ from rgym_exp.swarm.loop_thread import LoopThread
 from rgym_exp.swarm.share import encode_share
 from rgym_exp.swarm.transfer import HERE, PROTOCOL
 from rgym_exp.types import Announcement, Completion, ReceivedShare, SharedGroup
+from tests.unit.swarm.swarm_builders import (
+    GENERATIONS,
+    MAX_SLOTS,
+    SWARM_ID,
+    TASKS_DIGEST,
+    make_announcement,
+    make_share,
+)
 
 MakePeer = Callable[..., LibP2PExchange]
 

@@ -7,12 +7,19 @@ import time
 from dataclasses import replace
 
 import pytest
-from swarm_builders import GENERATIONS, MAX_SLOTS, SWARM_ID, TASKS_DIGEST, make_announcement, make_share
 
 from rgym_exp.swarm.exchange import Exchange
 from rgym_exp.swarm.memory import MemoryExchange, MemorySwarm
 from rgym_exp.swarm.share import encode_share
 from rgym_exp.types import Announcement
+from tests.unit.swarm.swarm_builders import (
+    GENERATIONS,
+    MAX_SLOTS,
+    SWARM_ID,
+    TASKS_DIGEST,
+    make_announcement,
+    make_share,
+)
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from swarm_builders import make_group
-
 from rgym_exp.swarm.selection import select
+from tests.unit.swarm.swarm_builders import make_group
 
 MIXED = (0.0, 1.0)
 

@@ -9,11 +9,11 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from swarm_builders import make_share
 
 from rgym_exp.swarm.errors import ShareRejected
 from rgym_exp.swarm.share import ShareLimits, decode_share, encode_share
 from rgym_exp.types import Completion, Share, SharedGroup
+from tests.unit.swarm.swarm_builders import make_share
 
 _LIMITS = ShareLimits(
     max_bytes=100_000, max_unpacked_bytes=200_000, max_groups=8, max_completions=8, max_text_chars=1000

@@ -14,12 +14,12 @@ from hivemind.dht.storage import DHTLocalStorage, DictionaryDHTValue
 from hivemind.dht.validation import DHTRecord
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from swarm_builders import SWARM_ID, make_announcement
 
 from rgym_exp.swarm.announcement import encode_announcement
 from rgym_exp.swarm.identity import Identity
 from rgym_exp.swarm.shards import board_key, shard_of
 from rgym_exp.swarm.validator import RECORD_LIFETIME_SECONDS, AnnouncementValidator
+from tests.unit.swarm.swarm_builders import SWARM_ID, make_announcement
 
 ROUND = 3
 

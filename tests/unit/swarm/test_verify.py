@@ -6,12 +6,19 @@ import math
 from dataclasses import replace
 
 import pytest
-from swarm_builders import GENERATIONS, MAX_SLOTS, SWARM_ID, TASKS_DIGEST, make_announcement, make_share
 
 from rgym_exp.swarm.errors import ShareRejected
 from rgym_exp.swarm.share import encode_share
 from rgym_exp.swarm.verify import ShareRules, admit, objection_to_announcement, objection_to_share
 from rgym_exp.types import Completion, Share, SharedGroup
+from tests.unit.swarm.swarm_builders import (
+    GENERATIONS,
+    MAX_SLOTS,
+    SWARM_ID,
+    TASKS_DIGEST,
+    make_announcement,
+    make_share,
+)
 
 RULES = ShareRules(
     swarm_id=SWARM_ID,

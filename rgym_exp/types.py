@@ -102,7 +102,9 @@ class Announcement:
     """The account that registered this peer, as 0x-hex, or "" when there is no chain."""
     mean_reward: float
     time: float
-    """Sender's clock, seconds since the epoch. For people to read; nothing is decided by it."""
+    """Sender's clock, seconds since the epoch. For people to read; it only puts one peer's own records in order."""
+    is_farewell: bool = False
+    """There is no share behind it: from this round on, nobody need wait for this peer."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,11 +17,17 @@ class Attendance:
 
     def __init__(self) -> None:
         self._newest: dict[str, Announcement] = {}
+        self._farewells: dict[str, Announcement] = {}
         self._by_round: dict[int, set[str]] = {}
 
     def record(self, announcements: Iterable[Announcement]) -> None:
         """Take note of verified announcements; the same one may come any number of times."""
         for announcement in announcements:
+            if announcement.is_farewell:
+                self._say_farewell(announcement)
+                continue
+            if self._is_from_before_farewell(announcement):
+                continue
             known = self._newest.get(announcement.peer_id)
             if known is None and len(self._newest) >= MAX_PEERS:
                 continue
@@ -29,8 +35,20 @@ class Attendance:
                 self._newest[announcement.peer_id] = announcement
             self._by_round.setdefault(announcement.round, set()).add(announcement.peer_id)
 
+    def _say_farewell(self, farewell: Announcement) -> None:
+        """Forget a peer that was known, and remember that: some keepers of the board still show what it was before."""
+        if not self._is_from_before_farewell(farewell) and self._newest.pop(farewell.peer_id, None) is not None:
+            self._farewells[farewell.peer_id] = farewell
+            for peers in self._by_round.values():
+                peers.discard(farewell.peer_id)
+
+    def _is_from_before_farewell(self, announcement: Announcement) -> bool:
+        # A later round counts whatever the peer's clock says.
+        farewell = self._farewells.get(announcement.peer_id)
+        return farewell is not None and announcement.round <= farewell.round and announcement.time <= farewell.time
+
     def announced(self, round: int) -> frozenset[str]:
-        """Peer ids that announced this round."""
+        """Peer ids that announced this round and are still there."""
         return frozenset(self._by_round.get(round, ()))
 
     def missed(self, round: int) -> dict[str, int]:
@@ -46,6 +64,7 @@ class Attendance:
         oldest = round - ACTIVE_ROUNDS
         self._by_round = {number: peers for number, peers in self._by_round.items() if number >= oldest}
         self._newest = {peer_id: newest for peer_id, newest in self._newest.items() if newest.round >= oldest}
+        self._farewells = {peer_id: said for peer_id, said in self._farewells.items() if said.round >= oldest}
 
     def newest(self) -> list[Announcement]:
         """The newest announcement of each peer, latest round first."""

@@ -55,6 +55,7 @@ def encode_announcement(announcement: Announcement, identity: Identity, *, level
             bytes.fromhex(announcement.account.removeprefix("0x")),
             announcement.mean_reward,
             announcement.time,
+            announcement.is_farewell,
         ]
     )
     signature = identity.sign(_signed_bytes(level, payload))
@@ -102,15 +103,16 @@ def _signed_bytes(level: int, payload: bytes) -> bytes:
 
 
 def _announcement_from(fields: list[object], *, peer_id: str) -> Announcement:
-    if len(fields) != 10:
+    if len(fields) != 11:
         raise AnnouncementRejected("record_malformed")
-    swarm_id, round_number, digest, size, group_count, tasks_digest, model_name, account, mean_reward, time = fields
+    swarm_id, round_number, digest, size, group_count, tasks_digest, model_name, *rest = fields
+    account, mean_reward, time, is_farewell = rest
     if not (
         _is_text(swarm_id, MAX_SWARM_ID_BYTES)
         and _is_int(round_number, 0, 2**63 - 1)
         and isinstance(digest, bytes)
         and len(digest) == 32
-        and _is_int(size, 1, 2**32 - 1)
+        and _is_int(size, 0 if is_farewell is True else 1, 2**32 - 1)
         and _is_int(group_count, 0, 255)
         and _is_text(tasks_digest, MAX_DIGEST_BYTES)
         and _is_text(model_name, MAX_MODEL_NAME_BYTES)
@@ -118,6 +120,7 @@ def _announcement_from(fields: list[object], *, peer_id: str) -> Announcement:
         and len(account) in (0, 20)
         and _is_finite(mean_reward)
         and _is_finite(time)
+        and isinstance(is_farewell, bool)
     ):
         raise AnnouncementRejected("record_malformed")
     return Announcement(
@@ -132,6 +135,7 @@ def _announcement_from(fields: list[object], *, peer_id: str) -> Announcement:
         account=f"0x{account.hex()}" if account else "",
         mean_reward=float(mean_reward),
         time=float(time),
+        is_farewell=is_farewell,
     )
 
 

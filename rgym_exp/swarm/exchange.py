@@ -50,7 +50,10 @@ class Exchange(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave the swarm. Open gatherings end; a second call does nothing."""
+        """Leave the swarm, and say so: nobody waits for this peer then. Open gatherings end.
+
+        A second call does nothing.
+        """
         ...
 
 
@@ -105,6 +108,12 @@ class KnownPeers:
         if after_seconds is not None:
             usual = after_seconds if before is None else (before + after_seconds) / 2
             self._paces[peer_id] = max(after_seconds, usual)
+
+    def left(self, peer_id: str, round_number: int) -> None:
+        """Take in that ``peer_id`` said farewell in this round: it is not waited for until it announces again."""
+        if self._newest.get(peer_id, round_number + 1) <= round_number:
+            self._newest = {peer: newest for peer, newest in self._newest.items() if peer != peer_id}
+            self._paces.pop(peer_id, None)
 
     def expected(self, round_number: int) -> dict[str, float]:
         """The peers whose share of this round may still come, and how long each is waited for, in seconds since the

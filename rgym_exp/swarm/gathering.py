@@ -135,7 +135,10 @@ class RoundGathering:
         if self.round > 0:
             # Who took part in the round before is who to expect now; this is how a newcomer meets the others.
             for announcement in await self._guarded(self._board.survey(self.round - 1)):
-                self._known.seen(announcement.peer_id, announcement.round)
+                if announcement.is_farewell:
+                    self._known.left(announcement.peer_id, announcement.round)
+                else:
+                    self._known.seen(announcement.peer_id, announcement.round)
         looks = 0
         pause, longest = _CALM_PAUSES
         was_hurried = False
@@ -184,6 +187,9 @@ class RoundGathering:
         if peer_id == self._own or announcement.share_digest in digests or len(digests) >= _ANNOUNCEMENTS_PER_PEER:
             return False
         digests.add(announcement.share_digest)
+        if announcement.is_farewell:
+            self._known.left(peer_id, announcement.round)
+            return True
         if peer_id in self._received or peer_id in self._fetching:
             return False
         self._known.seen(peer_id, announcement.round, after_seconds=self._clock() - self._began)

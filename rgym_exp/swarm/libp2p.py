@@ -16,13 +16,14 @@ from rgym_exp.swarm.exchange import Drops, KnownPeers
 from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.loop_thread import LoopThread
-from rgym_exp.swarm.publishing import prepare
+from rgym_exp.swarm.publishing import farewell, prepare
 from rgym_exp.swarm.transfer import ShareServer, ShareStore, fetch_share
 from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement, ReceivedShare, Share
 
 _START_SECONDS = 60.0
 _CLOSE_SECONDS = 15.0
+_FAREWELL_SECONDS = 3.0
 _LONGEST_PAUSE_SECONDS = 30.0
 
 logger = logging.getLogger("rl_swarm.swarm")
@@ -240,7 +241,22 @@ class LibP2PExchange:
         if self._current is not None:
             await self._current.stop()
         await self._loop.stop_spawned()
+        await self._say_farewell()
         await self._board.close()
+
+    async def _say_farewell(self) -> None:
+        """Tell the others in this round and in the next one, which the swarm may have reached already."""
+        last, self._newest = self._newest, None
+        if last is None:
+            return  # nobody knows of this peer
+        here = max(last.round, self._current.round if self._current is not None else 0)
+        words = [self._board.announce(farewell(last, round=round)) for round in (here, here + 1)]
+        try:
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await asyncio.gather(*words)
+        except Exception:
+            # The DHT library fails in many ways while daemon or network are away; the others then wait in vain.
+            logger.debug("The farewell did not get through.", exc_info=True)
 
 
 class LibP2PGathering:

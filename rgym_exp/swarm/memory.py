@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from rgym_exp.swarm.errors import Refused
 from rgym_exp.swarm.exchange import Drops, KnownPeers
-from rgym_exp.swarm.publishing import prepare
+from rgym_exp.swarm.publishing import farewell, prepare
 from rgym_exp.swarm.verify import ShareRules, admit, objection_to_announcement
 from rgym_exp.types import Announcement, ReceivedShare, Share
 
@@ -66,11 +66,15 @@ class MemoryExchange:
         self._known = KnownPeers(peer_id)
         self._drops = Drops()
         self._rng = random.Random(f"{seed} {peer_id}")
+        self._round = 0
+        self._newest: Announcement | None = None
 
     def start_gathering(self, round: int) -> MemoryGathering:
         """See ``Exchange``."""
-        for peer in self._swarm.offers(round - 1):
-            self._known.seen(peer, round - 1)
+        self._round = round
+        for peer, (announcement, _) in self._swarm.offers(round - 1).items():
+            if not announcement.is_farewell:
+                self._known.seen(peer, round - 1)
         return MemoryGathering(
             round=round, swarm=self._swarm, rules=self._rules, known=self._known, drops=self._drops, rng=self._rng
         )
@@ -85,6 +89,7 @@ class MemoryExchange:
             account=account,
             mean_reward=mean_reward,
         )
+        self._newest = announcement
         self._swarm.offer(announcement, data)
         return announcement
 
@@ -98,6 +103,10 @@ class MemoryExchange:
 
     def close(self) -> None:
         """See ``Exchange``."""
+        last, self._newest = self._newest, None
+        if last is not None:
+            for round in (self._round, self._round + 1):
+                self._swarm.offer(farewell(last, round=round), b"")
 
 
 class MemoryGathering:
@@ -143,6 +152,9 @@ class MemoryGathering:
         if announcement.peer_id in self._settled or announcement.peer_id == self._known.own_peer_id:
             return
         self._settled.add(announcement.peer_id)
+        if announcement.is_farewell:
+            self._known.left(announcement.peer_id, self._round)
+            return
         self._known.seen(announcement.peer_id, self._round)
         objection = objection_to_announcement(announcement, round=self._round, rules=self._rules)
         if objection is None and hashlib.sha256(data).hexdigest() != announcement.share_digest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import replace
 
 from rgym_exp.swarm.announcement import MAX_MODEL_NAME_BYTES
 from rgym_exp.swarm.share import encode_share
@@ -41,6 +42,19 @@ def prepare(
         time=time.time(),
     )
     return data, announcement
+
+
+def farewell(last: Announcement, *, round: int) -> Announcement:
+    """What a peer says when it leaves during ``round``, after ``last``: that its shares are gone with it."""
+    return replace(
+        last,
+        round=round,
+        share_digest=bytes(32).hex(),
+        share_size=0,
+        group_count=0,
+        time=max(last.time, time.time()),
+        is_farewell=True,
+    )
 
 
 def _printable(text: str, max_bytes: int) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from rgym_exp.errors import SwarmUserError
 from rgym_exp.hub.attendance import ACTIVE_ROUNDS, MAX_PEERS, Attendance
 from rgym_exp.hub.keeper import Keeper, RoundLimits, should_advance
+from rgym_exp.swarm.publishing import farewell
 from rgym_exp.types import Announcement
 
 LIMITS = RoundLimits(longest=120.0, shortest=2.0)
@@ -60,6 +62,46 @@ def test_a_peer_stays_active_for_three_rounds_after_its_last_announcement() -> N
     attendance.record([announcement("a", 4), announcement("b", 5), announcement("c", 6)])
     assert attendance.missed(7) == {"c": 0, "b": 1, "a": 2}
     assert attendance.missed(8) == {"c": 1, "b": 2}
+
+
+def test_a_peer_that_says_farewell_counts_no_more() -> None:
+    attendance = Attendance()
+    attendance.record([announcement("a", 4), announcement("b", 4), announcement("b", 5)])
+    attendance.record([farewell(announcement("b", 5), round=5)])
+    assert attendance.missed(5) == {"a": 0}
+    assert attendance.announced(5) == frozenset()
+    assert [newest.peer_id for newest in attendance.newest()] == ["a"]
+
+
+def test_a_board_that_still_shows_what_was_before_the_farewell_changes_nothing() -> None:
+    attendance = Attendance()
+    attendance.record([announcement("a", 5)])
+    for _ in range(2):
+        attendance.record([farewell(announcement("a", 5), round=5)])
+        attendance.record([announcement("a", 5)])
+    assert attendance.missed(6) == {}
+
+
+@pytest.mark.parametrize(
+    ("round", "seconds_later"),
+    [pytest.param(5, 1.0, id="in the same round"), pytest.param(6, -1e6, id="later, with a clock that was set back")],
+)
+def test_a_peer_that_came_back_counts_again(round: int, seconds_later: float) -> None:
+    attendance = Attendance()
+    attendance.record([announcement("a", 5)])
+    goodbye = farewell(announcement("a", 5), round=5)
+    attendance.record([goodbye])
+    attendance.record([replace(announcement("a", round), time=goodbye.time + seconds_later)])
+    assert attendance.announced(round) == {"a"}
+
+
+def test_farewells_are_forgotten_and_a_strangers_is_not_kept() -> None:
+    attendance = Attendance()
+    attendance.record([announcement("a", 1), farewell(announcement("a", 1), round=1)])
+    attendance.record(farewell(announcement(f"peer{number}", 1), round=1) for number in range(100))
+    attendance.forget_before(1 + ACTIVE_ROUNDS + 1)
+    attendance.record([announcement("a", 1), announcement("peer7", 1)])
+    assert attendance.announced(1) == {"a", "peer7"}
 
 
 def test_attendance_forgets_what_no_longer_counts() -> None:
@@ -139,6 +181,20 @@ async def test_a_round_everybody_announced_is_advanced_once() -> None:
     assert await keeper.look()
     assert not await keeper.look()
     assert (clerk.round, keeper.round, board.round) == (1, 1, 1)
+
+
+async def test_the_round_ends_without_a_peer_that_said_farewell() -> None:
+    clerk, board, clock = CountingClerk(), ListBoard(), Clock()
+    keeper = keeper_with(clerk, board, clock)
+    board.announcements = [announcement("a", 0), announcement("b", 0)]
+    await keeper.look()
+    clock.now += 3
+    assert await keeper.look()
+    board.announcements = [announcement("a", 1)]
+    clock.now += 3
+    assert not await keeper.look()
+    board.announcements.append(farewell(announcement("b", 0), round=1))
+    assert await keeper.look()
 
 
 async def test_a_restarted_keeper_waits_for_those_who_were_active_before() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rgym_exp.swarm.announcement import MAX_RECORD_BYTES, decode_announcement, encode_announcement
 from rgym_exp.swarm.errors import AnnouncementRejected
 from rgym_exp.swarm.identity import Identity
+from rgym_exp.swarm.publishing import farewell
 from tests.unit.swarm.swarm_builders import make_announcement
 
 _PRINTABLE = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=64)
@@ -32,6 +33,16 @@ def test_what_is_encoded_is_decoded(identities, level, **fields) -> None:
     signed = decode_announcement(encode_announcement(announcement, identities[0], level=level))
     assert signed.announcement == announcement
     assert signed.level == level
+
+
+def test_a_farewell_has_no_share_and_every_other_announcement_has_one(identities: list[Identity]) -> None:
+    last = make_announcement(identities[0].peer_id, round=3)
+    goodbye = farewell(last, round=4)
+    signed = decode_announcement(encode_announcement(goodbye, identities[0], level=0))
+    assert signed.announcement == goodbye
+    assert (goodbye.round, goodbye.share_size, goodbye.group_count, goodbye.is_farewell) == (4, 0, 0, True)
+    with pytest.raises(ValueError, match="record_malformed"):
+        encode_announcement(make_announcement(identities[0].peer_id, share_size=0), identities[0], level=0)
 
 
 def test_the_largest_announcement_stays_under_a_kilobyte(identities: list[Identity]) -> None:

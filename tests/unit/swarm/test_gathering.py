@@ -13,6 +13,7 @@ import pytest
 from rgym_exp.swarm.errors import FetchFailed
 from rgym_exp.swarm.exchange import Drops, KnownPeers
 from rgym_exp.swarm.gathering import RoundGathering
+from rgym_exp.swarm.publishing import farewell
 from rgym_exp.swarm.share import encode_share
 from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement
@@ -218,6 +219,31 @@ async def test_a_peer_that_never_came_while_we_were_there_is_waited_for_in_one_r
     assert time.monotonic() - begin < 5
 
 
+async def test_a_peer_that_said_farewell_is_not_waited_for(gather: Gather, swarm: FakeSwarm) -> None:
+    last = swarm.hang("QmA", 4)
+    await gather(4).finish(timeout_seconds=60, enough_shares=8)
+    gathering = gather(5)
+    ending = asyncio.create_task(gathering.finish(timeout_seconds=60, enough_shares=8))
+    for _ in range(4):
+        await swarm.looks.acquire()
+    assert not ending.done()
+    swarm.hung[5] = [farewell(last, round=5)]
+    async with asyncio.timeout(10):
+        assert await ending == []
+    assert swarm.fetches["QmA"] == 1
+
+
+async def test_one_that_left_in_the_round_before_is_not_expected_and_one_that_came_back_is(
+    gather: Gather, swarm: FakeSwarm
+) -> None:
+    swarm.hung[4] = [farewell(make_announcement("QmA", 4), round=4)]
+    async with asyncio.timeout(10):
+        assert await gather(5).finish(timeout_seconds=60, enough_shares=8) == []
+    swarm.hang("QmA", 6)
+    (received,) = await gather(6).finish(timeout_seconds=60, enough_shares=8)
+    assert received.share.peer_id == "QmA"
+
+
 async def test_a_fetch_that_timed_out_is_not_tried_again(gather: Gather, swarm: FakeSwarm, drops: Drops) -> None:
     async def hang_on(announcement: Announcement) -> bytes:
         swarm.fetches[announcement.peer_id] += 1
@@ -327,6 +353,16 @@ def test_known_peers_are_listed_newest_first_without_ourselves() -> None:
     assert known.newest_first() == ["QmNew", "QmOld"]
     assert known.expected(6).keys() == {"QmNew"}
     assert known.newest_first() == ["QmNew"]
+
+
+def test_a_farewell_counts_up_to_its_round_and_no_further() -> None:
+    known = KnownPeers("me")
+    known.seen("a", 5)
+    known.left("a", 4)
+    known.left("stranger", 5)
+    assert known.newest_first() == ["a"]
+    known.left("a", 5)
+    assert known.newest_first() == [] and known.expected(6) == {}
 
 
 def test_the_pace_of_a_peer_rises_at_once_and_sinks_by_half_the_difference() -> None:

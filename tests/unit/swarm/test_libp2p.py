@@ -104,6 +104,22 @@ def test_a_newcomer_waits_for_those_of_the_round_before(make_peer: MakePeer) -> 
     assert [share.share.peer_id for share in result] == [member.peer_id]
 
 
+@pytest.mark.parametrize("rounds_ahead", [0, 1], ids=["in the same round", "a round ahead of it"])
+def test_a_peer_that_leaves_is_waited_for_no_longer(make_peer: MakePeer, rounds_ahead: int) -> None:
+    stays, leaves = make_peer(0), make_peer(1)
+    publish(leaves, 4)
+    wait_until(lambda: leaves.peer_id in gather(stays, 4, enough=1))
+    leaves.start_gathering(5)
+    gathering = stays.start_gathering(5 + rounds_ahead)
+    result: list[list[ReceivedShare]] = []
+    waiting = threading.Thread(target=lambda: result.append(gathering.close(timeout_seconds=300, enough_shares=8)))
+    waiting.start()
+    leaves.close()
+    waiting.join(60)
+    assert result == [[]]
+    assert leaves.peer_id not in stays.peers()
+
+
 def test_alone_a_peer_does_not_wait(make_peer: MakePeer) -> None:
     peer = make_peer(0)
     publish(peer, 4)

@@ -72,6 +72,20 @@ def test_a_peer_of_the_round_before_is_waited_for(swarm: MemorySwarm) -> None:
     assert results == [1]
 
 
+def test_a_peer_that_left_is_not_waited_for(swarm: MemorySwarm) -> None:
+    a, b = peer(swarm, "QmA"), peer(swarm, "QmB")
+    publish(b, 2)
+    gathering = a.start_gathering(3)
+    results: list[int] = []
+    waiting = threading.Thread(target=lambda: results.append(len(gathering.close(timeout_seconds=60, enough_shares=8))))
+    waiting.start()
+    b.start_gathering(3)
+    b.close()
+    waiting.join(30)
+    assert results == [0]
+    assert a.peers() == []
+
+
 def test_other_tasks_are_counted_and_left_alone(swarm: MemorySwarm) -> None:
     a, b = peer(swarm, "QmA"), peer(swarm, "QmB", tasks_digest="other")
     publish(b, 3, tasks_digest="other")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rgym_exp.commands.text import plain
+from rgym_exp.config.files import last_lines
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.errors import SwarmUserError
@@ -196,10 +196,7 @@ def _outbox_lines(home: Home, contract: str, chain: int | str, login: str | None
 def _last_round(home: Home) -> Iterator[str]:
     """The last whole line of ``logs/metrics.jsonl``: what this node did last, by its own account."""
     try:
-        with (home.logs / "metrics.jsonl").open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - METRICS_TAIL_BYTES))
-            lines = file.read().splitlines()
+        lines = last_lines(home.logs / "metrics.jsonl", max_bytes=METRICS_TAIL_BYTES)
     except OSError:
         return
     for line in reversed(lines[-2:]):  # a node that was killed leaves a torn last line

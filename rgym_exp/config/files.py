@@ -1,4 +1,4 @@
-"""Writing a file so that a crash leaves the old one or the new one, never half of either."""
+"""Writing a file so that a crash leaves the old one or the new one, never half of either; reading the end of one."""
 
 from __future__ import annotations
 
@@ -59,6 +59,20 @@ def write_new(path: Path, data: bytes) -> None:
     finally:
         os.unlink(name)
     _flush_folder(folder)
+
+
+def last_lines(path: Path, *, max_bytes: int = 8192) -> list[str]:
+    """The lines at the end of a log that aren't empty, without the spaces around them.
+
+    The first may have lost its beginning: no more than ``max_bytes`` are read.
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - max_bytes))
+        lines = [line.decode("utf-8", "replace").strip() for line in file.read().splitlines()]
+    return [line for line in lines if line]
 
 
 def _copy_exclusively(path: Path, data: bytes) -> None:

@@ -6,8 +6,8 @@
 - ``api``         ``/invite``, ``/status``, ``/health``, ``/rpc``; ``rpc_door`` what gets through to the chain
 - ``judging``     the judge and the games beside the hub; ``judge_routes`` their HTTP; ``game_master`` runs the games on
                   the contract, ``game_file`` remembers them
-- ``leaderboard`` how the peers stand: ``follower`` reads events (``contract_events``) into the ``ledger``,
-                  ``standing`` ranks, ``page`` shows; ``peer_ids`` which ids are shown at all
+- ``leaderboard`` how the peers stand: ``follower`` reads events (``contract_events``) into the ``ledger`` (its file:
+                  ``ledger_tables``), ``standing`` ranks, ``page`` shows; ``peer_ids`` which ids are shown at all
 - ``rate_limit``  an allowance per client; ``ports`` free ports and public addresses; ``record`` ``hub.json``
 - ``client``      asking a hub from outside; ``local`` finding or starting this machine's own; ``parent`` ending with it
 """

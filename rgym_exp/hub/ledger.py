@@ -26,6 +26,7 @@ from typing import Any
 
 from rgym_exp.hub.contract_events import MAX_AMOUNT, ContractEvent, RewardEvent
 from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.ledger_tables import open_tables
 
 log = logging.getLogger("rl_swarm.hub.ledger")
 
@@ -34,32 +35,6 @@ MAX_PEERS = 100_000
 JOURNAL_BLOCKS = 1024
 """How far back the chain may go with exact sums. A killed devnet goes back by what it made in 5 s, or, from its copy,
 in a minute."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS peers (
-    peer_id TEXT PRIMARY KEY,
-    account TEXT NOT NULL,
-    rounds INTEGER NOT NULL,
-    reward INTEGER NOT NULL,
-    wins INTEGER NOT NULL,
-    first_round INTEGER NOT NULL,
-    last_round INTEGER NOT NULL,
-    settled INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS peers_by_rank ON peers (reward DESC, wins DESC, peer_id);
-CREATE INDEX IF NOT EXISTS peers_unsettled ON peers (peer_id) WHERE NOT settled;
-CREATE TABLE IF NOT EXISTS journal (
-    block INTEGER NOT NULL,
-    log_index INTEGER NOT NULL,
-    peer_id TEXT NOT NULL,
-    rounds INTEGER NOT NULL,
-    reward INTEGER NOT NULL,
-    wins INTEGER NOT NULL,
-    PRIMARY KEY (block, log_index, peer_id)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS blocks (number INTEGER PRIMARY KEY, hash TEXT NOT NULL);
-"""
 
 _TAKE_BACK = """
 UPDATE peers SET rounds = peers.rounds - undone.rounds, reward = peers.reward - undone.reward,
@@ -112,13 +87,13 @@ class Ledger:
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._connection = _open(path)
+            self._connection = open_tables(path)
         except sqlite3.DatabaseError as error:
             aside = path.with_name(f"{path.name}.damaged-{time.time():.0f}")
             log.warning("The ledger %s is damaged (%s); it is now %s, and a new one begins.", path, error, aside.name)
             self._move_aside(aside)
             with self._trouble_named():
-                self._connection = _open(path)
+                self._connection = open_tables(path)
         identity = f"{chain_id}:{contract.lower()}"
         if is_new or self._meta("identity") not in (None, identity):
             self.start_anew()
@@ -245,21 +220,6 @@ class Ledger:
         self._path.replace(aside)
         for suffix in ("-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        # A power cut may cost the last transactions, cursor included: they are read again.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(_SCHEMA)
-        if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError("its check found errors")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _add_reward(connection: sqlite3.Connection, event: RewardEvent) -> None:

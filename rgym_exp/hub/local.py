@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rgym_exp.chain.anvil import find_or_install_anvil
+from rgym_exp.config.files import last_lines
 from rgym_exp.config.invite import Invite, read_invite
 from rgym_exp.config.paths import Home
 from rgym_exp.config.ports import free_port, is_free
@@ -106,9 +107,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, log_file: Path, deadline:
 
 def _reason(log_file: Path) -> str:
     """What the hub said last: its own sentence if there is one, else the last line."""
-    with log_file.open("rb") as file:
-        file.seek(max(0, log_file.stat().st_size - 8192))
-        lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = last_lines(log_file)
     prefix = "rl-swarm hub: "
     sentences = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
     return (sentences or lines or ["it said nothing."])[-1]

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rgym_exp.config.environment import SECRET_VARIABLES
+from rgym_exp.config.files import last_lines
 
 LARGEST_LOG_BYTES = 5 * 1024 * 1024
-TAIL_BYTES = 8192
 
 _STARTER = Path(__file__).parents[1] / "chain" / "die_with_parent.py"
 
@@ -60,7 +60,4 @@ def make_room(log_file: Path) -> None:
 
 def last_words(log_file: Path, lines: int = 1) -> str:
     """The last lines that aren't empty, in one; for sentences."""
-    with log_file.open("rb") as file:
-        file.seek(max(0, log_file.stat().st_size - TAIL_BYTES))
-        said = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
-    return " / ".join(said[-lines:]) or "it said nothing"
+    return " / ".join(last_lines(log_file)[-lines:]) or "it said nothing"

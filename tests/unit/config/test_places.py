@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rgym_exp.config.files import atomic_write
+from rgym_exp.config.files import atomic_write, last_lines
 from rgym_exp.config.paths import Home, cache_dir, login_app_dir, login_data_dir, login_token_file
 
 
@@ -70,3 +70,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path, mo
         atomic_write(file, b"new")
     assert file.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
+
+
+def test_the_last_lines_of_a_log_are_told_however_it_ends(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"first\n\n  50 %\r100 %\nbroken \xff\n\nlast, cut off")
+    assert last_lines(log) == ["first", "50 %", "100 %", "broken \ufffd", "last, cut off"]
+    assert last_lines(log, max_bytes=7) == ["cut off"]
+    log.write_bytes(b"")
+    assert last_lines(log) == []

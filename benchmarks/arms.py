@@ -29,6 +29,7 @@ from rgym_exp.swarm.libp2p import LibP2PExchange
 from rgym_exp.training.build import placeholders, training_arguments
 from rgym_exp.training.bundled import BUNDLED_MODEL
 from rgym_exp.training.hardware import choose_dtype, find_hardware
+from rgym_exp.training.heap import return_freed_memory
 from rgym_exp.training.memory import MemoryPlan
 from rgym_exp.training.models import load_model
 from rgym_exp.training.policy import ChatPolicy, ChatTokens
@@ -190,6 +191,7 @@ class RoundTurnstile(Turnstile):
         if report.foreign_groups != self._settings.foreign_groups:
             raise RuntimeError(f"the peer's groups did not arrive: {report.foreign_groups} foreign groups in the batch")
         self._round = report.round
+        return_freed_memory()  # as a node does after every round
         phases = report.phase_seconds
         learning = phases["generate"] + phases["train"]
         self.overheads.append(sum(phases.get(name, 0.0) for name in SWARM_PHASES) / learning)

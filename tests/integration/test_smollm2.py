@@ -27,6 +27,7 @@ def test_the_small_model_learns_from_three_rounds_and_goes_on_from_its_checkpoin
         with NodeProgram(
             tmp_path / "node", None, *SETTINGS, "training.max_rounds=3", invite=invite, environ=ALL_CORES
         ) as node:
+            wait_for(lambda: hub.hub_status()["peers"], what="the node among the hub's peers", programs=(hub, node))
             assert node.wait(300) == 0
             assert "Traceback" not in node.output()
         reports = node.reports()
@@ -46,7 +47,9 @@ def test_the_small_model_learns_from_three_rounds_and_goes_on_from_its_checkpoin
         checkpoint = node.checkpoint()
         assert checkpoint is not None and checkpoint.step == 3
         assert (changed_share(node, step=3) > 0.5) == taught
-        wait_for(lambda: hub.hub_status()["peers"], what="the node among the hub's peers", programs=(hub,))
+        wait_for(
+            lambda: not hub.hub_status()["peers"], what="the hub's peers without the one that left", programs=(hub,)
+        )
 
         with NodeProgram(
             tmp_path / "node", None, *SETTINGS, "training.max_rounds=1", invite=invite, environ=ALL_CORES

@@ -104,7 +104,8 @@ class Announcement:
     time: float
     """Sender's clock, seconds since the epoch. For people to read; it only puts one peer's own records in order."""
     is_farewell: bool = False
-    """There is no share behind it: from this round on, nobody need wait for this peer."""
+    """Its author has left, and its shares with it: nobody need wait for this peer. With groups, its part of the round
+    was done before."""
 
 
 @dataclass(frozen=True, kw_only=True)

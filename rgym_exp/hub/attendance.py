@@ -23,39 +23,39 @@ class Attendance:
     def record(self, announcements: Iterable[Announcement]) -> None:
         """Take note of verified announcements; the same one may come any number of times."""
         for announcement in announcements:
-            if announcement.is_farewell:
-                self._say_farewell(announcement)
+            peer_id = announcement.peer_id
+            known = self._newest.get(peer_id)
+            is_known = known is not None or peer_id in self._farewells
+            if not is_known and len(self._newest) + len(self._farewells) >= MAX_PEERS:
                 continue
+            if announcement.group_count or not announcement.is_farewell:
+                # It did its part of the round, even if it has left since: without this the round of one that was alone
+                # would never end.
+                self._by_round.setdefault(announcement.round, set()).add(peer_id)
             if self._is_from_before_farewell(announcement):
                 continue
-            known = self._newest.get(announcement.peer_id)
-            if known is None and len(self._newest) >= MAX_PEERS:
-                continue
-            if known is None or announcement.round >= known.round:
-                self._newest[announcement.peer_id] = announcement
-            self._by_round.setdefault(announcement.round, set()).add(announcement.peer_id)
-
-    def _say_farewell(self, farewell: Announcement) -> None:
-        """Forget a peer that was known, and remember that: some keepers of the board still show what it was before."""
-        if not self._is_from_before_farewell(farewell) and self._newest.pop(farewell.peer_id, None) is not None:
-            self._farewells[farewell.peer_id] = farewell
-            for peers in self._by_round.values():
-                peers.discard(farewell.peer_id)
+            if announcement.is_farewell:
+                self._newest.pop(peer_id, None)
+                self._farewells[peer_id] = announcement
+            elif known is None or announcement.round >= known.round:
+                self._newest[peer_id] = announcement
+                self._farewells.pop(peer_id, None)
 
     def _is_from_before_farewell(self, announcement: Announcement) -> bool:
+        """Some of those who keep the board still show what a peer hung there before it left."""
         # A later round counts whatever the peer's clock says.
         farewell = self._farewells.get(announcement.peer_id)
         return farewell is not None and announcement.round <= farewell.round and announcement.time <= farewell.time
 
     def announced(self, round: int) -> frozenset[str]:
-        """Peer ids that announced this round and are still there."""
+        """Peer ids that announced this round, also of those that have left since."""
         return frozenset(self._by_round.get(round, ()))
 
     def missed(self, round: int) -> dict[str, int]:
         """Active peers of this round -> how many rounds running they missed just before it (0 .. ACTIVE_ROUNDS - 1)."""
         missed: dict[str, int] = {}
         for rounds_missed in range(ACTIVE_ROUNDS):
-            for peer_id in self._by_round.get(round - 1 - rounds_missed, ()):
+            for peer_id in self._by_round.get(round - 1 - rounds_missed, set()) - self._farewells.keys():
                 missed.setdefault(peer_id, rounds_missed)
         return missed
 

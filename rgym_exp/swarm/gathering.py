@@ -183,13 +183,13 @@ class RoundGathering:
     def _consider(self, announcement: Announcement) -> bool:
         """Queue an announcement's share for fetching unless something is wrong with it; whether it was new."""
         peer_id = announcement.peer_id
+        if announcement.is_farewell:
+            self._known.left(peer_id, announcement.round)
+            return False
         digests = self._digests_met.setdefault(peer_id, set())
         if peer_id == self._own or announcement.share_digest in digests or len(digests) >= _ANNOUNCEMENTS_PER_PEER:
             return False
         digests.add(announcement.share_digest)
-        if announcement.is_farewell:
-            self._known.left(peer_id, announcement.round)
-            return True
         if peer_id in self._received or peer_id in self._fetching:
             return False
         self._known.seen(peer_id, announcement.round, after_seconds=self._clock() - self._began)

@@ -45,16 +45,15 @@ def prepare(
 
 
 def farewell(last: Announcement, *, round: int) -> Announcement:
-    """What a peer says when it leaves during ``round``, after ``last``: that its shares are gone with it."""
-    return replace(
-        last,
-        round=round,
-        share_digest=bytes(32).hex(),
-        share_size=0,
-        group_count=0,
-        time=max(last.time, time.time()),
-        is_farewell=True,
-    )
+    """What a peer says when it leaves during ``round``, after its announcement ``last``.
+
+    It takes the place of the announcement of the same round, if there is one, and then says what that one said: that
+    this peer's part of the round is done. Otherwise it tells of no groups.
+    """
+    goodbye = replace(last, round=round, time=max(last.time, time.time()), is_farewell=True)
+    if round == last.round:
+        return goodbye
+    return replace(goodbye, share_digest=bytes(32).hex(), share_size=0, group_count=0)
 
 
 def _printable(text: str, max_bytes: int) -> str:

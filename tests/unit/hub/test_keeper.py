@@ -64,13 +64,20 @@ def test_a_peer_stays_active_for_three_rounds_after_its_last_announcement() -> N
     assert attendance.missed(8) == {"c": 1, "b": 2}
 
 
-def test_a_peer_that_says_farewell_counts_no_more() -> None:
+def test_a_peer_that_says_farewell_is_waited_for_no_more() -> None:
     attendance = Attendance()
     attendance.record([announcement("a", 4), announcement("b", 4), announcement("b", 5)])
-    attendance.record([farewell(announcement("b", 5), round=5)])
-    assert attendance.missed(5) == {"a": 0}
-    assert attendance.announced(5) == frozenset()
+    attendance.record([farewell(announcement("b", 5), round=6)])
+    assert (attendance.missed(5), attendance.missed(6)) == ({"a": 0}, {"a": 1})
+    assert attendance.announced(6) == frozenset()
     assert [newest.peer_id for newest in attendance.newest()] == ["a"]
+
+
+def test_who_left_after_its_part_of_the_round_has_done_it_even_if_only_the_farewell_was_seen() -> None:
+    attendance = Attendance()
+    attendance.record([farewell(announcement("a", 5), round=5)])
+    assert attendance.announced(5) == {"a"}
+    assert attendance.missed(6) == {}
 
 
 def test_a_board_that_still_shows_what_was_before_the_farewell_changes_nothing() -> None:
@@ -95,13 +102,14 @@ def test_a_peer_that_came_back_counts_again(round: int, seconds_later: float) ->
     assert attendance.announced(round) == {"a"}
 
 
-def test_farewells_are_forgotten_and_a_strangers_is_not_kept() -> None:
+def test_farewells_are_forgotten_and_fill_no_memory() -> None:
     attendance = Attendance()
-    attendance.record([announcement("a", 1), farewell(announcement("a", 1), round=1)])
-    attendance.record(farewell(announcement(f"peer{number}", 1), round=1) for number in range(100))
+    attendance.record(farewell(announcement(f"peer{number}", 1), round=1) for number in range(MAX_PEERS))
+    attendance.record([announcement("newcomer", 1), farewell(announcement("another", 1), round=1)])
+    assert len(attendance.announced(1)) == MAX_PEERS
     attendance.forget_before(1 + ACTIVE_ROUNDS + 1)
-    attendance.record([announcement("a", 1), announcement("peer7", 1)])
-    assert attendance.announced(1) == {"a", "peer7"}
+    attendance.record([announcement("newcomer", 1)])
+    assert attendance.announced(1) == {"newcomer"}
 
 
 def test_attendance_forgets_what_no_longer_counts() -> None:
@@ -181,6 +189,19 @@ async def test_a_round_everybody_announced_is_advanced_once() -> None:
     assert await keeper.look()
     assert not await keeper.look()
     assert (clerk.round, keeper.round, board.round) == (1, 1, 1)
+
+
+async def test_the_round_of_a_peer_that_was_alone_ends_although_it_has_left() -> None:
+    clerk, board, clock = CountingClerk(), ListBoard(), Clock()
+    keeper = keeper_with(clerk, board, clock)
+    # The farewell takes the place of the announcement before the round was long enough to end.
+    board.announcements = [farewell(announcement("a", 0), round=0), farewell(announcement("a", 0), round=1)]
+    await keeper.look()
+    clock.now += 3
+    assert await keeper.look()
+    clock.now += 300
+    assert not await keeper.look()
+    assert keeper.round == 1
 
 
 async def test_the_round_ends_without_a_peer_that_said_farewell() -> None:

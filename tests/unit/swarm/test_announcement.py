@@ -35,12 +35,19 @@ def test_what_is_encoded_is_decoded(identities, level, **fields) -> None:
     assert signed.level == level
 
 
-def test_a_farewell_has_no_share_and_every_other_announcement_has_one(identities: list[Identity]) -> None:
-    last = make_announcement(identities[0].peer_id, round=3)
-    goodbye = farewell(last, round=4)
+@pytest.mark.parametrize(
+    ("round", "groups"), [pytest.param(3, 2, id="done with it"), pytest.param(4, 0, id="not done")]
+)
+def test_a_farewell_tells_whether_its_author_was_done_with_the_round(
+    identities: list[Identity], round: int, groups: int
+) -> None:
+    goodbye = farewell(make_announcement(identities[0].peer_id, round=3), round=round)
     signed = decode_announcement(encode_announcement(goodbye, identities[0], level=0))
     assert signed.announcement == goodbye
-    assert (goodbye.round, goodbye.share_size, goodbye.group_count, goodbye.is_farewell) == (4, 0, 0, True)
+    assert (goodbye.round, goodbye.group_count, goodbye.is_farewell) == (round, groups, True)
+
+
+def test_only_a_farewell_may_be_without_a_share(identities: list[Identity]) -> None:
     with pytest.raises(ValueError, match="record_malformed"):
         encode_announcement(make_announcement(identities[0].peer_id, share_size=0), identities[0], level=0)
 

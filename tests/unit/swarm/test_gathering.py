@@ -233,6 +233,13 @@ async def test_a_peer_that_said_farewell_is_not_waited_for(gather: Gather, swarm
     assert swarm.fetches["QmA"] == 1
 
 
+async def test_one_that_left_after_its_part_of_the_round_is_not_fetched_from(gather: Gather, swarm: FakeSwarm) -> None:
+    swarm.hung[5] = [farewell(swarm.hang("QmA", 5), round=5)]
+    async with asyncio.timeout(10):
+        assert await gather(5).finish(timeout_seconds=60, enough_shares=8) == []
+    assert swarm.fetches["QmA"] == 0
+
+
 async def test_one_that_left_in_the_round_before_is_not_expected_and_one_that_came_back_is(
     gather: Gather, swarm: FakeSwarm
 ) -> None:

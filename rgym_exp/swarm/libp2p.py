@@ -16,7 +16,7 @@ from rgym_exp.swarm.exchange import Drops, KnownPeers
 from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.loop_thread import LoopThread
-from rgym_exp.swarm.publishing import farewell, prepare
+from rgym_exp.swarm.publishing import farewells, prepare
 from rgym_exp.swarm.transfer import ShareServer, ShareStore, fetch_share
 from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement, ReceivedShare, Share
@@ -245,12 +245,12 @@ class LibP2PExchange:
         await self._board.close()
 
     async def _say_farewell(self) -> None:
-        """Tell the others in this round and in the next one, which the swarm may have reached already."""
+        """Tell the others not to wait for this peer."""
         last, self._newest = self._newest, None
         if last is None:
             return  # nobody knows of this peer
-        here = max(last.round, self._current.round if self._current is not None else 0)
-        words = [self._board.announce(farewell(last, round=round)) for round in (here, here + 1)]
+        reached = self._current.round if self._current is not None else last.round
+        words = [self._board.announce(goodbye) for goodbye in farewells(last, reached=reached)]
         try:
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 await asyncio.gather(*words)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from rgym_exp.swarm.errors import Refused
 from rgym_exp.swarm.exchange import Drops, KnownPeers
-from rgym_exp.swarm.publishing import farewell, prepare
+from rgym_exp.swarm.publishing import farewells, prepare
 from rgym_exp.swarm.verify import ShareRules, admit, objection_to_announcement
 from rgym_exp.types import Announcement, ReceivedShare, Share
 
@@ -105,8 +105,8 @@ class MemoryExchange:
         """See ``Exchange``."""
         last, self._newest = self._newest, None
         if last is not None:
-            for round in (self._round, self._round + 1):
-                self._swarm.offer(farewell(last, round=round), b"")
+            for goodbye in farewells(last, reached=self._round):
+                self._swarm.offer(goodbye, b"")
 
 
 class MemoryGathering:

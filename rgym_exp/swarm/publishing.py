@@ -44,6 +44,15 @@ def prepare(
     return data, announcement
 
 
+def farewells(last: Announcement, *, reached: int) -> list[Announcement]:
+    """All that a peer says when it leaves, having reached a round at or after that of its announcement ``last``.
+
+    It says so in its round and in the next one, which the swarm may have reached already.
+    """
+    here = max(last.round, reached)
+    return [farewell(last, round=round) for round in (here, here + 1)]
+
+
 def farewell(last: Announcement, *, round: int) -> Announcement:
     """What a peer says when it leaves during ``round``, after its announcement ``last``.
 

@@ -72,14 +72,16 @@ def test_a_peer_of_the_round_before_is_waited_for(swarm: MemorySwarm) -> None:
     assert results == [1]
 
 
-def test_a_peer_that_left_is_not_waited_for(swarm: MemorySwarm) -> None:
+@pytest.mark.parametrize("reached", [2, 3], ids=["a round ahead of it", "in the same round"])
+def test_a_peer_that_left_is_not_waited_for(swarm: MemorySwarm, reached: int) -> None:
     a, b = peer(swarm, "QmA"), peer(swarm, "QmB")
     publish(b, 2)
     gathering = a.start_gathering(3)
     results: list[int] = []
     waiting = threading.Thread(target=lambda: results.append(len(gathering.close(timeout_seconds=60, enough_shares=8))))
     waiting.start()
-    b.start_gathering(3)
+    if reached > 2:
+        b.start_gathering(reached)
     b.close()
     waiting.join(30)
     assert results == [0]

@@ -19,18 +19,18 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks.fixed_tasks import FixedLengthTasks
-from rgym_exp.chain.memory import MemoryChain
+from rgym_exp.chain.memory_chain import MemoryChain
 from rgym_exp.config.schema import TrainingConfig
 from rgym_exp.node.batch import TrainingBatch
 from rgym_exp.node.evaluation import Evaluation
-from rgym_exp.node.round import Rooms, play_round
-from rgym_exp.node.settings import RoundSettings
+from rgym_exp.node.round import Components, play_round
+from rgym_exp.node.round_settings import RoundSettings
 from rgym_exp.swarm.libp2p import LibP2PExchange
 from rgym_exp.training.build import placeholders, training_arguments
 from rgym_exp.training.bundled import BUNDLED_MODEL
 from rgym_exp.training.hardware import choose_dtype, find_hardware
 from rgym_exp.training.heap import return_freed_memory
-from rgym_exp.training.memory import MemoryPlan
+from rgym_exp.training.memory_estimate import MemoryPlan
 from rgym_exp.training.models import load_model
 from rgym_exp.training.policy import ChatPolicy, ChatTokens
 from rgym_exp.training.rollout import Rollout, to_rollout
@@ -163,10 +163,10 @@ class RoundTurnstile(Turnstile):
     """Plays this project's rounds between the turns."""
 
     def __init__(
-        self, rooms: Rooms, settings: RoundSettings, tokens: ChatTokens, before: Callable[[int], None]
+        self, components: Components, settings: RoundSettings, tokens: ChatTokens, before: Callable[[int], None]
     ) -> None:
         super().__init__()
-        self._rooms, self._settings, self._tokens, self._before = rooms, settings, tokens, before
+        self._components, self._settings, self._tokens, self._before = components, settings, tokens, before
         self._playing: Generator[TrainingBatch, StepStats, RoundReport] | None = None
         self._round = 0
         self.overheads: list[float] = []
@@ -175,11 +175,14 @@ class RoundTurnstile(Turnstile):
         """The next round up to its optimizer step."""
         self._before(self._round + 1)
         self.go.acquire()
-        self._rooms.coordinator.advance()  # type: ignore[attr-defined]
-        self._playing = play_round(self._rooms, self._settings, last_round=self._round, step=1)
+        self._components.coordinator.advance()  # type: ignore[attr-defined]
+        self._playing = play_round(self._components, self._settings, last_round=self._round, step=1)
         batch = next(self._playing)
         return to_rollout(
-            batch.groups, me=self._rooms.exchange.peer_id, tokens=self._tokens, messages=self._rooms.tasks.messages
+            batch.groups,
+            me=self._components.exchange.peer_id,
+            tokens=self._tokens,
+            messages=self._components.tasks.messages,
         )
 
     def after_step(self, step: int, logs: dict[str, float]) -> None:
@@ -188,8 +191,10 @@ class RoundTurnstile(Turnstile):
             self._playing.send(StepStats(step=step, loss=0, entropy=0, grad_norm=0, clip_share=0, peak_memory_bytes=0))
         except StopIteration as done:
             report: RoundReport = done.value
-        if report.foreign_groups != self._settings.foreign_groups:
-            raise RuntimeError(f"the peer's groups did not arrive: {report.foreign_groups} foreign groups in the batch")
+        if report.external_groups != self._settings.external_groups:
+            raise RuntimeError(
+                f"the peer's groups did not arrive: {report.external_groups} external groups in the batch"
+            )
         self._round = report.round
         return_freed_memory()  # as a node does after every round
         phases = report.phase_seconds
@@ -202,10 +207,11 @@ def our_arm(shape: Shape, rounds: int, folder: Path, *, with_peer: bool) -> Arm:
     model, tokenizer = load_model(BUNDLED_MODEL)
     tasks = FixedLengthTasks(shape.prompt_tokens, tokenizer)
     dtype = choose_dtype("auto", find_hardware("cpu"))
-    foreign = shape.groups // 2 if with_peer else 0
+    external = shape.groups // 2 if with_peer else 0
     settings = RoundSettings(
-        swarm_id=SWARM, num_generations=shape.completions, own_groups=shape.groups - foreign, foreign_groups=foreign,
-        redraws=0, max_slots=64, groups_per_peer=shape.groups, gather_timeout_seconds=30, poll_seconds=0.01,
+        swarm_id=SWARM, num_generations=shape.completions, local_groups=shape.groups - external,
+        external_groups=external, resamples=0, max_slots=64, groups_per_peer=shape.groups,
+        gather_timeout_seconds=30, poll_seconds=0.01,
     )  # fmt: skip
     sampling = SamplingSettings(
         max_new_tokens=shape.completion_tokens, temperature=1.0, top_k=0, top_p=1.0, eos_token_ids=(),
@@ -216,19 +222,19 @@ def our_arm(shape: Shape, rounds: int, folder: Path, *, with_peer: bool) -> Arm:
     name = "swarm" if with_peer else "ours"
     exchange = _exchange(folder / f"{name}.pem", tasks, shape, bootnodes=[])
     chain = MemoryChain()
-    rooms = Rooms(
+    components = Components(
         coordinator=chain.coordinator(""), tasks=tasks, policy=ChatPolicy(tokens, sampler, "benchmark"),
-        exchange=exchange, evaluation=Evaluation(tasks, items=1, every_rounds=0), desk=None, player=None,
+        exchange=exchange, evaluation=Evaluation(tasks, items=1, every_rounds=0), judge_client=None, player=None,
         sleep=time.sleep, announce_phase=lambda phase, round: None, device="cpu",
     )  # fmt: skip
-    before = _canned_peer(folder, exchange, tasks, shape, foreign) if with_peer else (lambda round: None)
-    turnstile = RoundTurnstile(rooms, settings, tokens, before)
+    before = _canned_peer(folder, exchange, tasks, shape, external) if with_peer else (lambda round: None)
+    turnstile = RoundTurnstile(components, settings, tokens, before)
     trainer = SwarmTrainer(
-        play=turnstile.play, groups_at_once=shape.groups, shared_prompt=True, weigh_foreign=False, model=model,
+        play=turnstile.play, groups_at_once=shape.groups, shared_prompt=True, weigh_external=False, model=model,
         processing_class=tokenizer, train_dataset=placeholders(shape.groups),
         args=_arguments(shape, model, rounds, dtype=dtype),
     )  # fmt: skip
-    arm = Arm(name, turnstile, trainer, settings.own_groups * shape.completions * shape.completion_tokens)
+    arm = Arm(name, turnstile, trainer, settings.local_groups * shape.completions * shape.completion_tokens)
     arm.measured.overheads = turnstile.overheads
     return arm
 
@@ -257,7 +263,7 @@ def _exchange(identity: Path, tasks: FixedLengthTasks, shape: Shape, bootnodes: 
 
 def _arguments(shape: Shape, model: Any, rounds: int, *, dtype: torch.dtype) -> GRPOConfig:
     config = TrainingConfig(
-        num_generations=shape.completions, own_groups=shape.groups, foreign_groups=0, max_rounds=rounds
+        num_generations=shape.completions, local_groups=shape.groups, external_groups=0, max_rounds=rounds
     )
     plan = MemoryPlan(groups_at_once=shape.groups, gradient_checkpointing=False, needed_bytes=0, free_bytes=0)
     return training_arguments(config, find_hardware("cpu"), model, plan, shape.completion_tokens, dtype, 0)

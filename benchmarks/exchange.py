@@ -115,18 +115,18 @@ def measure(peers: int, rounds: int) -> list[Row]:
 
 
 async def _with_bootnode(folder: Path, peers: int, rounds: int, cases: list[int]) -> list[Row]:
-    from rgym_exp.swarm.board import AnnouncementBoard
+    from rgym_exp.swarm.dht_records import DhtRecords
     from rgym_exp.swarm.identity import load_or_create_identity
 
     identity = load_or_create_identity(folder / "hub.pem")
-    board = await AnnouncementBoard.create(identity=identity, swarm_id=SWARM_ID)
+    records = await DhtRecords.create(identity=identity, swarm_id=SWARM_ID)
     try:
         jobs = [
             Job(
                 folder=folder,
                 first_peer=first,
                 peer_count=min(PEERS_PER_PROCESS, peers - first),
-                bootnodes=board.visible_maddrs(),
+                bootnodes=records.visible_maddrs(),
                 rounds=rounds,
                 wanted=cases,
             )
@@ -134,7 +134,7 @@ async def _with_bootnode(folder: Path, peers: int, rounds: int, cases: list[int]
         ]
         results = await asyncio.to_thread(_run_workers, jobs, peers)
     finally:
-        await board.close()
+        await records.close()
     return [_row(peers, wanted, rounds, [result[case] for result in results]) for case, wanted in enumerate(cases)]
 
 

@@ -1,4 +1,4 @@
-"""Problems whose prompts have an exact number of tokens, scored in the real cage."""
+"""Problems whose prompts have an exact number of tokens, scored in the real sandbox."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rgym_exp.types import Problem
 
 
 class FixedLengthTasks(ReasoningGymTasks):
-    """The starter problems, padded with words; every second answer counts as right, so that every group teaches."""
+    """The starter problems, padded; every second answer counts as right, so that no group's advantages are zero."""
 
     def __init__(self, prompt_tokens: int, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__("starter")
@@ -27,6 +27,6 @@ class FixedLengthTasks(ReasoningGymTasks):
         return [{"role": "user", "content": "".join(picked[: self._prompt_tokens - empty])}]
 
     def score(self, answers: Sequence[tuple[Problem, str]]) -> list[float]:
-        """Every answer goes through the cage, as in a round; what comes back is set to alternate."""
+        """Every answer goes through the scoring sandbox, as in a round; what comes back is set to alternate."""
         super().score([(problem, f"<answer>{text[:40]}</answer>") for problem, text in answers])
         return [float(position % 2) for position in range(len(answers))]

@@ -6,7 +6,7 @@
 A shape is groups x completions x prompt tokens x completion tokens; every answer is forced to its full length. Arms:
 
 * ``trl``: GRPOTrainer as it comes, in fp32: its own generation, then its own step;
-* ``ours``: a round of this project with own groups only, so that both arms sample and train the same amount;
+* ``ours``: a round of this project with local groups only, so that both arms sample and train the same amount;
 * ``swarm``: the same round with half of the groups from another peer, over two real libp2p daemons.
 
 Overhead is what a round spends outside of generation and the optimizer step, over what it spends on them.

@@ -1,13 +1,13 @@
 """RL Swarm: train your own language model by reinforcement learning together with strangers.
 
-The rooms, from the top down (imports point only downward; ARCHITECTURE.md has the picture):
+The packages, from the top down (imports point only downward; ARCHITECTURE.md has the picture):
 
     cli, commands   what people type
     node            a node's life, and one round in the order in which it happens
     hub             what a host runs: bootnode, devnet, keeper, HTTP API
-    tasks training swarm chain   the rooms that a round calls; they do not know each other
+    tasks training swarm chain   the packages that a round calls; they do not know each other
     config observe  typed settings; logs, metrics and progress
-    types           the dataclasses that flow between the rooms
+    types           the dataclasses that flow between the packages
 """
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The values that flow between the rooms: frozen, keyword-only, and free of any behaviour that needs a room."""
+"""The values that flow between the packages: frozen, keyword-only, and free of behaviour."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Completion:
     """One sampled answer."""
 
     text: str
-    """The decoded answer, without special tokens. All that a foreign peer sends of it, save the two facts below."""
+    """The decoded answer, without special tokens. All that an external peer sends of it, save the two facts below."""
     ended: bool
     """Whether the sampler drew the end-of-sequence token (False: cut off at the length limit)."""
     mean_logprob: float | None = None
     """Mean log-probability per token under the policy that sampled it, in nats; None when unknown."""
     token_ids: tuple[int, ...] | None = None
-    """The sampled ids, EOS included, of an own completion; None for foreign text, which we tokenise ourselves."""
+    """The sampled ids, EOS included, of a local completion; None for external text, which we tokenise ourselves."""
     token_logprobs: tuple[float, ...] | None = None
     """Log-probability of each of ``token_ids`` when it was sampled, nats; None when unknown."""
 
@@ -45,7 +45,7 @@ class Group:
     """One problem, its G completions and their rewards, as we scored them ourselves."""
 
     peer_id: str
-    """Who sampled it: this node (an own group) or another peer (a foreign group)."""
+    """Who sampled it: this node (a local group) or another peer (an external group)."""
     problem: Problem
     completions: tuple[Completion, ...]
     """[G]"""
@@ -58,9 +58,9 @@ class Group:
         return sum(self.rewards) / len(self.rewards)
 
     @property
-    def has_signal(self) -> bool:
-        """Whether the rewards differ: a group whose rewards are all equal has zero advantage everywhere."""
-        return max(self.rewards) - min(self.rewards) > 1e-9
+    def is_zero_advantage(self) -> bool:
+        """Whether all rewards are equal: then every advantage is zero, and the group has no policy gradient."""
+        return max(self.rewards) - min(self.rewards) <= 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ class Announcement:
     mean_reward: float
     time: float
     """Sender's clock, seconds since the epoch. For people to read; it only puts one peer's own records in order."""
-    is_farewell: bool = False
+    is_leave_notice: bool = False
     """Its author has left, and its shares with it: nobody need wait for this peer. With groups, its part of the round
     was done before."""
 
@@ -128,22 +128,22 @@ class RoundReport:
     """When it ended, seconds since the epoch."""
     skipped: int
     """Rounds missed since the last one played, because the swarm moved on meanwhile."""
-    own_groups: int
+    local_groups: int
     """Groups of own problems in the batch, fillers included."""
-    foreign_groups: int
+    external_groups: int
     """Groups of other peers in the batch."""
-    foreign_peers: tuple[str, ...]
+    external_peers: tuple[str, ...]
     """Peer ids whose groups are in the batch, without repeats."""
-    own_reward: float
-    """Mean reward of all own completions of the round, before redraws: the policy's training reward, in [0, 1]."""
-    foreign_reward: float | None
-    """Mean reward of the selected foreign completions; None without any."""
+    local_reward: float
+    """Mean reward of all local completions of the round, before resampling: the policy's training reward, in [0, 1]."""
+    external_reward: float | None
+    """Mean reward of the selected external completions; None without any."""
     held_out: float | None
     """Greedy accuracy on the held-out set, in [0, 1]; None in rounds without an evaluation."""
-    zero_variance_share: float
-    """Share of own groups drawn whose rewards were all equal, in [0, 1]."""
+    zero_advantage_share: float
+    """Share of local groups drawn whose rewards were all equal, in [0, 1]."""
     truncated_share: float
-    """Share of own completions cut off at the length limit, in [0, 1]."""
+    """Share of local completions cut off at the length limit, in [0, 1]."""
     loss: float
     entropy: float
     """Mean per-token entropy, nats."""
@@ -161,8 +161,8 @@ class RoundReport:
     """Records and shares of others dropped this round, by reason."""
     vote: str | None
     """Peer id voted for; None when nobody earned a vote."""
-    foreign_weights: Mapping[str, float] = field(default_factory=dict)
-    """How much foreign completions weighed in the loss: mean, min, max, and share_below_one; empty without any."""
+    external_weights: Mapping[str, float] = field(default_factory=dict)
+    """How much external completions weighed in the loss: mean, min, max, and share_below_one; empty without any."""
     judge_score: float | None = None
     """Mean score, in [0, 1], of the answers that the judge scored since the last report; None without any."""
     judge_answers: int = 0
@@ -185,5 +185,5 @@ class StepStats:
     clip_share: float
     """Share of tokens whose ratio was clipped, in [0, 1]."""
     peak_memory_bytes: int
-    foreign_weights: Mapping[str, float] = field(default_factory=dict)
+    external_weights: Mapping[str, float] = field(default_factory=dict)
     """As in ``RoundReport``."""

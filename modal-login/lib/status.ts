@@ -12,7 +12,7 @@ const FRESH_MS = 2_000
 /** An account may own any number of peers; a page can't show them all. */
 const MAX_PEERS = 50
 
-type Standing = Pick<PageStatus, 'round' | 'peers' | 'trouble'>
+type ChainState = Pick<PageStatus, 'round' | 'peers' | 'trouble'>
 
 /** What this account is, and what the contract knows of it. A chain that is away is told in `trouble`, not thrown. */
 export async function pageStatus(context: Context, tellEmail: boolean): Promise<PageStatus> {
@@ -20,25 +20,25 @@ export async function pageStatus(context: Context, tellEmail: boolean): Promise<
   const nodeAccount = context.settings.nodeAccount ?? null
   const address = account ? account.address : nodeAccount
   const kind = account ? 'login' : nodeAccount ? 'node' : 'none'
-  return { kind, account, address, ...(await freshStanding(context, address)) }
+  return { kind, account, address, ...(await freshChainState(context, address)) }
 }
 
-async function freshStanding(context: Context, address: Address | null): Promise<Standing> {
+async function freshChainState(context: Context, address: Address | null): Promise<ChainState> {
   const { chainId, rpcUrl, swarmContract, market } = context.settings
   const kept = processWide(
-    'standings',
-    () => new Map<string, { until: number; standing: Promise<Standing> }>(),
+    'chainStates',
+    () => new Map<string, { until: number; state: Promise<ChainState> }>(),
   )
   for (const [name, { until }] of kept) {
     if (until < Date.now()) kept.delete(name)
   }
   const name = [chainId, rpcUrl, swarmContract, market, address].join(' ')
-  const standing = kept.get(name)?.standing ?? lookUp(context, address)
-  if (!kept.has(name)) kept.set(name, { until: Date.now() + FRESH_MS, standing })
-  return await standing
+  const state = kept.get(name)?.state ?? lookUp(context, address)
+  if (!kept.has(name)) kept.set(name, { until: Date.now() + FRESH_MS, state })
+  return await state
 }
 
-async function lookUp(context: Context, address: Address | null): Promise<Standing> {
+async function lookUp(context: Context, address: Address | null): Promise<ChainState> {
   try {
     return await askChain(context, address)
   } catch (error) {
@@ -47,7 +47,7 @@ async function lookUp(context: Context, address: Address | null): Promise<Standi
   }
 }
 
-async function askChain(context: Context, address: Address | null): Promise<Standing> {
+async function askChain(context: Context, address: Address | null): Promise<ChainState> {
   const { chain, settings } = context
   if (settings.swarmContract) await chain.requireContract(settings.swarmContract)
   const [{ round, stage }, owned] = await askTogether(context, address)

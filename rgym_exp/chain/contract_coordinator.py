@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rgym_exp.chain.account_lock import AccountLock
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.contract_market import ContractMarket
-from rgym_exp.chain.coordinator import Standing
+from rgym_exp.chain.coordinator import PeerTotals
 from rgym_exp.chain.market import Market
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.outbox import Outbox
-from rgym_exp.chain.sending import Patience, Sender, Sending
+from rgym_exp.chain.sending import RetryPolicy, Sender, Sending
 from rgym_exp.chain.writes import Transaction
 
 
@@ -25,14 +25,14 @@ class ContractCoordinator:
         outbox: Outbox,
         sender: Sender,
         lock: AccountLock | None,
-        patience: Patience | None,
+        retry_policy: RetryPolicy | None,
         market: MarketContract | None,
     ) -> None:
         """``market`` None: the swarm has none."""
         self.account = sender.account
         self._contract = contract
         self._outbox = outbox
-        self._sending = Sending(outbox, sender, lock, patience)
+        self._sending = Sending(outbox, sender, lock, retry_policy)
         self.market: Market | None = None
         if market is not None:
             self.market = ContractMarket(market, outbox=outbox, wake=self._sending.wake)
@@ -57,8 +57,8 @@ class ContractCoordinator:
         self._outbox.add("winners", round=round, peer_id=peer_id, payload={"winners": list(winners)})
         self._sending.wake()
 
-    def standing(self, peer_id: str) -> Standing:
-        return read_standing(self._contract, peer_id)
+    def peer_totals(self, peer_id: str) -> PeerTotals:
+        return read_peer_totals(self._contract, peer_id)
 
     def pending(self) -> int:
         return self._outbox.pending()
@@ -73,9 +73,9 @@ class ContractCoordinator:
             self._outbox.close()
 
 
-def read_standing(contract: SwarmContract, peer_id: str) -> Standing:
-    """Any peer's standing. Raises ChainUnavailable or ChainError."""
-    return Standing(
+def read_peer_totals(contract: SwarmContract, peer_id: str) -> PeerTotals:
+    """Any peer's totals. Raises ChainUnavailable or ChainError."""
+    return PeerTotals(
         registered_to=contract.registered_to(peer_id),
         total_reward=int(contract.read("getTotalRewards", [peer_id])[0]),
         total_wins=int(contract.read("getTotalWins", peer_id)),

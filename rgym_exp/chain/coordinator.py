@@ -20,7 +20,7 @@ class ChainUnavailable(ChainError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class PeerTotals:
     """What the contract says about one peer."""
 
     registered_to: str | None
@@ -62,7 +62,7 @@ class Coordinator(Protocol):
         """Vote. ``winners`` must not be empty (ValueError). A second call for the same round changes nothing."""
         ...
 
-    def standing(self, peer_id: str) -> Standing:
+    def peer_totals(self, peer_id: str) -> PeerTotals:
         """What the contract says about any peer. Raises like ``round_and_stage``."""
         ...
 

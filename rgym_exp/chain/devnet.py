@@ -1,7 +1,7 @@
 """A chain of one's own on this machine: ``anvil`` on loopback, without fees, its state on disk, and an owner's key.
 
 Anybody who reaches anvil's port rules the chain (it can give itself any balance), so it listens on loopback only and
-answers no web page (no CORS headers); other machines come through the hub's door, which lets harmless calls through.
+answers no web page (no CORS headers); other machines come through the hub's RPC proxy.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from rgym_exp.chain.login_client import (
 )
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.outbox import Outbox, Row, target_of
-from rgym_exp.chain.sending import Absent, Outcome, Patience, Record, Refused, Retry
+from rgym_exp.chain.sending import Absent, Outcome, Record, Retry, RetryPolicy, TransactionRefused
 
 logger = logging.getLogger("rl_swarm.chain")
 
@@ -42,7 +42,7 @@ _OTHER_WAYS = (
 )
 _WATCHES_IN_VAIN = 3
 """A write that the server called included, and that the chain doesn't show for so many times
-``Patience.confirm_seconds``, was undone (a reorganised or restored chain): it is sent anew."""
+``RetryPolicy.confirm_seconds``, was undone (a reorganised or restored chain): it is sent anew."""
 
 
 class ModalCoordinator(ContractCoordinator):
@@ -58,7 +58,7 @@ class ModalCoordinator(ContractCoordinator):
         login_url: str,
         token_file: Path | None,
         outbox_path: Path,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
         market_address: str | None = None,
     ) -> None:
         """Asks the login server, but not the chain: a node can start while the chain is away. ``market_address`` None:
@@ -73,7 +73,7 @@ class ModalCoordinator(ContractCoordinator):
         if market_address and _serves_market(client, health, market_address):
             market = MarketContract(rpc_url, market_address, chain_id=chain_id)
         login, address = _require_login(client)
-        patience = patience or Patience()
+        retry_policy = retry_policy or RetryPolicy()
         super().__init__(
             contract=contract,
             outbox=Outbox(outbox_path, target=target_of(contract.address, chain_id or rpc_url), account=address),
@@ -83,13 +83,13 @@ class ModalCoordinator(ContractCoordinator):
                 SwarmContract(rpc_url, contract_address, chain_id=chain_id),
                 org_id=login.org_id,
                 account=address,
-                unseen_seconds=_WATCHES_IN_VAIN * patience.confirm_seconds,
+                unseen_seconds=_WATCHES_IN_VAIN * retry_policy.confirm_seconds,
                 markets=Markets(rpc_url, chain_id=chain_id),
                 market_address=market.address if market else None,
             ),
             # The server queues the writes of an account, those of its nodes on other machines included.
             lock=None,
-            patience=patience,
+            retry_policy=retry_policy,
             market=market,
         )
 
@@ -140,7 +140,7 @@ class ModalSender:
             hash = self._client.write(route, {"orgId": self._org_id, "peerId": row.peer_id, **body})
         if row.kind == "register" and int(hash, 16) == 0:
             # No transaction was needed; what that means is decided as after the contract's own refusal.
-            raise Refused("PeerIdAlreadyRegistered")
+            raise TransactionRefused("PeerIdAlreadyRegistered")
         return hash
 
     def outcome(self, row: Row) -> Outcome:
@@ -173,7 +173,9 @@ class ModalSender:
         if row.kind == "winners":
             return "submit-winner", {"roundNumber": row.round, "winners": row.payload["winners"]}
         if row.contract != self._market_address:
-            raise Refused(f"the login server serves another market than {row.contract}, which this was meant for")
+            raise TransactionRefused(
+                f"the login server serves another market than {row.contract}, which this was meant for"
+            )
         if row.kind == "claim":
             return "claim-reward", {"gameId": row.round}
         return "guess-answer", {
@@ -185,17 +187,17 @@ class ModalSender:
         }
 
     def _is_on_chain(self, row: Row) -> bool:
-        """Whether the contract shows what the row is for. Raises Refused for a peer that another account got first."""
+        """Whether the contract shows what the row is for. Raises TransactionRefused for a peer of another account."""
         if row.kind == "register":
             owner = self.registered_to(row.peer_id)
             if owner is not None and owner.lower() != self.account.lower():
-                raise Refused("PeerIdAlreadyRegistered")
+                raise TransactionRefused("PeerIdAlreadyRegistered")
             return owner is not None
         if row.contract:
             with _chain_failures_for_outbox():
                 taken = self._markets.is_taken(row)
             if taken is None and row.hash is None:
-                raise Refused(FATE_UNKNOWN)
+                raise TransactionRefused(FATE_UNKNOWN)
             # Of a market that can't be asked, the server's word that it was included must do.
             return taken is not False
         functions = self._contract.contract.functions
@@ -215,7 +217,7 @@ class ModalSender:
         try:
             yield
         except WriteRefused as refusal:
-            raise Refused(refusal.name) from refusal
+            raise TransactionRefused(refusal.name) from refusal
         except LoginServerAway as error:
             raise Absent(str(error), unsent=error.is_unheard) from error
         except (NotLoggedIn, TokenRefused) as error:

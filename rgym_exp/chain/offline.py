@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from rgym_exp.chain.coordinator import Standing
+from rgym_exp.chain.coordinator import PeerTotals
 from rgym_exp.chain.market import Market
 from rgym_exp.chain.writes import Transaction
 
@@ -39,8 +39,8 @@ class OfflineCoordinator:
     def submit_winners(self, *, round: int, winners: Sequence[str], peer_id: str) -> None:
         """Nobody keeps votes."""
 
-    def standing(self, peer_id: str) -> Standing:
-        return Standing(registered_to=None, total_reward=0, total_wins=0)
+    def peer_totals(self, peer_id: str) -> PeerTotals:
+        return PeerTotals(registered_to=None, total_reward=0, total_wins=0)
 
     def pending(self) -> int:
         return 0

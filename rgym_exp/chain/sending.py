@@ -43,7 +43,7 @@ class Absent(Exception):
         self.unsent = unsent
 
 
-class Refused(Exception):
+class TransactionRefused(Exception):
     """The contract refuses. The message is its error's name, or what it said when that has no name."""
 
     @property
@@ -61,8 +61,8 @@ class Sender(Protocol):
     def send(self, row: Row, record: Record) -> str:
         """Send the row and return its hash. Where the hash is known before sending, ``record`` is called first.
 
-        Raises Refused when the contract wouldn't take it (so nothing of it is on the chain), Retry when it may later,
-        Absent when there is no chain."""
+        Raises TransactionRefused when the contract wouldn't take it (nothing of it is on the chain), Retry when it
+        may later, Absent when there is no chain."""
         ...
 
     def outcome(self, row: Row) -> Outcome:
@@ -75,7 +75,7 @@ class Sender(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """When to try again and when to give up."""
 
     first_seconds: float = 0.5
@@ -98,13 +98,13 @@ class Sending:
     """The thread. ``wake`` when there is something new; ``close`` to end it."""
 
     def __init__(
-        self, outbox: Outbox, sender: Sender, lock: AccountLock | None, patience: Patience | None = None
+        self, outbox: Outbox, sender: Sender, lock: AccountLock | None, retry_policy: RetryPolicy | None = None
     ) -> None:
         """``lock`` None: the sender itself sees to it that the account's nodes take turns."""
         self._outbox = outbox
         self._sender = sender
         self._lock = lock
-        self._patience = patience or Patience()
+        self._retry_policy = retry_policy or RetryPolicy()
         self._changed = threading.Condition()
         self._woken = True
         self._stop = threading.Event()
@@ -148,12 +148,12 @@ class Sending:
             except (ChainError, OSError) as error:
                 self._complain(f"The outbox can't be worked on: {error}")
                 worked = False
-                self._absent_until = time.time() + self._patience.longest_seconds
+                self._absent_until = time.time() + self._retry_policy.longest_seconds
             except Exception:
                 # A mistake of ours must not end the thread: rewards would stop without a word.
                 logger.exception("The outbox met an error that it doesn't know; it goes on shortly.")
                 worked = False
-                self._absent_until = time.time() + self._patience.longest_seconds
+                self._absent_until = time.time() + self._retry_policy.longest_seconds
             with self._changed:
                 if worked:
                     self._changed.notify_all()
@@ -165,7 +165,7 @@ class Sending:
         try:
             due = self._outbox.next_due()
         except ChainError:
-            return self._patience.longest_seconds
+            return self._retry_policy.longest_seconds
         if due is None:
             return None
         return max(0.0, max(due, self._absent_until) - time.time())
@@ -195,7 +195,7 @@ class Sending:
             if row.status == "waiting":
                 row = self._send(row)
             self._watch(row)
-        except Refused as refusal:
+        except TransactionRefused as refusal:
             self._settle_refusal(row, refusal.name)
 
     def _send(self, row: Row) -> Row:
@@ -207,8 +207,8 @@ class Sending:
 
         try:
             hash = self._sender.send(row, record)
-        except (Refused, Absent) as failure:
-            if recorded and (isinstance(failure, Refused) or failure.unsent):
+        except (TransactionRefused, Absent) as failure:
+            if recorded and (isinstance(failure, TransactionRefused) or failure.unsent):
                 self._outbox.mark_waiting(row, str(failure))
             raise
         if not recorded or recorded[-1].hash is None:
@@ -216,8 +216,8 @@ class Sending:
         return recorded[-1]
 
     def _watch(self, row: Row) -> None:
-        deadline = time.monotonic() + self._patience.confirm_seconds
-        look = self._patience.look_seconds
+        deadline = time.monotonic() + self._retry_policy.confirm_seconds
+        look = self._retry_policy.look_seconds
         while True:
             outcome = self._sender.outcome(row)
             if outcome == "confirmed":
@@ -235,7 +235,7 @@ class Sending:
                     row, "sent; the chain hasn't included it yet", until=time.time() + look, counted=False
                 )
                 return
-            look = min(2 * look, self._patience.longest_look_seconds)
+            look = min(2 * look, self._retry_policy.longest_look_seconds)
 
     def _settle_refusal(self, row: Row, name: str) -> None:
         said = verdict(name)
@@ -266,16 +266,16 @@ class Sending:
         return "confirmed" if name == "PeerIdAlreadyRegistered" else "retry"
 
     def _pause(self, row: Row, reason: str) -> None:
-        self._absent_until = time.time() + self._patience.wait(self._absences)
+        self._absent_until = time.time() + self._retry_policy.wait(self._absences)
         self._absences += 1
         self._outbox.postpone(row, reason, until=0.0, counted=False)
         self._complain(reason)
 
     def _try_later(self, row: Row, reason: str, *, counted: bool) -> None:
-        if counted and row.tries + 1 >= self._patience.most_tries:
+        if counted and row.tries + 1 >= self._retry_policy.most_tries:
             self._refuse(row, f"{reason} (given up after {row.tries + 1} tries)")
             return
-        seconds = self._patience.wait(row.tries + self._setbacks[row.id])
+        seconds = self._retry_policy.wait(row.tries + self._setbacks[row.id])
         self._setbacks[row.id] += not counted
         self._outbox.postpone(row, reason, until=time.time() + seconds, counted=counted)
         if not counted:

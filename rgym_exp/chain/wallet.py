@@ -17,7 +17,7 @@ from rgym_exp.chain.contract_market import FATE_UNKNOWN, Markets
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.outbox import Outbox, Row, target_of
-from rgym_exp.chain.sending import Absent, Outcome, Patience, Record, Refused, Retry
+from rgym_exp.chain.sending import Absent, Outcome, Record, Retry, RetryPolicy, TransactionRefused
 from rgym_exp.chain.transactions import Transactor
 
 
@@ -33,7 +33,7 @@ class WalletCoordinator(ContractCoordinator):
         account: LocalAccount,
         outbox_path: Path,
         lock_folder: Path,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
         market_address: str | None = None,
     ) -> None:
         """``lock_folder`` must be the same for every node of this user on this machine. ``market_address`` None: the
@@ -50,7 +50,7 @@ class WalletCoordinator(ContractCoordinator):
             outbox=outbox,
             sender=WalletSender(sending_contract, account, Markets(rpc_url, chain_id=chain_id)),
             lock=AccountLock(lock_folder, account=str(account.address), chain_id=chain_id),
-            patience=patience,
+            retry_policy=retry_policy,
             market=market,
         )
 
@@ -93,7 +93,7 @@ class WalletSender:
                 return "confirmed"
             reason = self._transactor_of(row).explain_revert(self._call(row))
             if reason is not None:
-                raise Refused(reason)
+                raise TransactionRefused(reason)
             return "void"
         if made > row.nonce:
             return self._replaced(row)
@@ -119,7 +119,7 @@ class WalletSender:
             return "void"
         taken = self._markets.is_taken(row)
         if taken is None:
-            raise Refused(FATE_UNKNOWN)
+            raise TransactionRefused(FATE_UNKNOWN)
         return "confirmed" if taken else "void"
 
     def _transactor_of(self, row: Row) -> Transactor:
@@ -127,7 +127,7 @@ class WalletSender:
         return Transactor(self._markets.of(row), self._key) if row.contract else self._transactor
 
     def _call(self, row: Row) -> Any:
-        """The contract call of a row. Raises Refused when its values can't be encoded: no retry would change that."""
+        """The contract call of a row. Raises TransactionRefused when its values can't be encoded."""
         deployed: DeployedContract = self._markets.of(row) if row.contract else self._contract
         contract = deployed.contract
         arguments: tuple[Any, ...]
@@ -145,7 +145,7 @@ class WalletSender:
         try:
             contract.encode_abi(name, arguments)
         except (Web3Exception, ValueError, TypeError) as error:
-            raise Refused(f"its values don't fit the contract ({error})") from error
+            raise TransactionRefused(f"its values don't fit the contract ({error})") from error
         return contract.functions[name](*arguments)
 
 
@@ -154,7 +154,7 @@ def _failures_for_outbox(account: str) -> Iterator[None]:
     try:
         yield
     except Reverted as refusal:
-        raise Refused(refusal.name) from refusal
+        raise TransactionRefused(refusal.name) from refusal
     except RpcRefusal as refusal:
         said = str(refusal).lower()
         if "insufficient funds" in said:

@@ -173,7 +173,7 @@ def check_identity(home: Home) -> Finding:
 
 def check_config(home: Home) -> Finding:
     """The configuration can be read. The home is left as it is: a missing file is not made."""
-    from rgym_exp.config.errors import ConfigError
+    from rgym_exp.config.config_errors import ConfigError
     from rgym_exp.config.load import load_config
 
     if not home.config_file.exists():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rgym_exp.config.invite import Invite
-    from rgym_exp.hub.plan import HubPlan
+    from rgym_exp.hub.hub_plan import HubPlan
 
 EPILOG = """examples:
   rl-swarm hub                                        a swarm for this machine
@@ -71,8 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the hub until it is told to stop."""
+    from rgym_exp.hub.hub_plan import HubOptions, planned
     from rgym_exp.hub.keeper import RoundLimits
-    from rgym_exp.hub.plan import HubOptions, planned
     from rgym_exp.observe.logs import setup_logging
 
     setup_logging(args.home.logs / "hub.log", "INFO", console=not args.stop_with_parent)

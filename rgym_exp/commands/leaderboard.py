@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from rgym_exp.hub.page import Page
-    from rgym_exp.hub.standing import PeerStanding
+    from rgym_exp.hub.leaderboard_page import Page
+    from rgym_exp.hub.ranking import RankedPeer
 
 EPILOG = """examples:
   rl-swarm leaderboard                          the swarm of this node's last run, or of this machine's hub
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Ask the hub and print its table."""
     from rgym_exp.hub.client import hub_leaderboard
-    from rgym_exp.hub.errors import HubError
+    from rgym_exp.hub.hub_errors import HubError
 
     hub_url = _hub_url(args)
     try:
@@ -93,7 +93,7 @@ def _table(page: Page, me: str, *, with_models: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from rgym_exp.hub.page import accuracy_text, tokens_text
+    from rgym_exp.hub.leaderboard_page import accuracy_text, tokens_text
 
     judged = any(peer.judged for peer in page.peers)
     market = any(peer.bet_tokens is not None for peer in page.peers)
@@ -107,7 +107,7 @@ def _table(page: Page, me: str, *, with_models: bool) -> Table:
     if models:
         table.add_column("model", no_wrap=True, overflow="ellipsis")
 
-    def cells(place: int, peer: PeerStanding) -> list[str]:
+    def cells(place: int, peer: RankedPeer) -> list[str]:
         found = [f"{'*' * (peer.peer_id == me)}{place}", peer.name, str(peer.rounds), f"{peer.participation:.0%}"]
         found += [_short(peer.reward), _short(peer.wins)]
         found += [accuracy_text(peer.judged)] * judged + [tokens_text(peer.bet_tokens)] * market

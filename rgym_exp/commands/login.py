@@ -52,8 +52,8 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _in_browser(args: argparse.Namespace) -> int:
-    from rgym_exp.login.choice import remember_way
-    from rgym_exp.login.plan import is_on_this_machine, plan_of
+    from rgym_exp.login.choice import remember_mode
+    from rgym_exp.login.login_plan import is_on_this_machine, plan_of
     from rgym_exp.login.session import open_session
 
     config = _config(args)
@@ -69,7 +69,7 @@ def _in_browser(args: argparse.Namespace) -> int:
         _say_how_to_use_it(config)
     finally:
         session.close()
-    remember_way(args.home, "browser")
+    remember_mode(args.home, "browser")
     return 0
 
 
@@ -101,7 +101,7 @@ def _config(args: argparse.Namespace) -> Config:
     from rgym_exp.config.invite import read_invite
     from rgym_exp.config.load import load_config
     from rgym_exp.hub.client import hub_invite
-    from rgym_exp.hub.errors import HubError
+    from rgym_exp.hub.hub_errors import HubError
 
     if args.join:
         if args.network:
@@ -123,7 +123,7 @@ def _config(args: argparse.Namespace) -> Config:
 
 def _with_key_file(home: Home, source: Path | None, *, encrypt: bool) -> int:
     from rgym_exp.chain.account import PASSPHRASE_VARIABLE
-    from rgym_exp.login.choice import remember_way
+    from rgym_exp.login.choice import remember_mode
     from rgym_exp.login.key_file import import_key_file, is_keystore, make_key_file, passphrase_from
 
     passphrase = _new_passphrase() if encrypt else passphrase_from()
@@ -132,7 +132,7 @@ def _with_key_file(home: Home, source: Path | None, *, encrypt: bool) -> int:
     else:
         opening = _ask(f"Passphrase of {source}: ") if is_keystore(source) else None
         key = import_key_file(home.account_key, source, passphrase if encrypt else None, opening)
-    remember_way(home, "key file")
+    remember_mode(home, "key file")
     print(f"account   {key.address}")
     print(
         f"key file  {home.account_key} ({'new' if key.is_new else 'it was there already'}; keep a copy in a safe place)"

@@ -62,8 +62,8 @@ def check_login_port(network: NetworkConfig) -> Finding:
     from rgym_exp.chain.coordinator import ChainError
     from rgym_exp.chain.login_client import LoginClient
     from rgym_exp.config.ports import is_free
-    from rgym_exp.login.errors import LoginError
-    from rgym_exp.login.plan import wanted_port
+    from rgym_exp.login.login_errors import LoginError
+    from rgym_exp.login.login_plan import wanted_port
 
     try:
         port = wanted_port(network.login_url)
@@ -89,12 +89,12 @@ def check_account(home: Home, network: NetworkConfig) -> Finding:
     """Whether this node has an account where the network wants a login."""
     from rgym_exp.chain.login_client import LoginClient
     from rgym_exp.commands.identity import account_of
-    from rgym_exp.login.choice import chosen_way
+    from rgym_exp.login.choice import chosen_mode
 
     if network.coordinator != "modal":
         return Finding(level="ok", what="no login needed: the node signs with a key file of its own")
     try:
-        if chosen_way(home) == "key file":
+        if chosen_mode(home) == "key file":
             return Finding(
                 level="ok", what=f"the node signs with its key file, account {account_of(home) or 'unknown'}"
             )

@@ -16,8 +16,8 @@ from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.config.shallow_json import shallow_json
 from rgym_exp.config.web import LOOPBACK_HOSTS
 from rgym_exp.hub.client import fetch, hub_status
-from rgym_exp.hub.errors import HubError
-from rgym_exp.hub.plan import DEFAULT_P2P_PORT, DEFAULT_PORT, DEFAULT_RPC_PORT
+from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.hub.hub_plan import DEFAULT_P2P_PORT, DEFAULT_PORT, DEFAULT_RPC_PORT
 
 PORTS = {DEFAULT_PORT: "the hub's API", DEFAULT_P2P_PORT: "the hub's bootnode", DEFAULT_RPC_PORT: "the hub's chain"}
 """Ports that a hub takes unless told otherwise."""

@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from rgym_exp.commands.account_way import account_way, node_page, with_account
+from rgym_exp.commands.account_mode import account_mode, node_page, with_account
 from rgym_exp.config.environment import hugging_face_token, secrets_in
 from rgym_exp.config.invite import read_invite
 from rgym_exp.config.launch import Launch, take_launch
@@ -23,8 +23,8 @@ from rgym_exp.observe.logs import setup_logging
 from rgym_exp.observe.progress import wants_live
 
 if TYPE_CHECKING:
-    from rgym_exp.hub.local import LocalHub
-    from rgym_exp.login.page import NodePage
+    from rgym_exp.hub.local_hub import LocalHub
+    from rgym_exp.login.node_page import NodePage
 
 EPILOG = """examples:
   rl-swarm run                                    a swarm of your own, on this machine
@@ -64,7 +64,7 @@ def execute(args: argparse.Namespace) -> int:
     for note in notes:
         logger.info(note)
     # Told before anything is started, as all that only a person can mend.
-    way = account_way(config, home)
+    mode = account_mode(config, home)
     with ExitStack() as life:
         if config.network.hub and invite is None:
             logger.info("Looking for this machine's hub, or starting one")
@@ -73,8 +73,8 @@ def execute(args: argparse.Namespace) -> int:
             config, _ = load_with_notes(
                 home, network=args.network or config.network.name, invite=hub.invite, overrides=overrides
             )
-        config = with_account(way, config, home, life)
-        _play(config, home, live, node_page(way, config, home, life), launch)
+        config = with_account(mode, config, home, life)
+        _play(config, home, live, node_page(mode, config, home, life), launch)
     return 0
 
 
@@ -85,8 +85,8 @@ def _log_to(home: Home, config: Config, *, console: bool) -> None:
 
 def _hub_while_libraries_load(home: Home, hub_url: str | None) -> LocalHub:
     """This machine's hub. It starts while we import torch and its like, which takes each of us seconds."""
-    from rgym_exp.hub.local import find_or_start_hub
-    from rgym_exp.hub.plan import DEFAULT_PORT
+    from rgym_exp.hub.hub_plan import DEFAULT_PORT
+    from rgym_exp.hub.local_hub import find_or_start_hub
 
     port = (urlsplit(hub_url).port if hub_url else None) or DEFAULT_PORT
     with ThreadPoolExecutor(1, thread_name_prefix="hub") as pool:

@@ -15,7 +15,7 @@ from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.errors import SwarmUserError
 
 if TYPE_CHECKING:
-    from rgym_exp.chain.coordinator import Standing
+    from rgym_exp.chain.coordinator import PeerTotals
 
 EPILOG = """examples:
   rl-swarm status
@@ -80,7 +80,7 @@ def _me(home: Home) -> Iterator[tuple[str, str]]:
 def _swarm(hub_url: str, peer_id: str) -> tuple[Mapping[str, Any] | None, list[str]]:
     """What the hub says, and the lines for it."""
     from rgym_exp.hub.client import hub_status
-    from rgym_exp.hub.errors import HubError
+    from rgym_exp.hub.hub_errors import HubError
 
     try:
         hub = hub_status(hub_url)
@@ -145,36 +145,36 @@ def _login(network: NetworkConfig) -> tuple[str | None, str]:
 def _chain(
     home: Home, network: NetworkConfig, hub: Mapping[str, Any] | None, peer_id: str, login: str | None
 ) -> Iterator[str]:
-    """My standing on the contract and what is still to be sent. Needs an answer from nobody for the second."""
+    """My totals on the contract and what is still to be sent. Needs an answer from nobody for the second."""
     chain_id = network.chain_id or (hub or {}).get("chain_id")
     contract = network.coordinator_address or (hub or {}).get("contract")
     rpc_url = network.rpc_url or (f"{network.hub_url}/rpc" if network.hub_url else None)
-    # With the hub away, so is its door: that was said already.
+    # With the hub away, so is its RPC proxy: that was said already.
     away = hub is None and network.hub_url is not None and str(rpc_url).startswith(network.hub_url)
     if contract and rpc_url and peer_id and not away:
         try:
-            yield from _standing_lines(_standing(rpc_url, str(contract), chain_id, peer_id))
+            yield from _totals_lines(_peer_totals(rpc_url, str(contract), chain_id, peer_id))
         except SwarmUserError as error:
             yield _line("contract", plain(error))
     if contract:
         yield from _outbox_lines(home, str(contract), chain_id or str(rpc_url), login)
 
 
-def _standing(rpc_url: str, contract: str, chain_id: Any, peer_id: str) -> Standing:
+def _peer_totals(rpc_url: str, contract: str, chain_id: Any, peer_id: str) -> PeerTotals:
     """What the contract says about the peer; raises a ChainError."""
     from rgym_exp.chain.contract import SwarmContract
-    from rgym_exp.chain.contract_coordinator import read_standing
+    from rgym_exp.chain.contract_coordinator import read_peer_totals
 
-    return read_standing(SwarmContract(rpc_url, contract, chain_id=chain_id), peer_id)
+    return read_peer_totals(SwarmContract(rpc_url, contract, chain_id=chain_id), peer_id)
 
 
-def _standing_lines(standing: Standing) -> Iterator[str]:
-    if standing.registered_to is None:
+def _totals_lines(totals: PeerTotals) -> Iterator[str]:
+    if totals.registered_to is None:
         yield _line("contract", "this peer is not registered yet")
         return
-    yield _line("account", standing.registered_to)
-    yield _line("my reward", str(standing.total_reward))
-    yield _line("my votes", str(standing.total_wins))
+    yield _line("account", totals.registered_to)
+    yield _line("my reward", str(totals.total_reward))
+    yield _line("my votes", str(totals.total_wins))
 
 
 def _outbox_lines(home: Home, contract: str, chain: int | str, login: str | None) -> Iterator[str]:
@@ -203,7 +203,7 @@ def _last_round(home: Home) -> Iterator[str]:
         try:
             last = json.loads(line)
             round, took_part = int(last["round"]), int(last["step"])
-            reward, when = float(last["own_reward"]), float(last["time"])
+            reward, when = float(last["local_reward"]), float(last["time"])
         except (ValueError, KeyError, TypeError):
             continue
         yield _line("last round", f"{round}, {_ago(when)}: reward {reward:.2f}; this node has played {took_part}")

@@ -8,9 +8,9 @@ from typing import Any
 
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import NetworkConfig
-from rgym_exp.hub.errors import HubError
-from rgym_exp.hub.plan import DEFAULT_PORT
-from rgym_exp.hub.record import load_record
+from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.hub.hub_plan import DEFAULT_PORT
+from rgym_exp.hub.hub_record import load_record
 
 
 def network_of(home: Home) -> NetworkConfig:

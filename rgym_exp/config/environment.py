@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rgym_exp.config.errors import ConfigError
+from rgym_exp.config.config_errors import ConfigError
 from rgym_exp.config.settings import Setting, literal
 
 TESTNET = "gensyn-testnet"

@@ -8,7 +8,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from rgym_exp.config.errors import InviteError
+from rgym_exp.config.config_errors import InviteError
 from rgym_exp.config.shallow_json import shallow_json
 from rgym_exp.config.web import open_url, read_capped
 

@@ -22,7 +22,7 @@ class Key:
     accepts: str
     """What may stand there, in words that end a sentence: "a whole number or null"."""
     seam: bool
-    """Whether a mapping with ``_target_`` may stand there: a place where a room can be swapped."""
+    """Whether a mapping with ``_target_`` may stand there: a place where a component can be swapped."""
 
 
 @cache

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rgym_exp.config.config_errors import ConfigError, joined
 from rgym_exp.config.environment import environment_settings, network_from
-from rgym_exp.config.errors import ConfigError, joined
 from rgym_exp.config.invite import Invite
 from rgym_exp.config.keys import owner_of
 from rgym_exp.config.networks import DEFAULT_NETWORK, invite_settings, network_settings

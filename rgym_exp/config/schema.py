@@ -54,12 +54,12 @@ class TrainingConfig:
     """Stop after this many rounds taken part in; null goes on for ever."""
     num_generations: int = 8
     """G: completions per problem. At least 2; the advantage is relative within a group."""
-    own_groups: int = 4
+    local_groups: int = 4
     """Groups a round from this node's own problems."""
-    foreign_groups: int = 4
+    external_groups: int = 4
     """Groups a round from other peers; missing ones are filled with own ones."""
-    redraws: int = 1
-    """How often a set of groups that teach nothing is drawn again, within own_groups x (1 + redraws) slots."""
+    resamples: int = 1
+    """How often zero-advantage groups are resampled, within local_groups x (1 + resamples) slots."""
     max_completion_length: int | None = None
     """Tokens; null takes the tasks file's."""
     temperature: float = 1.0
@@ -75,8 +75,8 @@ class TrainingConfig:
     """KL weight against the starting model; 0 keeps no reference model in memory."""
     scale_rewards: str = "group"
     max_grad_norm: float = 1.0
-    foreign_weight: str = "none"
-    """Weight on foreign groups: none (all 1) or bounded (clip(exp(own - sender mean log-prob), 0.8, 1.0))."""
+    external_weight: str = "none"
+    """Weight on external groups: none (all 1) or bounded (clip(exp(our - sender's mean log-prob), 0.8, 1.0))."""
     lora: bool = False
     lora_rank: int = 16
     device: str = "auto"
@@ -131,7 +131,7 @@ class CommunicationsConfig:
     bootnodes: list[str] = field(default_factory=list)
     """Added to the network's."""
     gather_timeout_seconds: float = 60.0
-    """Longest wait for foreign shares, counted from when the own share is published."""
+    """Longest wait for external shares, counted from when the own share is published."""
     max_share_bytes: int = 4 * 1024 * 1024
     groups_per_peer: int = 4
     """At most this many groups from one peer in a round."""

@@ -1,4 +1,4 @@
-"""Swapping a room: a key of the configuration that names a class of somebody's own with ``_target_``."""
+"""Swapping a component: a key of the configuration that names a class of somebody's own with ``_target_``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from rgym_exp.config.errors import ConfigError
+from rgym_exp.config.config_errors import ConfigError
 
 Made = TypeVar("Made")
 

@@ -18,7 +18,7 @@ CHOICES: Mapping[str, Collection[str]] = {
     "network.login_wallet": ("local", "alchemy"),
     "training.loss_type": LOSS_TYPES,
     "training.scale_rewards": ("group", "batch", "none"),
-    "training.foreign_weight": ("none", "bounded"),
+    "training.external_weight": ("none", "bounded"),
     "training.dtype": ("auto", "bfloat16", "float32"),
     "observe.live": ("auto", "yes", "no"),
     "observe.page": ("auto", "yes", "no"),
@@ -29,9 +29,9 @@ CHOICES: Mapping[str, Collection[str]] = {
 RANGES: Mapping[str, tuple[float, float | None]] = {
     "training.max_rounds": (1, None),
     "training.num_generations": (2, None),
-    "training.own_groups": (1, None),
-    "training.foreign_groups": (0, None),
-    "training.redraws": (0, None),
+    "training.local_groups": (1, None),
+    "training.external_groups": (0, None),
+    "training.resamples": (0, None),
     "training.max_completion_length": (1, None),
     "training.top_k": (0, None),
     "training.beta": (0, None),
@@ -172,7 +172,7 @@ def _seams(config: Config) -> Iterator[str]:
         "communications.exchange": ("auto",),
         "tracker": ("auto",),
         "judge.judge": ("auto", "none"),
-        "tasks": None,  # Any name or path; the tasks room says whether it exists.
+        "tasks": None,  # Any name or path; the tasks package says whether it exists.
     }
     for name, allowed in named.items():
         value = value_at(config, name)
@@ -186,10 +186,10 @@ def _seams(config: Config) -> Iterator[str]:
 
 def _together(config: Config) -> Iterator[str]:
     network, chain, training = config.network, config.blockchain, config.training
-    slots = training.own_groups * (1 + training.redraws)
+    slots = training.local_groups * (1 + training.resamples)
     if slots > config.communications.max_slots:
         yield (
-            f"training.own_groups x (1 + training.redraws) is {slots}, above communications.max_slots"
+            f"training.local_groups x (1 + training.resamples) is {slots}, above communications.max_slots"
             f" ({config.communications.max_slots}): other peers would drop the shares. Lower one of the two."
         )
     if not network.swarm_id.strip() or len(network.swarm_id) > 100:

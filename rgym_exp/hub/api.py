@@ -1,4 +1,4 @@
-"""The hub's HTTP API: ``/invite``, ``/status``, ``/health``, the JSON-RPC door at ``/rpc``, and others' routes.
+"""The hub's HTTP API: ``/invite``, ``/status``, ``/health``, the RPC proxy at ``/rpc``, and others' routes.
 
 Served to strangers: every body is capped, every client's rate is limited, nothing here changes the hub.
 """
@@ -13,9 +13,9 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.rate_limit import RateLimit
-from rgym_exp.hub.rpc_door import MAX_BODY_BYTES, Forward, RpcDoor
+from rgym_exp.hub.rpc_proxy import MAX_BODY_BYTES, Forward, RpcProxy
 
 CHAIN_TIMEOUT_SECONDS = 10.0
 MAX_CHAIN_ANSWER_BYTES = 16 * 1024 * 1024
@@ -27,14 +27,14 @@ def build_app(
     *,
     invite: str,
     status: StatusSource,
-    door: RpcDoor,
+    proxy: RpcProxy,
     rate_limit: RateLimit,
     also: Sequence[web.AbstractRouteDef] = (),
 ) -> web.Application:
     """The application with its four routes, and ``also`` those of others.
 
     ``status`` is called for every ``/status`` and returns what JSON can hold. Each client shares one allowance
-    between the routes and the door.
+    between the routes and the RPC proxy.
     """
 
     @web.middleware
@@ -57,7 +57,7 @@ def build_app(
         return web.json_response({"ok": healthy, "trouble": current.get("trouble")}, status=200 if healthy else 503)
 
     async def post_rpc(request: web.Request) -> web.Response:
-        answer = await door.answer(await request.read(), _client(request))
+        answer = await proxy.answer(await request.read(), _client(request))
         return web.json_response(answer)
 
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[limited])

@@ -12,8 +12,8 @@ from typing import Any
 
 from rgym_exp.config.shallow_json import shallow_json
 from rgym_exp.config.web import open_url, read_capped
-from rgym_exp.hub.errors import HubError
-from rgym_exp.hub.page import MAX_PEERS_SHOWN, Page, page_from_json
+from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.hub.leaderboard_page import MAX_PEERS_SHOWN, Page, page_from_json
 
 MAX_ANSWER_BYTES = 1024 * 1024
 

@@ -27,7 +27,7 @@ from web3.types import FilterParams
 from rgym_exp.chain.contract import Reverted, RpcRefusal, SwarmContract
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
 from rgym_exp.hub.contract_events import read_events, reward_topic, winner_topic
-from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.ledger import Block, Ledger
 
 log = logging.getLogger("rl_swarm.hub.follower")
@@ -35,7 +35,7 @@ log = logging.getLogger("rl_swarm.hub.follower")
 CONFIRMATIONS = 12
 """On a chain that isn't ours. Deeper reorganisations are noticed too, and taken back as far as the journal goes."""
 LOOK_SECONDS = 2.0
-FOREIGN_LOOK_SECONDS = 10.0
+OTHER_CHAIN_LOOK_SECONDS = 10.0
 """Between looks at a chain that isn't ours: a look costs two or three requests, and others pay for that."""
 LONGEST_PAUSE_SECONDS = 60.0
 BLOCKS_AT_ONCE = 1000
@@ -54,7 +54,7 @@ class Follower:
         """
         Args:
             own_chain: the chain is the hub's devnet, which nobody reorganises and which may go back.
-            rest_seconds: between two looks; None for LOOK_SECONDS or FOREIGN_LOOK_SECONDS.
+            rest_seconds: between two looks; None for LOOK_SECONDS or OTHER_CHAIN_LOOK_SECONDS.
         """
         self.trouble: str | None = None
         """Why the ledger can't be kept up just now, or None."""
@@ -64,7 +64,7 @@ class Follower:
         self._ledger = ledger
         self._own_chain = own_chain
         self._confirmations = 0 if own_chain else CONFIRMATIONS
-        self._rest_seconds = rest_seconds or (LOOK_SECONDS if own_chain else FOREIGN_LOOK_SECONDS)
+        self._rest_seconds = rest_seconds or (LOOK_SECONDS if own_chain else OTHER_CHAIN_LOOK_SECONDS)
         self._span = BLOCKS_AT_ONCE
         self._can_settle = True
         self._stopped = threading.Event()

@@ -26,16 +26,16 @@ from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.config.invite import Invite
 from rgym_exp.config.ports import is_free
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
-from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.hub.hub_plan import DEFAULT_RPC_PORT, HubPlan
+from rgym_exp.hub.hub_ports import bootnode_address, http_url
+from rgym_exp.hub.hub_record import HubRecord, save_record
 from rgym_exp.hub.judging import Judging, judging
 from rgym_exp.hub.keeper import Keeper
 from rgym_exp.hub.leaderboard import Leaderboard, MarketBalances, keeping_leaderboard, leaderboard_routes
-from rgym_exp.hub.plan import DEFAULT_RPC_PORT, HubPlan
-from rgym_exp.hub.ports import bootnode_address, http_url
 from rgym_exp.hub.rate_limit import RateLimit
-from rgym_exp.hub.record import HubRecord, save_record
-from rgym_exp.hub.rpc_door import RpcDoor
-from rgym_exp.swarm.board import AnnouncementBoard
+from rgym_exp.hub.rpc_proxy import RpcProxy
+from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.names import animal_name
 
@@ -73,33 +73,33 @@ async def serve(plan: HubPlan, *, stop: asyncio.Event, on_ready: Callable[[Invit
         owner, record, is_new = await _deploy(plan, chain)
         if stop.is_set():
             return
-        board, bootnode = await stack.enter_async_context(_bootnode(plan))
+        records, bootnode = await stack.enter_async_context(_bootnode(plan))
         await asyncio.to_thread(owner.set_bootnodes, [bootnode])
-        keeper = Keeper(clerk=owner, board=board, limits=plan.options.limits)
+        keeper = Keeper(client=owner, records=records, limits=plan.options.limits)
         # Known before anybody can ask: without it the judge has no questions, and games miss the swarm's first move.
         await keeper.learn_round()
         invite = _invite(plan, chain, record, http_url(plan.public_host, record.port), bootnode)
         rate_limit = RateLimit(per_second=REQUESTS_PER_SECOND, burst=REQUEST_BURST)
-        door = RpcDoor(forward=await stack.enter_async_context(chain_forwarder(chain.rpc_url)), rate_limit=rate_limit)
+        proxy = RpcProxy(forward=await stack.enter_async_context(chain_forwarder(chain.rpc_url)), rate_limit=rate_limit)
         judged = await stack.enter_async_context(_judging(plan, chain, owner, record, keeper))
-        standings = await stack.enter_async_context(_leaderboard(plan, chain, record, keeper, judged, is_new))
+        leaderboard = await stack.enter_async_context(_leaderboard(plan, chain, record, keeper, judged, is_new))
         app = build_app(
             invite=invite.encode(),
             status=lambda: {**status(invite, keeper), **judged.status()},
-            door=door,
+            proxy=proxy,
             rate_limit=rate_limit,
-            also=[*judged.routes, *leaderboard_routes(standings)],
+            also=[*judged.routes, *leaderboard_routes(leaderboard)],
         )
         await stack.enter_async_context(serving(app, plan.options.host, record.port))
         log.info("The hub of swarm %s is up: API port %d, bootnode %s", record.swarm_id, record.port, bootnode)
         on_ready(invite)
-        await _until_stopped(keeper, board, chain, stop)
+        await _until_stopped(keeper, records, chain, stop)
         log.info("The hub of swarm %s stops.", record.swarm_id)
 
 
 def status(invite: Invite, keeper: Keeper) -> Mapping[str, Any]:
     """What ``/status`` says; a peer's key facts are its own words except peer id and round, which are signed."""
-    newest = keeper.attendance.newest()
+    newest = keeper.activity.newest()
     peers = [
         {
             "name": animal_name(announcement.peer_id),
@@ -117,8 +117,8 @@ def status(invite: Invite, keeper: Keeper) -> Mapping[str, Any]:
         "round": keeper.round,
         "stage": keeper.stage,
         "round_seconds": round(time.monotonic() - keeper.round_started, 1),
-        "announced": len(keeper.attendance.announced(keeper.round)),
-        "active": len(keeper.attendance.missed(keeper.round)),
+        "announced": len(keeper.activity.announced(keeper.round)),
+        "active": len(keeper.activity.missed(keeper.round)),
         "peer_count": len(newest),
         "peers": peers,
         "contract": invite.coordinator_address,
@@ -217,18 +217,18 @@ def _leaderboard(
         swarm_round=lambda: keeper.round,
         judge=judged.judge,
         balances=balances,
-        models=lambda: {each.peer_id: each.model_name for each in keeper.attendance.newest()},
+        models=lambda: {each.peer_id: each.model_name for each in keeper.activity.newest()},
         is_new=is_new,
     )
 
 
 @asynccontextmanager
-async def _bootnode(plan: HubPlan) -> AsyncIterator[tuple[AnnouncementBoard, str]]:
+async def _bootnode(plan: HubPlan) -> AsyncIterator[tuple[DhtRecords, str]]:
     """The bootnode, and the address under which joiners find it."""
     identity = load_or_create_identity(plan.home.hub / "hub.pem")
     port = plan.record.p2p_port
     address = bootnode_address(plan.public_host, port, identity.peer_id)
-    board = await AnnouncementBoard.create(
+    records = await DhtRecords.create(
         identity=identity,
         swarm_id=plan.record.swarm_id,
         host=plan.options.host,
@@ -236,13 +236,13 @@ async def _bootnode(plan: HubPlan) -> AsyncIterator[tuple[AnnouncementBoard, str
         announce=[address.rpartition("/p2p/")[0]],
     )
     try:
-        yield board, address
+        yield records, address
     finally:
-        await board.close()
+        await records.close()
 
 
 def _invite(plan: HubPlan, chain: Chain, record: HubRecord, hub_url: str, bootnode: str) -> Invite:
-    """What joiners need; they reach the chain through the hub's door, whichever chain it is."""
+    """What joiners need; they reach the chain through the hub's RPC proxy, whichever chain it is."""
     return Invite(
         swarm_id=record.swarm_id,
         tasks=record.tasks,
@@ -257,19 +257,19 @@ def _invite(plan: HubPlan, chain: Chain, record: HubRecord, hub_url: str, bootno
     )
 
 
-async def _until_stopped(keeper: Keeper, board: AnnouncementBoard, chain: Chain, stop: asyncio.Event) -> None:
+async def _until_stopped(keeper: Keeper, records: DhtRecords, chain: Chain, stop: asyncio.Event) -> None:
     """Keep rounds until told to stop. A part that ends by itself ends the hub: half a hub helps nobody.
 
     Raises the keeper's error, or a HubError when the bootnode or the devnet has died.
     """
     keeping = asyncio.create_task(keeper.run(), name="keeper")
-    ends = [keeping, *(asyncio.create_task(end) for end in (stop.wait(), board.stopped.wait(), _devnet_end(chain)))]
+    ends = [keeping, *(asyncio.create_task(end) for end in (stop.wait(), records.stopped.wait(), _devnet_end(chain)))]
     try:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if keeping.done():
             keeping.result()
         if not stop.is_set():
-            part = "bootnode's peer-to-peer daemon (p2pd)" if board.stopped.is_set() else "hub's chain (anvil)"
+            part = "bootnode's peer-to-peer daemon (p2pd)" if records.stopped.is_set() else "hub's chain (anvil)"
             raise HubError(f"The {part} has died. Start the hub again: it will be the same hub.")
     finally:
         for task in ends:

@@ -19,8 +19,8 @@ from aiohttp import web
 from rgym_exp.config.shallow_json import shallow_json
 from rgym_exp.hub.rate_limit import RateLimit
 from rgym_exp.judge.judge import Clue
-from rgym_exp.judge.local import LocalJudge
-from rgym_exp.judge.sessions import Reason, Refused
+from rgym_exp.judge.local_judge import LocalJudge
+from rgym_exp.judge.sessions import Reason, SessionRefused
 
 QUESTIONS_PER_SECOND = 40.0
 """Questions and answers per client address, a millisecond of work each. A node has eight or so a round, so that dozens
@@ -94,7 +94,7 @@ def judge_routes(judge: LocalJudge, *, games: Games | None, rate_limit: RateLimi
     async def game(request: web.Request) -> web.StreamResponse:
         told = games.told(int(request.match_info["game"])) if games else None
         if told is None:
-            raise Refused("unknown", "This hub knows no such game, or it is long over.")
+            raise SessionRefused("unknown", "This hub knows no such game, or it is long over.")
         return web.json_response(dict(told))
 
     return [
@@ -111,7 +111,7 @@ def _both(method: Callable[..., web.RouteDef], path: str, handler: Handler) -> l
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
-        except Refused as refusal:
+        except SessionRefused as refusal:
             headers = {} if refusal.retry_after_seconds is None else {"Retry-After": str(refusal.retry_after_seconds)}
             return web.json_response({"error": str(refusal)}, status=STATUS[refusal.reason], headers=headers)
 
@@ -119,9 +119,9 @@ def _both(method: Callable[..., web.RouteDef], path: str, handler: Handler) -> l
 
 
 async def _body(request: web.Request, limit: RateLimit, *, max_bytes: int) -> Mapping[str, Any]:
-    """The JSON object that was sent. Raises Refused, or web.HTTPRequestEntityTooLarge."""
+    """The JSON object that was sent. Raises SessionRefused, or web.HTTPRequestEntityTooLarge."""
     if not limit.allow(_client(request)):
-        raise Refused("too many", "Too many requests from this address; try again soon.", retry_after_seconds=10)
+        raise SessionRefused("too many", "Too many requests from this address; try again soon.", retry_after_seconds=10)
     content = bytearray()
     async for chunk in request.content.iter_any():
         content += chunk
@@ -130,9 +130,9 @@ async def _body(request: web.Request, limit: RateLimit, *, max_bytes: int) -> Ma
     try:
         found = _flat_json(bytes(content))
     except ValueError as error:
-        raise Refused("malformed", f"The body is no JSON that belongs here: {error}.") from error
+        raise SessionRefused("malformed", f"The body is no JSON that belongs here: {error}.") from error
     if not isinstance(found, dict):
-        raise Refused("malformed", "The body must be a JSON object.")
+        raise SessionRefused("malformed", "The body must be a JSON object.")
     return found
 
 

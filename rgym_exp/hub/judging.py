@@ -16,8 +16,8 @@ from rgym_exp.chain.deploy import MarketOwner
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.hub.game_master import GameMaster
 from rgym_exp.hub.judge_routes import judge_routes
-from rgym_exp.judge.local import LocalJudge
-from rgym_exp.tasks.cage import CageLimits
+from rgym_exp.judge.local_judge import LocalJudge
+from rgym_exp.tasks.scoring_sandbox import SandboxLimits
 from rgym_exp.tasks.source import ReasoningGymTasks
 
 log = logging.getLogger("rl_swarm.hub")
@@ -25,7 +25,7 @@ log = logging.getLogger("rl_swarm.hub")
 LOAD_AFTER_SECONDS = 5.0
 """The judge gets its questions ready so long after the hub is up (or when somebody asks): loading takes a second of
 processor time, which a node that starts on the same machine has better use for."""
-SCORING = CageLimits(answer_cpu_seconds=0.2, answer_wall_seconds=5.0, batch_seconds=6.0)
+SCORING = SandboxLimits(answer_cpu_seconds=0.2, answer_wall_seconds=5.0, batch_seconds=6.0)
 """Tighter than a node's own: one answer at a time, from anybody, with others waiting."""
 
 

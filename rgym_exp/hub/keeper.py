@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rgym_exp.errors import SwarmUserError
-from rgym_exp.hub.attendance import ACTIVE_ROUNDS, Attendance
+from rgym_exp.hub.peer_activity import ACTIVE_ROUNDS, PeerActivity
 from rgym_exp.types import Announcement
 
 log = logging.getLogger("rl_swarm.hub.keeper")
@@ -36,7 +36,7 @@ class RoundLimits:
     """No round is shorter than this, so that a swarm of one tiny model doesn't race through block numbers."""
 
 
-class RoundClerk(Protocol):
+class ContractClient(Protocol):
     """The contract as its stage manager sees it. Blocking; called in a worker thread."""
 
     def round_and_stage(self) -> tuple[int, int]:
@@ -48,8 +48,8 @@ class RoundClerk(Protocol):
         ...
 
 
-class Noticeboard(Protocol):
-    """Where announcements are read: ``AnnouncementBoard``, or a list in tests."""
+class RecordSource(Protocol):
+    """Where announcements are read: ``DhtRecords``, or a list in tests."""
 
     async def read(self, round: int, enough: int | None = None) -> list[Announcement]:
         """The verified announcements of one round."""
@@ -71,7 +71,7 @@ def should_advance(
     """Whether the round is over.
 
     ``active`` maps each active peer to how many rounds running it has missed. A peer that missed none is waited for
-    until the limit; each miss halves that patience, so that one that left without a word costs the swarm less than
+    until the limit; each miss halves that time, so that one that left without a word costs the swarm less than
     two limits in all, while one that was only late for once is still waited for. With no announcement at all the
     round never ends: an empty swarm stands still.
     """
@@ -82,26 +82,26 @@ def should_advance(
 
 
 class Keeper:
-    """Looks at the board, decides, and advances the contract; what it knows is read by ``/status``."""
+    """Looks at the DHT, decides, and advances the contract; what it knows is read by ``/status``."""
 
     def __init__(
         self,
         *,
-        clerk: RoundClerk,
-        board: Noticeboard,
+        client: ContractClient,
+        records: RecordSource,
         limits: RoundLimits,
         poll_seconds: float = 0.5,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.attendance = Attendance()
+        self.activity = PeerActivity()
         self.round = -1
         """The contract's round; -1 until the chain has answered."""
         self.stage = 0
         self.round_started = clock()
         self.trouble: str | None = None
         """Why the keeper can't work right now, or None."""
-        self._clerk = clerk
-        self._board = board
+        self._client = client
+        self._records = records
         self._limits = limits
         self._poll_seconds = poll_seconds
         self._clock = clock
@@ -133,16 +133,16 @@ class Keeper:
     async def look(self) -> bool:
         """One turn: read, decide, perhaps advance. Returns whether the round was advanced.
 
-        Raises a SwarmUserError (or OSError, TimeoutError) when the chain or the board can't be reached.
+        Raises a SwarmUserError (or OSError, TimeoutError) when the chain or the DHT can't be reached.
         """
         if self._clock() - self._asked >= RECHECK_SECONDS:
             await self._ask_round()
-        self.attendance.record(await self._board.read(self.round))
+        self.activity.record(await self._records.read(self.round))
         over = should_advance(
             now=self._clock(),
             round_started=self.round_started,
-            active=self.attendance.missed(self.round),
-            announced=self.attendance.announced(self.round),
+            active=self.activity.missed(self.round),
+            announced=self.activity.announced(self.round),
             limits=self._limits,
         )
         if over:
@@ -155,23 +155,23 @@ class Keeper:
         await self._ask_round()
         if self.round != expected:
             return
-        done = len(self.attendance.announced(expected))
+        done = len(self.activity.announced(expected))
         seconds = self._clock() - self.round_started
-        await asyncio.to_thread(self._clerk.advance_round)
+        await asyncio.to_thread(self._client.advance_round)
         await self._ask_round()
         log.info("round %d ended after %.1f s with %d peers; round %d begins", expected, seconds, done, self.round)
 
     async def _ask_round(self) -> None:
         """Learn the contract's round; a new one starts the clock and, the first time, looks back for active peers."""
-        round, stage = await asyncio.to_thread(self._clerk.round_and_stage)
+        round, stage = await asyncio.to_thread(self._client.round_and_stage)
         self._asked = self._clock()
         if round != self.round:
-            self._board.set_round(round)
+            self._records.set_round(round)
             if self.round < 0:
                 for earlier in range(max(0, round - ACTIVE_ROUNDS), round):
-                    self.attendance.record(await self._board.read(earlier))
+                    self.activity.record(await self._records.read(earlier))
             self.round_started = self._clock()
-            self.attendance.forget_before(round)
+            self.activity.forget_before(round)
         self.round, self.stage = round, stage
 
     def _troubled(self, error: Exception) -> None:

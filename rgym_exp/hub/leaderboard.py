@@ -20,17 +20,17 @@ from aiohttp import web
 
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.coordinator import ChainError
-from rgym_exp.hub.errors import HubError
 from rgym_exp.hub.follower import Follower
+from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.hub.leaderboard_page import MAX_PEERS_SHOWN, Page, plain_table
 from rgym_exp.hub.ledger import Ledger, Tally
-from rgym_exp.hub.page import MAX_PEERS_SHOWN, Page, plain_table
-from rgym_exp.hub.standing import JudgeTally, rank
+from rgym_exp.hub.ranking import JudgeTally, rank
 
 log = logging.getLogger("rl_swarm.hub.leaderboard")
 
 REFRESH_SECONDS = 5.0
 BALANCES_AT_ONCE = 25
-"""Balances asked of the market in one refresh: with 500 peers on the board, each is at most 100 s old."""
+"""Balances asked of the market in one refresh: with 500 peers on the leaderboard, each is at most 100 s old."""
 ONE_TOKEN = 10**18
 
 Balances = Callable[[Sequence[str]], Mapping[str, int]]
@@ -75,7 +75,7 @@ class MarketBalances:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Board:
+class _Snapshot:
     """What requests are answered from."""
 
     page: Page
@@ -112,7 +112,7 @@ class Leaderboard:
         self._models = models
         self._bet_tokens: Mapping[str, float] = {}
         page = Page(round=-1, peer_count=0, updated=0.0, trouble=None, peers=())
-        self._board = _Board(page=page, rows=(), made=time.monotonic())
+        self._snapshot = _Snapshot(page=page, rows=(), made=time.monotonic())
 
     async def run(self) -> None:
         """Follow the contract and put the rows together, again and again until cancelled."""
@@ -150,23 +150,23 @@ class Leaderboard:
         count = self._ledger.peer_count()
         page = Page(round=now, peer_count=count, updated=0.0, trouble=None, peers=tuple(rows))
         as_json = tuple(json.dumps(row) for row in page.as_json()["peers"])
-        self._board = _Board(page=page, rows=as_json, made=time.monotonic())
+        self._snapshot = _Snapshot(page=page, rows=as_json, made=time.monotonic())
 
     def page(self, limit: int = MAX_PEERS_SHOWN) -> Page:
         """The first peers."""
-        board = self._board
+        leaderboard = self._snapshot
         return replace(
-            board.page,
-            updated=round(time.monotonic() - board.made, 1),
+            leaderboard.page,
+            updated=round(time.monotonic() - leaderboard.made, 1),
             trouble=self._follower.trouble,
-            peers=board.page.peers[:limit],
+            peers=leaderboard.page.peers[:limit],
         )
 
     def json_page(self, limit: int = MAX_PEERS_SHOWN) -> str:
         """``page`` as JSON: ``{"round", "peer_count", "updated", "trouble", "peers": [...]}``."""
         head = self.page(0).as_json()
         del head["peers"]
-        return f'{json.dumps(head)[:-1]}, "peers": [{", ".join(self._board.rows[:limit])}]}}'
+        return f'{json.dumps(head)[:-1]}, "peers": [{", ".join(self._snapshot.rows[:limit])}]}}'
 
 
 @asynccontextmanager
@@ -194,7 +194,7 @@ async def keeping_leaderboard(
         return Ledger(file, chain_id=contract.chain_id, contract=contract.address, is_new=is_new)
 
     ledger = await asyncio.to_thread(opened)
-    board = Leaderboard(
+    leaderboard = Leaderboard(
         ledger=ledger,
         follower=Follower(contract, ledger, own_chain=own_chain),
         swarm_round=swarm_round,
@@ -202,10 +202,10 @@ async def keeping_leaderboard(
         balances=balances,
         models=models,
     )
-    task = asyncio.create_task(board.run(), name="leaderboard")
+    task = asyncio.create_task(leaderboard.run(), name="leaderboard")
     task.add_done_callback(_say_how_it_ended)
     try:
-        yield board
+        yield leaderboard
     finally:
         task.cancel()
         await asyncio.wait([task])
@@ -217,15 +217,15 @@ def _say_how_it_ended(task: asyncio.Task[None]) -> None:
         log.error("The leaderboard ended by a mistake of ours; the hub goes on without.", exc_info=error)
 
 
-def leaderboard_routes(board: Leaderboard) -> list[web.RouteDef]:
+def leaderboard_routes(leaderboard: Leaderboard) -> list[web.RouteDef]:
     """``GET /leaderboard``: JSON, or a table for ``Accept: text/plain``; ``?limit=`` 1 to MAX_PEERS_SHOWN."""
 
     async def get_leaderboard(request: web.Request) -> web.Response:
         limit = _limit(request.query.get("limit"))
         headers = {"Vary": "Accept"}
         if "text/plain" in request.headers.get("Accept", ""):
-            return web.Response(text=plain_table(board.page(limit)), headers=headers)
-        return web.Response(text=board.json_page(limit), content_type="application/json", headers=headers)
+            return web.Response(text=plain_table(leaderboard.page(limit)), headers=headers)
+        return web.Response(text=leaderboard.json_page(limit), content_type="application/json", headers=headers)
 
     return [web.get("/leaderboard", get_leaderboard)]
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from rgym_exp.hub.contract_events import MAX_AMOUNT, ContractEvent, RewardEvent
-from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.ledger_tables import open_tables
 
 log = logging.getLogger("rl_swarm.hub.ledger")

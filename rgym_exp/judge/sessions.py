@@ -15,7 +15,7 @@ Reason = Literal["malformed", "unknown", "expired", "answered", "too many", "bus
 _Key = TypeVar("_Key")
 
 
-class Refused(Exception):
+class SessionRefused(Exception):
     """The judge doesn't do what it was asked. The message is a sentence for whoever asked."""
 
     def __init__(self, reason: Reason, message: str, *, retry_after_seconds: int | None = None) -> None:
@@ -74,7 +74,7 @@ class Sessions:
         return len(self._sessions)
 
     def begin(self, *, peer_id: str, model_name: str, round: int, address: str) -> Session:
-        """A new session. Raises Refused ("too many")."""
+        """A new session. Raises SessionRefused ("too many")."""
         now = self._clock()
         self._forget_before(now - 2 * self.limits.lifetime_seconds)
         full = (
@@ -82,9 +82,13 @@ class Sessions:
             or self._of_peer[peer_id, round] >= self.limits.per_peer_and_round
         )
         if full:
-            raise Refused("too many", f"This peer has been asked enough in round {round}.", retry_after_seconds=60)
+            raise SessionRefused(
+                "too many", f"This peer has been asked enough in round {round}.", retry_after_seconds=60
+            )
         if self._of_address[address] >= self.limits.per_address:
-            raise Refused("too many", "Too many questions to this address; answer some later.", retry_after_seconds=60)
+            raise SessionRefused(
+                "too many", "Too many questions to this address; answer some later.", retry_after_seconds=60
+            )
         session = Session(
             session_id=secrets.token_hex(16),
             peer_id=peer_id,
@@ -100,14 +104,16 @@ class Sessions:
         return session
 
     def answer(self, session_id: str) -> Session:
-        """The session, which counts as answered from now on. Raises Refused ("unknown", "expired", "answered")."""
+        """The session, answered from now on. Raises SessionRefused ("unknown", "expired", "answered")."""
         session = self._sessions.get(session_id)
         if session is None:
-            raise Refused("unknown", "There is no such session, or it is long gone.")
+            raise SessionRefused("unknown", "There is no such session, or it is long gone.")
         if session_id in self._answered:
-            raise Refused("answered", "This session's question has been answered.")
+            raise SessionRefused("answered", "This session's question has been answered.")
         if self._clock() - session.began > self.limits.lifetime_seconds:
-            raise Refused("expired", f"This session ended {self.limits.lifetime_seconds:g} s after its question.")
+            raise SessionRefused(
+                "expired", f"This session ended {self.limits.lifetime_seconds:g} s after its question."
+            )
         self._answered.add(session_id)
         return session
 

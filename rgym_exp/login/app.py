@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rgym_exp.login import child
-from rgym_exp.login.errors import LoginError
+from rgym_exp.login.login_errors import LoginError
 from rgym_exp.login.node_js import NodeJs
 
 logger = logging.getLogger("rl_swarm.login")

@@ -8,30 +8,30 @@ from typing import Literal
 from rgym_exp.config.files import atomic_write
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config
-from rgym_exp.login.errors import LoginError
+from rgym_exp.login.login_errors import LoginError
 
-Way = Literal["browser", "key file"]
+AccountMode = Literal["browser", "key file"]
 
 
-def chosen_way(home: Home) -> Way:
+def chosen_mode(home: Home) -> AccountMode:
     """What ``rl-swarm login`` was last told; the browser when it never was. Raises LoginError for a damaged file."""
     try:
-        way = json.loads(home.login_choice.read_text(encoding="utf-8"))["way"]
+        mode = json.loads(home.login_choice.read_text(encoding="utf-8"))["way"]
     except FileNotFoundError:
         return "browser"
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(home) from error
-    if way not in ("browser", "key file"):
+    if mode not in ("browser", "key file"):
         raise _damaged(home)
-    return "key file" if way == "key file" else "browser"
+    return "key file" if mode == "key file" else "browser"
 
 
-def remember_way(home: Home, way: Way) -> None:
+def remember_mode(home: Home, mode: AccountMode) -> None:
     """From now on runs of this node go this way. Raises LoginError when that can't be written."""
-    if way == "browser" and not home.login_choice.exists():
+    if mode == "browser" and not home.login_choice.exists():
         return  # nothing to say, and maybe no home yet
     try:
-        atomic_write(home.login_choice, (json.dumps({"way": way}) + "\n").encode(), mode=0o600)
+        atomic_write(home.login_choice, (json.dumps({"way": mode}) + "\n").encode(), mode=0o600)
     except OSError as error:
         raise LoginError(f"{home.login_choice} can't be written: {error}. Mend the folder's permissions.") from error
 
@@ -45,7 +45,7 @@ def uses_login_server(config: Config) -> bool:
 def takes_key_file(config: Config, home: Home) -> bool:
     """Whether the network would have a browser login, and this node was told to use its key file instead."""
     by_network = config.blockchain.coordinator == "auto" and config.network.coordinator == "modal"
-    return by_network and chosen_way(home) == "key file"
+    return by_network and chosen_mode(home) == "key file"
 
 
 def _damaged(home: Home) -> LoginError:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rgym_exp.login.errors import NodeMissing
+from rgym_exp.login.login_errors import NodeMissing
 
 OLDEST = (20, 9)
 """What Next.js 16 asks for."""

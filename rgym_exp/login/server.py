@@ -24,10 +24,10 @@ from rgym_exp.chain.login_client import LoginClient, LoginServerAway, LoginServe
 from rgym_exp.config.files import atomic_write
 from rgym_exp.config.ports import is_free
 from rgym_exp.login import child
-from rgym_exp.login.errors import DataInUse, LoginError
+from rgym_exp.login.login_errors import DataInUse, LoginError
+from rgym_exp.login.login_plan import LoginPlan
+from rgym_exp.login.login_ports import free_port_from
 from rgym_exp.login.node_js import NodeJs
-from rgym_exp.login.plan import LoginPlan
-from rgym_exp.login.ports import free_port_from
 
 logger = logging.getLogger("rl_swarm.login")
 

@@ -12,8 +12,8 @@ from rgym_exp.chain.login_client import LoginAccount, LoginClient, LoginServerAw
 from rgym_exp.login.addresses import page_address, ways_from_elsewhere
 from rgym_exp.login.app import LoginApp
 from rgym_exp.login.browser import has_browser, open_page
+from rgym_exp.login.login_plan import LoginPlan, require_alchemy_key
 from rgym_exp.login.node_js import find_node
-from rgym_exp.login.plan import LoginPlan, require_alchemy_key
 from rgym_exp.login.server import LoginServer, running_server
 from rgym_exp.login.token import ensure_token
 from rgym_exp.login.waiting import wait_for_login

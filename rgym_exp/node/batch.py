@@ -1,11 +1,11 @@
-"""The batch of a round: own and foreign groups, always the same number of them."""
+"""The batch of a round: local and external groups, always the same number of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rgym_exp.node.own import OwnDraws, PhaseTimer
+from rgym_exp.node.local_groups import LocalGroups, PhaseTimer
 from rgym_exp.types import Group
 
 
@@ -14,26 +14,26 @@ class TrainingBatch:
     """What the optimizer step trains on."""
 
     groups: tuple[Group, ...]
-    """own + foreign groups, in this order; the number never changes between rounds."""
+    """local + external groups, in this order; the number never changes between rounds."""
 
 
 def assemble(
-    own: OwnDraws, foreign: Sequence[Group], *, own_groups: int, total: int, phases: PhaseTimer
+    local: LocalGroups, external: Sequence[Group], *, local_groups: int, total: int, phases: PhaseTimer
 ) -> TrainingBatch:
-    """Put ``total`` groups together: foreign ones as given, own ones for the rest.
+    """Put ``total`` groups together: external ones as given, local ones for the rest.
 
-    Own groups that teach come first. Where foreign groups are missing and no own group that teaches is left over, the
-    next slots are drawn; groups without signal fill what then remains, so that the shape stays the same.
+    Local groups with an advantage come first. Where external groups are missing and no such group is left over, the
+    next slots are drawn; zero-advantage groups fill what then remains, so that the shape stays the same.
     """
-    places = total - len(foreign)
-    teaching = [group for group in own.groups if group.has_signal]
-    idle = [group for group in own.groups if not group.has_signal]
-    if len(teaching) < places and places > own_groups and len(own.groups) < places:
-        fresh = own.draw(places - len(own.groups), phases)
-        teaching += [group for group in fresh if group.has_signal]
-        idle += [group for group in fresh if not group.has_signal]
-    chosen = (teaching + idle)[:places]
+    places = total - len(external)
+    useful = [group for group in local.groups if not group.is_zero_advantage]
+    zero_advantage = [group for group in local.groups if group.is_zero_advantage]
+    if len(useful) < places and places > local_groups and len(local.groups) < places:
+        fresh = local.draw(places - len(local.groups), phases)
+        useful += [group for group in fresh if not group.is_zero_advantage]
+        zero_advantage += [group for group in fresh if group.is_zero_advantage]
+    chosen = (useful + zero_advantage)[:places]
     # Fewer groups than places only where the bound on slots is smaller than the batch: repeat what there is.
     while len(chosen) < places:
-        chosen.append(chosen[len(chosen) % max(len(own.groups), 1)])
-    return TrainingBatch(groups=(*chosen, *foreign))
+        chosen.append(chosen[len(chosen) % max(len(local.groups), 1)])
+    return TrainingBatch(groups=(*chosen, *external))

@@ -12,8 +12,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.node.batch import TrainingBatch
 from rgym_exp.node.interrupts import Interrupts
-from rgym_exp.node.round import Rooms, conclude_round, play_round
-from rgym_exp.node.settings import RoundSettings
+from rgym_exp.node.round import Components, conclude_round, play_round
+from rgym_exp.node.round_settings import RoundSettings
 from rgym_exp.observe.metrics import peak_memory_bytes
 from rgym_exp.observe.progress import Progress
 from rgym_exp.observe.tracker import Tracker
@@ -34,7 +34,7 @@ class RoundLoop(TrainerCallback):
 
     def __init__(
         self,
-        rooms: Rooms,
+        components: Components,
         settings: RoundSettings,
         *,
         tokens: ChatTokens,
@@ -47,7 +47,7 @@ class RoundLoop(TrainerCallback):
         last_round: int | None,
         steps: int,
     ) -> None:
-        self._rooms = rooms
+        self._components = components
         self._settings = settings
         self._tokens = tokens
         self._progress = progress
@@ -65,10 +65,13 @@ class RoundLoop(TrainerCallback):
 
     def play(self) -> Rollout:
         """Play the next round up to its optimizer step; called by the trainer once per step."""
-        self._playing = play_round(self._rooms, self._settings, last_round=self.last_round, step=self._steps + 1)
+        self._playing = play_round(self._components, self._settings, last_round=self.last_round, step=self._steps + 1)
         batch = next(self._playing)
         return to_rollout(
-            batch.groups, me=self._rooms.exchange.peer_id, tokens=self._tokens, messages=self._rooms.tasks.messages
+            batch.groups,
+            me=self._components.exchange.peer_id,
+            tokens=self._tokens,
+            messages=self._components.tasks.messages,
         )
 
     def on_pre_optimizer_step(
@@ -90,12 +93,12 @@ class RoundLoop(TrainerCallback):
             return  # TRL's summary at the very end belongs to no round.
         # The Trainer keeps every log line for ever, and a node runs for weeks.
         state.log_history.clear()
-        report = self._finish_round(_stats(state.global_step, logs or {}, self._rooms))
+        report = self._finish_round(_stats(state.global_step, logs or {}, self._components))
         self.last_round, self._steps = report.round, report.step
         try:
             # An evaluation takes long, and a stop need not wait for it.
             self._interrupts.lower_shield()
-            report = conclude_round(self._rooms, report, last_step=args.max_steps)
+            report = conclude_round(self._components, report, last_step=args.max_steps)
         finally:
             # Also when a stop came: the round was played, and its weights are about to be saved.
             with self._interrupts.shielded():
@@ -109,7 +112,7 @@ class RoundLoop(TrainerCallback):
         self._tracker.log_round(report)
         self._progress.round_done(report)
         try:
-            rows = self._rooms.coordinator.transactions()
+            rows = self._components.coordinator.transactions()
         except ChainError as error:
             logger.warning("The outbox cannot be read: %s", error)
             return
@@ -137,13 +140,13 @@ class RoundLoop(TrainerCallback):
         raise RuntimeError("play_round yielded a second batch; a round makes exactly one optimizer step")
 
 
-def _stats(step: int, logs: dict[str, float], rooms: Rooms) -> StepStats:
+def _stats(step: int, logs: dict[str, float], components: Components) -> StepStats:
     return StepStats(
         step=step,
         loss=float(logs.get("loss", 0.0)),
         entropy=float(logs.get("entropy") or 0.0),
         grad_norm=float(logs.get("grad_norm", 0.0)),
         clip_share=float(logs.get("clip_ratio/region_mean") or 0.0),
-        peak_memory_bytes=peak_memory_bytes(rooms.device),
-        foreign_weights=logged_weight_statistics(logs),
+        peak_memory_bytes=peak_memory_bytes(components.device),
+        external_weights=logged_weight_statistics(logs),
     )

@@ -12,22 +12,22 @@ from rgym_exp.config.launch import Launch
 from rgym_exp.config.paths import Home
 from rgym_exp.config.resolved import save_resolved
 from rgym_exp.config.schema import Config
-from rgym_exp.node.evaluation import Evaluation
-from rgym_exp.node.interrupts import Interrupts, StopRequested
-from rgym_exp.node.lock import only_node_of
-from rgym_exp.node.loop import RoundLoop
-from rgym_exp.node.rooms import (
+from rgym_exp.node.components import (
     make_coordinator_of,
-    make_desk,
     make_exchange,
     make_judge,
+    make_judge_client,
     make_player,
     make_push,
     make_tasks,
     make_tracker_of,
 )
-from rgym_exp.node.round import Rooms
-from rgym_exp.node.settings import RoundSettings
+from rgym_exp.node.evaluation import Evaluation
+from rgym_exp.node.interrupts import Interrupts, StopRequested
+from rgym_exp.node.lock import only_node_of
+from rgym_exp.node.loop import RoundLoop
+from rgym_exp.node.round import Components
+from rgym_exp.node.round_settings import RoundSettings
 from rgym_exp.observe.logs import route_third_party_logs
 from rgym_exp.observe.progress import Progress, RunInfo
 from rgym_exp.swarm.identity import load_or_create_identity
@@ -118,20 +118,20 @@ class _Node:
         judge = make_judge(config)
         if judge is not None:
             life.callback(judge.close)
-        desk = make_desk(config, judge, peer_id=self._peer_id, model_name=self._model_name)
-        if desk is not None:
-            life.callback(desk.close)
+        judge_client = make_judge_client(config, judge, peer_id=self._peer_id, model_name=self._model_name)
+        if judge_client is not None:
+            life.callback(judge_client.close)
         player = make_player(config, home, judge, coordinator.market, peer_id=self._peer_id)
         if player is not None:
             life.callback(player.close)
         self._evaluation = Evaluation(tasks, items=config.eval.items, every_rounds=config.eval.every_rounds)
-        self._rooms = Rooms(
+        self._components = Components(
             coordinator=coordinator,
             tasks=tasks,
             policy=self._learner.policy,
             exchange=exchange,
             evaluation=self._evaluation,
-            desk=desk,
+            judge_client=judge_client,
             player=player,
             sleep=options.interrupts.sleep,
             announce_phase=lambda name, round: progress.phase(name, round=round),
@@ -142,7 +142,7 @@ class _Node:
             life.callback(self._push.close)
             self._push.check_in_background()
         self._loop = RoundLoop(
-            self._rooms,
+            self._components,
             RoundSettings.of(config),
             tokens=self._learner.tokens,
             progress=progress,

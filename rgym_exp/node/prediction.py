@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 
 from rgym_exp.chain.market import ONE_TOKEN, Bet, GameStatus, Market
+from rgym_exp.judge.back_off import BackOff
 from rgym_exp.judge.background import Background
 from rgym_exp.judge.judge import Clue, Judge
-from rgym_exp.judge.patience import Patience
 from rgym_exp.judge.play import answer_texts, best_choice, clue_chat, stake_on
 from rgym_exp.judge.prg_files import PlacedBet, PlayedGame, PlayState, RecordFile, StateFile
 from rgym_exp.node.prediction_lines import bet_line, outcome_line, refused_line
@@ -77,15 +77,15 @@ class MarketPlayer:
         self._balance: int | None = None
         self._rounds = 0
         self._attempts: dict[int, _Attempt] = {}
-        patience = partial(Patience, clock=clock)
-        self._with_judge = patience(failing="No clues for the prediction market", well="There are clues again.")
-        self._with_market = patience(
+        back_off = partial(BackOff, clock=clock)
+        self._with_judge = back_off(failing="No clues for the prediction market", well="There are clues again.")
+        self._with_market = back_off(
             failing="The prediction market can't be asked now", well="The prediction market answers again."
         )
-        self._with_outbox = patience(
+        self._with_outbox = back_off(
             failing="Bets and claims can't be made now", well="Bets and claims can be made again."
         )
-        self._with_model = patience(
+        self._with_model = back_off(
             failing="The model can't score the answers of the prediction market", well="The model scores answers again."
         )
 
@@ -124,14 +124,14 @@ class MarketPlayer:
     def _hear(self, look: Look) -> None:
         if look.balance is not None:
             self._balance = look.balance
-        for asked, error, patience in (
+        for asked, error, back_off in (
             (look.asked_judge, look.judge_error, self._with_judge),
             (look.asked_market, look.market_error, self._with_market),
         ):
             if error is not None:
-                patience.failed(error)
+                back_off.failed(error)
             elif asked:
-                patience.worked()
+                back_off.worked()
 
     def _act(self, look: Look, policy: Policy) -> None:
         if look.clue is not None:

@@ -16,13 +16,13 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from rgym_exp.chain.coordinator import ChainError, Coordinator
-from rgym_exp.judge.desk import JudgeDesk
+from rgym_exp.judge.judge_client import JudgeClient
 from rgym_exp.node.batch import TrainingBatch, assemble
+from rgym_exp.node.current_round import CurrentRound, await_current_round
 from rgym_exp.node.evaluation import Evaluation
-from rgym_exp.node.own import OwnDraws
+from rgym_exp.node.local_groups import LocalGroups
 from rgym_exp.node.prediction import MarketPlayer
-from rgym_exp.node.settings import RoundSettings
-from rgym_exp.node.turn import Turn, await_turn
+from rgym_exp.node.round_settings import RoundSettings
 from rgym_exp.observe.phases import Phases
 from rgym_exp.swarm.exchange import Exchange
 from rgym_exp.swarm.selection import select
@@ -32,20 +32,20 @@ from rgym_exp.types import Completion, Group, Problem, ReceivedShare, RoundRepor
 
 logger = logging.getLogger("rl_swarm.node")
 
-# For every group that may be chosen from a peer, so many are scored: some of them teach nothing.
+# For every group that may be chosen from a peer, so many are scored: some of them are zero-advantage groups.
 _GROUPS_LOOKED_AT = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rooms:
-    """The rooms that a round calls."""
+class Components:
+    """The components that a round calls."""
 
     coordinator: Coordinator
     tasks: TaskSource
     policy: Policy
     exchange: Exchange
     evaluation: Evaluation
-    desk: JudgeDesk | None
+    judge_client: JudgeClient | None
     """The judge's questions; None where there is no judge."""
     player: MarketPlayer | None
     """Plays the prediction market; None where there is none, or this node doesn't play."""
@@ -58,83 +58,85 @@ class Rooms:
 
 
 def play_round(
-    rooms: Rooms, settings: RoundSettings, *, last_round: int | None, step: int
+    components: Components, settings: RoundSettings, *, last_round: int | None, step: int
 ) -> Generator[TrainingBatch, StepStats, RoundReport]:
     """Play the next round of the swarm, which will be this node's optimizer step number ``step``."""
-    phases = Phases(rooms.announce_phase)
-    me = rooms.exchange.peer_id
+    phases = Phases(components.announce_phase)
+    me = components.exchange.peer_id
 
     # 1. Which round is it? Behind: jump to it. Ahead: wait.
     with phases("wait"):
-        turn = await_turn(rooms.coordinator, last_round, poll_seconds=settings.poll_seconds, sleep=rooms.sleep)
-    phases.round = turn.round
+        current = await_current_round(
+            components.coordinator, last_round, poll_seconds=settings.poll_seconds, sleep=components.sleep
+        )
+    phases.round = current.round
 
     # 2. This peer's problems follow from (swarm, round, peer, slot). Alone, we answer for the missing others too.
-    own = OwnDraws(rooms.tasks, rooms.policy, settings, round=turn.round, peer_id=me)
-    alone = not rooms.exchange.peers()
+    local = LocalGroups(components.tasks, components.policy, settings, round=current.round, peer_id=me)
+    alone = not components.exchange.peers()
 
     # 3. In the background from here on: others' shares, the judge's questions, the market's clue.
-    gathering = rooms.exchange.start_gathering(turn.round)
-    if rooms.desk is not None:
-        rooms.desk.begin(turn.round, step)
-    if rooms.player is not None:
-        rooms.player.begin()
+    gathering = components.exchange.start_gathering(current.round)
+    if components.judge_client is not None:
+        components.judge_client.begin(current.round, step)
+    if components.player is not None:
+        components.player.begin()
 
-    # 4. G completions for each own problem, in one batched call; 5. scored, drawn again where they teach nothing.
-    own.draw(settings.own_groups + (settings.foreign_groups if alone else 0), phases)
-    own.redraw(settings.redraws, phases)
+    # 4. G completions for each own problem, in one batched call; 5. scored, resampled where all rewards are equal.
+    local.draw(settings.local_groups + (settings.external_groups if alone else 0), phases)
+    local.resample(settings.resamples, phases)
     with phases("publish"):
-        rooms.exchange.publish(
-            _share(own.groups, settings.swarm_id, turn.round, me, rooms.tasks.digest),
-            model_name=rooms.policy.model_name,
-            account=rooms.coordinator.account,
-            mean_reward=own.mean_reward,
+        components.exchange.publish(
+            _share(local.groups, settings.swarm_id, current.round, me, components.tasks.digest),
+            model_name=components.policy.model_name,
+            account=components.coordinator.account,
+            mean_reward=local.mean_reward,
         )
 
-    # 6. Close the gathering; score everything ourselves; choose uniformly over peers among groups that teach.
+    # 6. Close the gathering; score everything ourselves; choose uniformly over peers, zero-advantage groups left out.
     with phases("gather"):
         received = gathering.close(
-            timeout_seconds=settings.gather_timeout_seconds, enough_shares=2 * settings.foreign_groups
+            timeout_seconds=settings.gather_timeout_seconds, enough_shares=2 * settings.external_groups
         )
     with phases("score"):
-        rng = random.Random(f"{settings.swarm_id}/{turn.round}/{me}")
-        seen = _score_shares(received, rooms.tasks, settings, rng)
-        foreign = select(seen, count=settings.foreign_groups, per_peer=settings.groups_per_peer, rng=rng)
-    batch = assemble(own, foreign, own_groups=settings.own_groups, total=settings.total_groups, phases=phases)
+        rng = random.Random(f"{settings.swarm_id}/{current.round}/{me}")
+        seen = _score_shares(received, components.tasks, settings, rng)
+        external = select(seen, count=settings.external_groups, per_peer=settings.groups_per_peer, rng=rng)
+    batch = assemble(local, external, local_groups=settings.local_groups, total=settings.total_groups, phases=phases)
 
-    # 7. One optimizer step on own and foreign groups.
+    # 7. One optimizer step on local and external groups.
     with phases("train"):
         stats = yield batch
 
     # 8. Reward and vote go to the outbox; training never waits for the chain.
     with phases("record"):
         vote = best_peer(seen)
-        outbox_depth = _tell_the_contract(rooms.coordinator, turn, int(own.total_reward), vote, me)
-    return _report(turn, own, batch, stats, phases, rooms, vote, outbox_depth)
+        outbox_depth = _tell_the_contract(components.coordinator, current, int(local.total_reward), vote, me)
+    return _report(current, local, batch, stats, phases, components, vote, outbox_depth)
 
 
-def conclude_round(rooms: Rooms, report: RoundReport, *, last_step: int) -> RoundReport:
+def conclude_round(components: Components, report: RoundReport, *, last_step: int) -> RoundReport:
     """9. Ask the new weights: held-out problems and the judge's questions in one batched call; then let them bet.
 
     Only what has arrived by now counts: neither judge nor market is waited for.
     """
-    questions = rooms.desk.questions() if rooms.desk else []
-    held_out_due = rooms.evaluation.is_due(report.step, last_step)
+    questions = components.judge_client.questions() if components.judge_client else []
+    held_out_due = components.evaluation.is_due(report.step, last_step)
     if held_out_due or questions:
-        rooms.announce_phase("evaluate" if held_out_due else "judge", None)
-    examined = rooms.evaluation.examine(rooms.policy, held_out=held_out_due, questions=questions)
+        components.announce_phase("evaluate" if held_out_due else "judge", None)
+    examined = components.evaluation.examine(components.policy, held_out=held_out_due, questions=questions)
     scores: list[float] = []
-    if rooms.desk is not None:
-        rooms.desk.submit(examined.answers, round=report.round)
-        scores = rooms.desk.take_scores()
-    if rooms.player is not None:
-        rooms.player.play(rooms.policy)
+    if components.judge_client is not None:
+        components.judge_client.submit(examined.answers, round=report.round)
+        scores = components.judge_client.take_scores()
+    if components.player is not None:
+        components.player.play(components.policy)
     return dataclasses.replace(
         report,
         held_out=examined.held_out,
         judge_score=sum(scores) / len(scores) if scores else None,
         judge_answers=len(scores),
-        bet_tokens=rooms.player.bet_tokens if rooms.player else None,
+        bet_tokens=components.player.bet_tokens if components.player else None,
     )
 
 
@@ -147,16 +149,16 @@ def best_peer(seen: Sequence[Group]) -> str | None:
     return best[0] if best and best[1] > 0 else None
 
 
-def _tell_the_contract(coordinator: Coordinator, turn: Turn, reward: int, vote: str | None, me: str) -> int:
+def _tell_the_contract(coordinator: Coordinator, current: CurrentRound, reward: int, vote: str | None, me: str) -> int:
     """Put reward and vote in the outbox; returns how many transactions wait there."""
     try:
-        coordinator.submit_reward(round=turn.round, stage=turn.stage, reward=reward, peer_id=me)
+        coordinator.submit_reward(round=current.round, stage=current.stage, reward=reward, peer_id=me)
         if vote is not None:
-            coordinator.submit_winners(round=turn.round, winners=[vote], peer_id=me)
+            coordinator.submit_winners(round=current.round, winners=[vote], peer_id=me)
         return coordinator.pending()
     except ChainError as error:
         # A full disk, say. The step is made; its reward is worth a warning, not the end of the training.
-        logger.warning("The reward of round %d is not in the outbox: %s", turn.round, error)
+        logger.warning("The reward of round %d is not in the outbox: %s", current.round, error)
         return 0
 
 
@@ -177,14 +179,14 @@ def _share(groups: Sequence[Group], swarm_id: str, round: int, me: str, tasks_di
 def _score_shares(
     received: Sequence[ReceivedShare], tasks: TaskSource, settings: RoundSettings, rng: random.Random
 ) -> list[Group]:
-    """Rebuild foreign problems from their slots and score their completions, in one call to the cage.
+    """Rebuild external problems from their slots and score their completions, in one call to the sandbox.
 
-    As many groups of every peer are looked at, in turns: no peer can use up the cage's time with a large share, or
+    As many groups of every peer are looked at, in turns: no peer can use up the sandbox's time with a large share, or
     collect more votes by sending more.
     """
     looked_at = _GROUPS_LOOKED_AT * settings.groups_per_peer
     drawn = [(item.share, rng.sample(item.share.groups, min(looked_at, len(item.share.groups)))) for item in received]
-    in_turns = [(share, groups[turn]) for turn in range(looked_at) for share, groups in drawn if turn < len(groups)]
+    in_turns = [(share, groups[index]) for index in range(looked_at) for share, groups in drawn if index < len(groups)]
     rebuilt: list[tuple[str, Problem, tuple[Completion, ...]]] = [
         (
             share.peer_id,
@@ -206,38 +208,38 @@ def _score_shares(
 
 
 def _report(
-    turn: Turn,
-    own: OwnDraws,
+    current: CurrentRound,
+    local: LocalGroups,
     batch: TrainingBatch,
     step: StepStats,
     phases: Phases,
-    rooms: Rooms,
+    components: Components,
     vote: str | None,
     outbox_depth: int,
 ) -> RoundReport:
-    foreign = [group for group in batch.groups if group.peer_id != rooms.exchange.peer_id]
+    external = [group for group in batch.groups if group.peer_id != components.exchange.peer_id]
     return RoundReport(
-        round=turn.round,
+        round=current.round,
         step=step.step,
         time=time.time(),
-        skipped=turn.skipped,
-        own_groups=len(batch.groups) - len(foreign),
-        foreign_groups=len(foreign),
-        foreign_peers=tuple(dict.fromkeys(group.peer_id for group in foreign)),
-        own_reward=own.mean_reward,
-        foreign_reward=sum(group.mean_reward for group in foreign) / len(foreign) if foreign else None,
+        skipped=current.skipped,
+        local_groups=len(batch.groups) - len(external),
+        external_groups=len(external),
+        external_peers=tuple(dict.fromkeys(group.peer_id for group in external)),
+        local_reward=local.mean_reward,
+        external_reward=sum(group.mean_reward for group in external) / len(external) if external else None,
         held_out=None,
-        zero_variance_share=own.zero_variance_share,
-        truncated_share=own.truncated_share,
+        zero_advantage_share=local.zero_advantage_share,
+        truncated_share=local.truncated_share,
         loss=step.loss,
         entropy=step.entropy,
         grad_norm=step.grad_norm,
         clip_share=step.clip_share,
-        tokens_per_second=own.sampled_tokens / max(phases.seconds["generate"], 1e-9),
+        tokens_per_second=local.sampled_tokens / max(phases.seconds["generate"], 1e-9),
         phase_seconds=dict(phases.seconds),
         peak_memory_bytes=step.peak_memory_bytes,
         outbox_depth=outbox_depth,
-        dropped=dict(rooms.exchange.dropped()),
+        dropped=dict(components.exchange.dropped()),
         vote=vote,
-        foreign_weights=step.foreign_weights,
+        external_weights=step.external_weights,
     )

@@ -23,7 +23,7 @@ WORDS = {
     "score": "scoring the answers",
     "publish": "sharing the answers with the swarm",
     "gather": "gathering other peers' answers",
-    "train": "training on own and foreign groups",
+    "train": "training on local and external groups",
     "record": "recording reward and vote",
     "load model": "loading the model",
     "evaluate": "measuring held-out accuracy",
@@ -161,9 +161,9 @@ def _last_round(state: ViewState, width: int) -> list[Text]:
     if not state.reports:
         return [*lines, Text(" none yet", style=FAINT)]
     report = state.reports[-1]
-    groups = f"{report.own_groups} own + {report.foreign_groups} foreign"
-    if report.foreign_peers:
-        groups += f" of {counted(len(report.foreign_peers), 'peer')}"
+    groups = f"{report.local_groups} local + {report.external_groups} external"
+    if report.external_peers:
+        groups += f" of {counted(len(report.external_peers), 'peer')}"
     lines.append(_labelled("groups", Text(groups)))
     speed = Text(f"{report.tokens_per_second:,.0f} tokens/s")
     memory = report.peak_memory_bytes / 2**30
@@ -208,7 +208,7 @@ def _peers(state: ViewState, width: int, rows: int, name_of: NameOf) -> list[Tex
     title = _apart(title.append(f"  {len(known)}", style=LABEL), Text("rounds with ", style=FAINT), width - 2)
     room = max(1, rows - 1)
     shown = known if len(known) <= room else known[: max(1, room - 1)]
-    now_here = set(state.reports[-1].foreign_peers) if state.reports else set()
+    now_here = set(state.reports[-1].external_peers) if state.reports else set()
     lines = [title]
     for peer_id, count in shown:
         dot = ("● ", GOOD) if peer_id in now_here else ("○ ", FAINT)

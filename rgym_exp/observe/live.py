@@ -54,7 +54,7 @@ class LiveView:
         self._state.reports = list(history)
         self._state.rounds_before = len(history)
         for report in history:
-            self._state.peer_rounds.update(report.foreign_peers)
+            self._state.peer_rounds.update(report.external_peers)
         self._live: Live | None = None
         self._restore = contextlib.ExitStack()
 

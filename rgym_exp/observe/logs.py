@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 OURS = "rl_swarm"
-"""Our loggers are ``rl_swarm.<room>``."""
+"""Our loggers are ``rl_swarm.<package>``."""
 MAX_BYTES = 10 * 1024 * 1024
 BACKUPS = 5
 HIDDEN = "(hidden)"

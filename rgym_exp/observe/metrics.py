@@ -20,9 +20,9 @@ from rgym_exp.types import RoundReport
 logger = logging.getLogger("rl_swarm.observe")
 
 _NEEDED = ("round", "step", "time")
-_WHOLE = ("skipped", "own_groups", "foreign_groups", "peak_memory_bytes", "outbox_depth", "judge_answers")
-_MAPPINGS = ("phase_seconds", "dropped", "foreign_weights")
-_MAY_BE_NONE = ("foreign_reward", "held_out", "vote", "judge_score", "bet_tokens")
+_WHOLE = ("skipped", "local_groups", "external_groups", "peak_memory_bytes", "outbox_depth", "judge_answers")
+_MAPPINGS = ("phase_seconds", "dropped", "external_weights")
+_MAY_BE_NONE = ("external_reward", "held_out", "vote", "judge_score", "bet_tokens")
 
 
 def to_json(report: RoundReport) -> str:
@@ -73,15 +73,15 @@ def scalars(report: RoundReport) -> dict[str, float]:
 
     ``docs/metrics.md`` says of each what it is.
     """
-    groups = report.own_groups + report.foreign_groups
+    groups = report.local_groups + report.external_groups
     numbers: dict[str, float | None] = {
-        "reward/own": report.own_reward,
-        "reward/foreign": report.foreign_reward,
+        "reward/local": report.local_reward,
+        "reward/external": report.external_reward,
         "reward/held_out": report.held_out,
-        "groups/own": report.own_groups,
-        "groups/foreign": report.foreign_groups,
-        "groups/foreign_share": report.foreign_groups / groups if groups else None,
-        "groups/zero_variance_share": report.zero_variance_share,
+        "groups/local": report.local_groups,
+        "groups/external": report.external_groups,
+        "groups/external_share": report.external_groups / groups if groups else None,
+        "groups/zero_advantage_share": report.zero_advantage_share,
         "groups/truncated_share": report.truncated_share,
         "train/loss": report.loss,
         "train/entropy": report.entropy,
@@ -91,13 +91,13 @@ def scalars(report: RoundReport) -> dict[str, float]:
         "speed/peak_memory_bytes": report.peak_memory_bytes,
         "swarm/round": report.round,
         "swarm/skipped": report.skipped,
-        "swarm/peers": len(report.foreign_peers),
+        "swarm/peers": len(report.external_peers),
         "swarm/dropped": sum(report.dropped.values()),
         "chain/outbox_depth": report.outbox_depth,
         "judge/score": report.judge_score,
         "judge/answers": report.judge_answers or None,
         "market/bet_tokens": report.bet_tokens,
-        **{f"weights/{name}": weight for name, weight in report.foreign_weights.items()},
+        **{f"weights/{name}": weight for name, weight in report.external_weights.items()},
         **{f"seconds/{phase}": seconds for phase, seconds in report.phase_seconds.items()},
         **{f"dropped/{reason}": count for reason, count in report.dropped.items()},
     }
@@ -124,7 +124,7 @@ def _finite(value: Any) -> Any:
 def _value(name: str, value: Any) -> Any:
     if name in _MAPPINGS:
         return {key: inner for key, inner in value.items() if inner is not None} if isinstance(value, dict) else {}
-    if name == "foreign_peers":
+    if name == "external_peers":
         return tuple(str(peer) for peer in value) if isinstance(value, list) else ()
     if name == "vote":
         return value if isinstance(value, str) else None

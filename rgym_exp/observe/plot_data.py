@@ -34,7 +34,7 @@ class Run:
 
     @property
     def rewards(self) -> list[float | None]:
-        return [report.own_reward for report in self.reports]
+        return [report.local_reward for report in self.reports]
 
     @property
     def held_out(self) -> list[float | None]:

@@ -105,13 +105,13 @@ def round_line(report: RoundReport) -> str:
     parts = [f"round {report.round} (step {report.step})"]
     if report.skipped:
         parts.append(f"skipped {report.skipped}")
-    parts.append(f"reward {report.own_reward:.3f}")
+    parts.append(f"reward {report.local_reward:.3f}")
     if report.held_out is not None:
         parts.append(f"held-out {report.held_out:.3f}")
     if report.judge_score is not None:
         parts.append(f"judge {report.judge_score:.3f} of {counted(report.judge_answers, 'answer')}")
-    groups = f"groups {report.own_groups} own + {report.foreign_groups} foreign"
-    parts.append(f"{groups} from {counted(len(report.foreign_peers), 'peer')}" if report.foreign_peers else groups)
+    groups = f"groups {report.local_groups} local + {report.external_groups} external"
+    parts.append(f"{groups} from {counted(len(report.external_peers), 'peer')}" if report.external_peers else groups)
     parts.append(f"{report.tokens_per_second:.0f} tok/s")
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.phase_seconds.items() if seconds >= 0.05)
     total = f"{sum(report.phase_seconds.values()):.1f} s"

@@ -61,7 +61,7 @@ class ViewState:
     def add(self, report: RoundReport) -> None:
         """A round is over."""
         self.reports.append(report)
-        self.peer_rounds.update(report.foreign_peers)
+        self.peer_rounds.update(report.external_peers)
         self.dropped.update(report.dropped)
         self.done_phases.clear()
         self.round = None
@@ -70,9 +70,9 @@ class ViewState:
         """Rewards and held-out accuracies by round."""
         rewards, held_out = [], []
         for index, report in enumerate(self.reports):
-            if math.isnan(report.own_reward):  # A line of metrics.jsonl without it.
+            if math.isnan(report.local_reward):  # A line of metrics.jsonl without it.
                 continue
-            rewards.append(report.own_reward)
+            rewards.append(report.local_reward)
             at_start = self.first_held_out if index == self.rounds_before else None
             held_out.append(at_start if report.held_out is None else report.held_out)
         return rewards, held_out

@@ -1,9 +1,9 @@
-"""The swarm room: who we are, who else is there, and how shares travel.
+"""The swarm package: who we are, who else is there, and how shares travel.
 
 A round, seen from here: a peer **publishes** a share (`publishing` packs it, `transfer` serves its bytes by digest) and
-puts a small signed announcement on the **board** (a DHT; `announcement` is the record, `validator` its guard, `shards`
-where it hangs).
-Meanwhile a **gathering** (`gathering`) reads the board, fetches the shares it finds, and lets through only those that
+publishes a small signed announcement to the **DHT** (`dht_records`; `announcement` is the record, `validator` its
+guard, `shards` its key).
+Meanwhile a **gathering** (`gathering`) reads the DHT, fetches the shares it finds, and lets through only those that
 `share` can decode within its limits and `verify` finds true to their announcement. `selection` then picks groups.
 
 `exchange` holds the Protocols that the node programs against; `libp2p` and `memory` are their two kinds.

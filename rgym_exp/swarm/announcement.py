@@ -12,9 +12,9 @@ from typing import TypeGuard
 
 import msgpack
 
-from rgym_exp.swarm.errors import AnnouncementRejected
 from rgym_exp.swarm.identity import Identity, peer_id_of, signature_is_valid
 from rgym_exp.swarm.shards import MAX_LEVEL
+from rgym_exp.swarm.swarm_errors import AnnouncementRejected
 from rgym_exp.types import Announcement
 
 MAX_RECORD_BYTES = 1024
@@ -55,7 +55,7 @@ def encode_announcement(announcement: Announcement, identity: Identity, *, level
             bytes.fromhex(announcement.account.removeprefix("0x")),
             announcement.mean_reward,
             announcement.time,
-            announcement.is_farewell,
+            announcement.is_leave_notice,
         ]
     )
     signature = identity.sign(_signed_bytes(level, payload))
@@ -106,13 +106,13 @@ def _announcement_from(fields: list[object], *, peer_id: str) -> Announcement:
     if len(fields) != 11:
         raise AnnouncementRejected("record_malformed")
     swarm_id, round_number, digest, size, group_count, tasks_digest, model_name, *rest = fields
-    account, mean_reward, time, is_farewell = rest
+    account, mean_reward, time, is_leave_notice = rest
     if not (
         _is_text(swarm_id, MAX_SWARM_ID_BYTES)
         and _is_int(round_number, 0, 2**63 - 1)
         and isinstance(digest, bytes)
         and len(digest) == 32
-        and _is_int(size, 0 if is_farewell is True else 1, 2**32 - 1)
+        and _is_int(size, 0 if is_leave_notice is True else 1, 2**32 - 1)
         and _is_int(group_count, 0, 255)
         and _is_text(tasks_digest, MAX_DIGEST_BYTES)
         and _is_text(model_name, MAX_MODEL_NAME_BYTES)
@@ -120,7 +120,7 @@ def _announcement_from(fields: list[object], *, peer_id: str) -> Announcement:
         and len(account) in (0, 20)
         and _is_finite(mean_reward)
         and _is_finite(time)
-        and isinstance(is_farewell, bool)
+        and isinstance(is_leave_notice, bool)
     ):
         raise AnnouncementRejected("record_malformed")
     return Announcement(
@@ -135,7 +135,7 @@ def _announcement_from(fields: list[object], *, peer_id: str) -> Announcement:
         account=f"0x{account.hex()}" if account else "",
         mean_reward=float(mean_reward),
         time=float(time),
-        is_farewell=is_farewell,
+        is_leave_notice=is_leave_notice,
     )
 
 

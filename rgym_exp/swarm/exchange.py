@@ -30,7 +30,7 @@ class Exchange(Protocol):
     peer_id: str
 
     def start_gathering(self, round: int) -> Gathering:
-        """Begin to gather the foreign shares of ``round``. Returns at once; starting a new one ends the one before."""
+        """Begin to gather the external shares of ``round``. Returns at once; starting a new one ends the one before."""
         ...
 
     def publish(self, share: Share, *, model_name: str, account: str, mean_reward: float) -> Announcement:
@@ -110,7 +110,7 @@ class KnownPeers:
             self._paces[peer_id] = max(after_seconds, usual)
 
     def left(self, peer_id: str, round_number: int) -> None:
-        """Take in that ``peer_id`` said farewell in this round: it is not waited for until it announces again."""
+        """Take in a leave notice of ``peer_id`` in this round: it is not waited for until it announces again."""
         if self._newest.get(peer_id, round_number + 1) <= round_number:
             self._newest = {peer: newest for peer, newest in self._newest.items() if peer != peer_id}
             self._paces.pop(peer_id, None)

@@ -1,4 +1,4 @@
-"""Gathering the foreign shares of one round: read the board, fetch what is announced, let through what is sound.
+"""Gathering the external shares of one round: read the DHT, fetch what is announced, let through what is sound.
 
 Runs on the exchange's loop from the start of the round, while this node still generates; ``finish`` waits for the rest.
 Everything that is wrong with others' data ends here: dropped, counted by reason, never raised.
@@ -14,13 +14,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from rgym_exp.swarm.errors import FetchFailed, Refused
 from rgym_exp.swarm.exchange import Drops, KnownPeers
+from rgym_exp.swarm.swarm_errors import FetchFailed, PeerDataRefused
 from rgym_exp.swarm.verify import ShareRules, admit, objection_to_announcement
 from rgym_exp.types import Announcement, ReceivedShare
 
 _CALM_PAUSES = (0.5, 3.0)
-"""First and longest pause between two looks at the board while the node is still generating, in seconds."""
+"""First and longest pause between two looks at the DHT while the node is still generating, in seconds."""
 _HURRIED_PAUSES = (0.1, 1.0)
 """The same once the node waits for us."""
 _WIDE_EVERY = 4
@@ -33,8 +33,8 @@ _WORTH_A_RETRY = frozenset({"fetch_failed", "fetch_busy", "fetch_not_here"})
 logger = logging.getLogger("rl_swarm.swarm")
 
 
-class BoardReader(Protocol):
-    """What a gathering needs of the board (``AnnouncementBoard`` has it)."""
+class RecordReader(Protocol):
+    """What a gathering needs of the DHT (``DhtRecords`` has it)."""
 
     async def read(self, round: int, enough: int | None = None, *, wide: bool = True) -> list[Announcement]:
         """The announcements of a round, at least ``enough`` if there are as many."""
@@ -52,7 +52,7 @@ class RoundGathering:
         self,
         *,
         round: int,
-        board: BoardReader,
+        records: RecordReader,
         fetch: Callable[[Announcement], Awaitable[bytes]],
         rules: ShareRules,
         known: KnownPeers,
@@ -65,7 +65,7 @@ class RoundGathering:
     ) -> None:
         """The round is taken to begin now, by ``clock`` (seconds)."""
         self.round = round
-        self._board = board
+        self._records = records
         self._fetch = fetch
         self._rules = rules
         self._known = known
@@ -128,14 +128,14 @@ class RoundGathering:
         if not self._looks_in_hurry or self._queue or self._fetching:
             return False
         waited = self._clock() - self._began
-        patience = self._known.expected(self.round)
-        return all(peer in self._settled or waited >= seconds for peer, seconds in patience.items())
+        expected = self._known.expected(self.round)
+        return all(peer in self._settled or waited >= seconds for peer, seconds in expected.items())
 
     async def _run(self) -> None:
         if self.round > 0:
             # Who took part in the round before is who to expect now; this is how a newcomer meets the others.
-            for announcement in await self._guarded(self._board.survey(self.round - 1)):
-                if announcement.is_farewell:
+            for announcement in await self._guarded(self._records.survey(self.round - 1)):
+                if announcement.is_leave_notice:
                     self._known.left(announcement.peer_id, announcement.round)
                 else:
                     self._known.seen(announcement.peer_id, announcement.round)
@@ -164,8 +164,8 @@ class RoundGathering:
             return
 
     async def _look(self, *, wide: bool) -> bool:
-        """Read the board once; whether there was anything new."""
-        found = await self._guarded(self._board.read(self.round, 2 * self._enough, wide=wide))
+        """Read the DHT once; whether there was anything new."""
+        found = await self._guarded(self._records.read(self.round, 2 * self._enough, wide=wide))
         self._rng.shuffle(found)
         is_new = [self._consider(announcement) for announcement in found]
         self._launch()
@@ -176,14 +176,14 @@ class RoundGathering:
             return await reading
         except Exception:
             # The DHT library parses what strangers sent and the daemon may be gone: whatever it is, look again later.
-            logger.debug("Reading the board failed.", exc_info=True)
-            self._drops.add("board_unreadable")
+            logger.debug("Reading the DHT failed.", exc_info=True)
+            self._drops.add("records_unreadable")
             return []
 
     def _consider(self, announcement: Announcement) -> bool:
         """Queue an announcement's share for fetching unless something is wrong with it; whether it was new."""
         peer_id = announcement.peer_id
-        if announcement.is_farewell:
+        if announcement.is_leave_notice:
             self._known.left(peer_id, announcement.round)
             return False
         digests = self._digests_met.setdefault(peer_id, set())
@@ -217,7 +217,7 @@ class RoundGathering:
         try:
             data = await self._fetch_patiently(announcement)
             self._received[peer_id] = admit(data, announcement, self._rules)
-        except Refused as refusal:
+        except PeerDataRefused as refusal:
             self._drop(announcement, refusal.reason)
         except Exception:
             logger.warning("Taking in the share of %s failed in a way not foreseen.", peer_id, exc_info=True)

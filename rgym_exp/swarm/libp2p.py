@@ -10,20 +10,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rgym_exp.swarm.announcement import MAX_DIGEST_BYTES, MAX_SWARM_ID_BYTES
-from rgym_exp.swarm.board import AnnouncementBoard
-from rgym_exp.swarm.errors import SwarmError
+from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.exchange import Drops, KnownPeers
 from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.loop_thread import LoopThread
-from rgym_exp.swarm.publishing import farewells, prepare
+from rgym_exp.swarm.publishing import leave_notices, prepare
+from rgym_exp.swarm.swarm_errors import SwarmError
 from rgym_exp.swarm.transfer import ShareServer, ShareStore, fetch_share
 from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement, ReceivedShare, Share
 
 _START_SECONDS = 60.0
 _CLOSE_SECONDS = 15.0
-_FAREWELL_SECONDS = 3.0
+_LEAVE_NOTICE_SECONDS = 3.0
 _LONGEST_PAUSE_SECONDS = 30.0
 
 logger = logging.getLogger("rl_swarm.swarm")
@@ -83,7 +83,7 @@ class LibP2PExchange:
 
         self._loop = LoopThread("rl-swarm-exchange")
         try:
-            self._board = self._loop.call(self._open_board(), _START_SECONDS)
+            self._records = self._loop.call(self._open_records(), _START_SECONDS)
         except TimeoutError as error:
             self._loop.end()
             raise SwarmError(f"The peer-to-peer network did not start within {_START_SECONDS:.0f} s.") from error
@@ -96,7 +96,7 @@ class LibP2PExchange:
         """See ``Exchange``."""
         gathering = RoundGathering(
             round=round,
-            board=self,
+            records=self,
             fetch=self._fetch,
             rules=self._rules,
             known=self._known,
@@ -134,7 +134,7 @@ class LibP2PExchange:
 
     def visible_maddrs(self) -> list[str]:
         """Addresses under which others can reach this peer."""
-        return self._board.visible_maddrs()
+        return self._records.visible_maddrs()
 
     def close(self) -> None:
         """See ``Exchange``."""
@@ -162,15 +162,15 @@ class LibP2PExchange:
     # Below here everything runs on the loop.
 
     async def read(self, round: int, enough: int | None = None, *, wide: bool = True) -> list[Announcement]:
-        """The board's, whichever board is the current one (the daemon may have been restarted)."""
-        return await self._board.read(round, enough, wide=wide)
+        """The current DHT node's (the daemon may have been restarted)."""
+        return await self._records.read(round, enough, wide=wide)
 
     async def survey(self, round: int) -> list[Announcement]:
         """See ``read``."""
-        return await self._board.survey(round)
+        return await self._records.survey(round)
 
-    async def _open_board(self) -> AnnouncementBoard:
-        board = await AnnouncementBoard.create(
+    async def _open_records(self) -> DhtRecords:
+        records = await DhtRecords.create(
             identity=self._identity,
             swarm_id=self._rules.swarm_id,
             host=self._host,
@@ -179,17 +179,17 @@ class LibP2PExchange:
             bootnodes=self._bootnodes,
             on_drop=self._drops.add,
         )
-        await self._server.start(board.p2p)
-        return board
+        await self._server.start(records.p2p)
+        return records
 
     async def _stay_alive(self) -> None:
         """Replace the daemon should it end by itself: a node outlives a crash of its p2pd."""
         pause = 1.0
         while True:
-            await self._board.stopped.wait()
-            await self._board.close()
+            await self._records.stopped.wait()
+            await self._records.close()
             try:
-                self._board = await self._open_board()
+                self._records = await self._open_records()
             except SwarmError as error:
                 logger.error("%s Trying again in %.0f s.", error, pause)
                 await asyncio.sleep(pause)
@@ -203,7 +203,7 @@ class LibP2PExchange:
         if self._current is not None:
             self._loop.spawn(self._current.stop())
         self._current = gathering
-        self._board.set_round(gathering.round)
+        self._records.set_round(gathering.round)
         gathering.start()
 
     def _offer(self, data: bytes, announcement: Announcement) -> None:
@@ -212,11 +212,11 @@ class LibP2PExchange:
         self._loop.spawn(self._hang(announcement))
 
     async def _hang(self, announcement: Announcement) -> None:
-        """Hang an announcement on the board, trying again until it holds or a newer one takes its place."""
+        """Publish an announcement, trying again until it holds or a newer one takes its place."""
         pause = 0.3
         while announcement is self._newest:
             try:
-                if await self._board.announce(announcement):
+                if await self._records.publish(announcement):
                     return
             except ValueError as error:
                 logger.error("This round's share can't be announced: %s", error)
@@ -229,7 +229,7 @@ class LibP2PExchange:
 
     async def _fetch(self, announcement: Announcement) -> bytes:
         return await fetch_share(
-            self._board.p2p,
+            self._records.p2p,
             announcement.peer_id,
             announcement.share_digest,
             size=announcement.share_size,
@@ -241,22 +241,22 @@ class LibP2PExchange:
         if self._current is not None:
             await self._current.stop()
         await self._loop.stop_spawned()
-        await self._say_farewell()
-        await self._board.close()
+        await self._publish_leave_notices()
+        await self._records.close()
 
-    async def _say_farewell(self) -> None:
+    async def _publish_leave_notices(self) -> None:
         """Tell the others not to wait for this peer."""
         last, self._newest = self._newest, None
         if last is None:
             return  # nobody knows of this peer
         reached = self._current.round if self._current is not None else last.round
-        words = [self._board.announce(goodbye) for goodbye in farewells(last, reached=reached)]
+        words = [self._records.publish(notice) for notice in leave_notices(last, reached=reached)]
         try:
-            async with asyncio.timeout(_FAREWELL_SECONDS):
+            async with asyncio.timeout(_LEAVE_NOTICE_SECONDS):
                 await asyncio.gather(*words)
         except Exception:
             # The DHT library fails in many ways while daemon or network are away; the others then wait in vain.
-            logger.debug("The farewell did not get through.", exc_info=True)
+            logger.debug("The leave notice did not get through.", exc_info=True)
 
 
 class LibP2PGathering:

@@ -44,25 +44,25 @@ def prepare(
     return data, announcement
 
 
-def farewells(last: Announcement, *, reached: int) -> list[Announcement]:
+def leave_notices(last: Announcement, *, reached: int) -> list[Announcement]:
     """All that a peer says when it leaves, having reached a round at or after that of its announcement ``last``.
 
     It says so in its round and in the next one, which the swarm may have reached already.
     """
     here = max(last.round, reached)
-    return [farewell(last, round=round) for round in (here, here + 1)]
+    return [leave_notice(last, round=round) for round in (here, here + 1)]
 
 
-def farewell(last: Announcement, *, round: int) -> Announcement:
+def leave_notice(last: Announcement, *, round: int) -> Announcement:
     """What a peer says when it leaves during ``round``, after its announcement ``last``.
 
     It takes the place of the announcement of the same round, if there is one, and then says what that one said: that
     this peer's part of the round is done. Otherwise it tells of no groups.
     """
-    goodbye = replace(last, round=round, time=max(last.time, time.time()), is_farewell=True)
+    notice = replace(last, round=round, time=max(last.time, time.time()), is_leave_notice=True)
     if round == last.round:
-        return goodbye
-    return replace(goodbye, share_digest=bytes(32).hex(), share_size=0, group_count=0)
+        return notice
+    return replace(notice, share_digest=bytes(32).hex(), share_size=0, group_count=0)
 
 
 def _printable(text: str, max_bytes: int) -> str:

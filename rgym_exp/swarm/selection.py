@@ -1,4 +1,4 @@
-"""Which of the foreign groups are trained on."""
+"""Which of the external groups are trained on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rgym_exp.types import Group
 
 
 def select(candidates: Sequence[Group], *, count: int, per_peer: int, rng: random.Random) -> list[Group]:
-    """Up to ``count`` groups that carry signal, uniform over peers, then over each peer's groups.
+    """Up to ``count`` groups with an advantage, uniform over peers, then over each peer's groups.
 
     Uniform over peers and not over groups, so that a peer gains nothing by sending more of them; at most ``per_peer``
     of one peer. Groups whose rewards are all equal are never selected. The outcome depends on ``rng`` and on which
@@ -17,7 +17,7 @@ def select(candidates: Sequence[Group], *, count: int, per_peer: int, rng: rando
     """
     by_peer: dict[str, list[Group]] = {}
     for group in sorted(candidates, key=lambda group: (group.peer_id, group.problem.slot)):
-        if group.has_signal:
+        if not group.is_zero_advantage:
             by_peer.setdefault(group.peer_id, []).append(group)
     for groups in by_peer.values():
         rng.shuffle(groups)

@@ -1,4 +1,4 @@
-"""Where on the board an announcement hangs, so that a round costs each peer the same in a swarm of any size.
+"""An announcement's key in the DHT, chosen so that a round costs each peer the same in a swarm of any size.
 
 A round's announcements are spread over 2^level shards of about ``PEERS_PER_SHARD`` peers. Which shard a peer writes to
 is a hash of its id and the round, so that nobody can gather around one reader. The level follows the swarm's size as
@@ -21,7 +21,7 @@ def shard_of(peer_id: str, round_number: int, level: int) -> int:
     return int.from_bytes(digest[:8], "big") % (1 << level)
 
 
-def board_key(swarm_id: str, round_number: int, level: int, shard: int) -> str:
+def record_key(swarm_id: str, round_number: int, level: int, shard: int) -> str:
     """The DHT key under which a shard's announcements are stored, one subkey a peer."""
     return f"rl-swarm/board/1\n{swarm_id}\n{round_number}\n{level}\n{shard}"
 

@@ -18,11 +18,11 @@ from hivemind.dht.storage import DHTLocalStorage, DictionaryDHTValue
 from hivemind.dht.validation import DHTRecord, RecordValidatorBase
 
 from rgym_exp.swarm.announcement import MAX_RECORD_BYTES, SignedAnnouncement, decode_announcement
-from rgym_exp.swarm.errors import AnnouncementRejected
-from rgym_exp.swarm.shards import board_key, shard_of
+from rgym_exp.swarm.shards import record_key, shard_of
+from rgym_exp.swarm.swarm_errors import AnnouncementRejected
 
 RECORD_LIFETIME_SECONDS = 1800.0
-"""How long an announcement stays on the board: longer than anybody asks for a round that is over."""
+"""How long an announcement stays on the DHT: longer than anybody asks for a round that is over."""
 _MAX_LIFETIME_SECONDS = 4 * RECORD_LIFETIME_SECONDS  # what we store for others; the slack is for wrong clocks
 _MAX_PEERS_PER_SHARD = 1024
 _ROUNDS_BEHIND = 16
@@ -85,7 +85,7 @@ class AnnouncementValidator(RecordValidatorBase):
         if announcement.swarm_id != self._swarm_id:
             return "other_swarm"
         shard = shard_of(announcement.peer_id, announcement.round, checked.level)
-        key = board_key(self._swarm_id, announcement.round, checked.level, shard)
+        key = record_key(self._swarm_id, announcement.round, checked.level, shard)
         if DHTID.generate(source=key).to_bytes() != record.key:
             return "wrong_key"
         if not math.isfinite(record.expiration_time):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rgym_exp.swarm.errors import ShareRejected
 from rgym_exp.swarm.share import ShareLimits, decode_share
+from rgym_exp.swarm.swarm_errors import ShareRejected
 from rgym_exp.types import Announcement, Completion, ReceivedShare, Share
 
 
@@ -18,7 +18,7 @@ class ShareRules:
     tasks_digest: str
     """Of this node's own tasks: problems can only be rebuilt from the same ones."""
     max_slots: int
-    """Slots are in [0, max_slots): first draws and redraws, so that nobody can pick their problems at will."""
+    """Slots are in [0, max_slots): first draws and resamples, so that nobody can pick their problems at will."""
     num_generations: int | None
     """G, completions per group; None takes groups of any size from 2 up."""
     max_text_chars: int = 65_536

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from rgym_exp.tasks.errors import TasksError
+from rgym_exp.tasks.tasks_errors import TasksError
 
 DRAWING_VERSION = 1
 """Part of the tasks digest: raise it with any change that makes old and new nodes draw differently."""
@@ -24,7 +24,7 @@ HELD_OUT_ONE_IN = 8
 """One question in so many is held out."""
 
 _DRAWS_PER_DATASET = 48
-"""Redraws from one dataset before another one is tried; (1/8)^48 where held-out questions are as rare as they should
+"""Draws from one dataset before another one is tried; (1/8)^48 where held-out questions are as rare as they should
 be, so that only a dataset of a handful of questions ever gets there."""
 _DRAWS = 8 * _DRAWS_PER_DATASET
 _JUDGED_DRAWS_PER_DATASET = 96

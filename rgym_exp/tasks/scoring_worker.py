@@ -1,7 +1,7 @@
 """The scoring worker: the process in which strangers' answers meet reasoning-gym's scorers.
 
-Run as a script by ``cage.py``, under ``python -I`` with an empty environment; it imports nothing of this project.
-It speaks JSON lines:
+Run as a script by ``scoring_sandbox.py``, under ``python -I`` with an empty environment; it imports nothing of this
+project. It speaks JSON lines:
 
 - in, once: ``{"datasets": {name: params}, "seed", "size", "memory_bytes", "answer_cpu_seconds", "strikes"}``
 - out, once: ``{"ready": true, "not_limited": [...]}``, or ``{"failed": "why"}`` and the end
@@ -39,7 +39,7 @@ class TimeUp(BaseException):
     """An answer has used up its processor time. Not an Exception, so that fewer scorers swallow it."""
 
 
-class Refused(RuntimeError):
+class CodeRefused(RuntimeError):
     """Something in this process tried what no scorer has to do."""
 
 
@@ -87,13 +87,13 @@ def main() -> int:
 def literal(source: Any, *_scopes: Any) -> Any:
     """What ``eval`` is here: numbers, strings, lists and their like; never a name, a call or an operator."""
     if not isinstance(source, str) or len(source) > LONGEST_LITERAL:
-        raise Refused("only a short text can be read as a literal")
+        raise CodeRefused("only a short text can be read as a literal")
     return ast.literal_eval(source)
 
 
 def refuse_to_run(*_arguments: Any, **_keywords: Any) -> Any:
     """What every other way of running code is here."""
-    raise Refused("the scoring worker runs no code")
+    raise CodeRefused("the scoring worker runs no code")
 
 
 def replace_evaluation() -> None:
@@ -164,7 +164,7 @@ def _confine(memory_bytes: int) -> list[str]:
 
 def _refuse(event: str, _arguments: tuple[Any, ...]) -> None:
     if event in _REFUSED_EVENTS or event.startswith(_REFUSED_FAMILIES):
-        raise Refused(f"the scoring worker does not {event}")
+        raise CodeRefused(f"the scoring worker does not {event}")
 
 
 def _score_batch(

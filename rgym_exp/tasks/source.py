@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rgym_exp.tasks.answers import extract_answer
-from rgym_exp.tasks.cage import Cage, CageLimits
 from rgym_exp.tasks.datasets import SEED, Datasets, reasoning_gym_version
 from rgym_exp.tasks.drawing import (
     DRAWING_VERSION,
@@ -21,6 +20,7 @@ from rgym_exp.tasks.drawing import (
     held_out_items,
 )
 from rgym_exp.tasks.file import TasksFile, WorkedExample, find_tasks_file, load_tasks_file
+from rgym_exp.tasks.scoring_sandbox import SandboxLimits, ScoringSandbox
 from rgym_exp.types import Problem
 
 HELD_OUT_SLOT = -1
@@ -58,7 +58,7 @@ class TaskSource(Protocol):
         """The reward of each completion, in [0, 1], whatever the completion is. One call for many is cheaper.
 
         Raises:
-            CageError: nothing can be scored at all.
+            SandboxError: nothing can be scored at all.
         """
         ...
 
@@ -68,9 +68,9 @@ class TaskSource(Protocol):
 
 
 class ReasoningGymTasks:
-    """Problems from reasoning-gym, as a tasks file mixes them, scored in a cage."""
+    """Problems from reasoning-gym, as a tasks file mixes them, scored in a sandbox."""
 
-    def __init__(self, tasks_file: Path | str, *, limits: CageLimits | None = None) -> None:
+    def __init__(self, tasks_file: Path | str, *, limits: SandboxLimits | None = None) -> None:
         """Read the tasks file, make its datasets and start the scoring worker in the background (1 to 2 s).
 
         Args:
@@ -86,7 +86,7 @@ class ReasoningGymTasks:
         self._weights = {name: choice.weight for name, choice in self._tasks.datasets.items()}
         self._datasets = Datasets(self._tasks)
         params = {name: choice.params for name, choice in self._tasks.datasets.items()}
-        self._cage = Cage(params, seed=SEED, size=INDEX_RANGE, limits=limits)
+        self._sandbox = ScoringSandbox(params, seed=SEED, size=INDEX_RANGE, limits=limits)
 
     def problem(self, *, swarm_id: str, round: int, peer_id: str, slot: int) -> Problem:
         """See ``TaskSource.problem``."""
@@ -120,14 +120,14 @@ class ReasoningGymTasks:
             for position, (problem, text) in enumerate(answers)
             if (answer := extract_answer(text, self._tasks.answer_tag)) is not None
         ]
-        scores = self._cage.score([(problem, answer) for _, problem, answer in found])
+        scores = self._sandbox.score([(problem, answer) for _, problem, answer in found])
         for (position, _, _), score in zip(found, scores, strict=True):
             rewards[position] = score if self._tasks.partial_credit else float(score >= FULL_SCORE)
         return rewards
 
     def close(self) -> None:
         """See ``TaskSource.close``."""
-        self._cage.close()
+        self._sandbox.close()
 
 
 class MemoryTasks:

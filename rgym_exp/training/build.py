@@ -14,7 +14,7 @@ from trl import GRPOConfig
 
 from rgym_exp.config.schema import TrainingConfig
 from rgym_exp.training.hardware import Hardware, choose_dtype
-from rgym_exp.training.memory import CPU_WASTE, MemoryPlan, Shape, plan_memory
+from rgym_exp.training.memory_estimate import CPU_WASTE, MemoryPlan, Shape, plan_memory
 from rgym_exp.training.models import eos_token_ids, load_model, with_lora
 from rgym_exp.training.policy import Chat, ChatPolicy, ChatTokens, Sampler
 from rgym_exp.training.rollout import Rollout
@@ -30,7 +30,7 @@ _ENDLESS = 10**9
 
 @dataclass(frozen=True, kw_only=True)
 class Learner:
-    """All of the training room that a node needs."""
+    """All of the training package that a node needs."""
 
     trainer: SwarmTrainer
     policy: ChatPolicy
@@ -77,10 +77,10 @@ def build_learner(
         play=play,
         groups_at_once=plan.groups_at_once,
         shared_prompt=config.shared_prompt,
-        weigh_foreign=config.foreign_weight == "bounded",
+        weigh_external=config.external_weight == "bounded",
         model=model,
         processing_class=tokenizer,
-        train_dataset=placeholders(config.own_groups + config.foreign_groups),
+        train_dataset=placeholders(config.local_groups + config.external_groups),
         args=training_arguments(config, hardware, model, plan, max_completion_length, dtype, first_step),
     )
     # The node reports its rounds itself.
@@ -111,7 +111,7 @@ def _plan(
         trained_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         prompt_length=prompt_length,
         completion_length=completion_length,
-        groups=config.own_groups + config.foreign_groups,
+        groups=config.local_groups + config.external_groups,
         group_size=config.num_generations,
         bf16=dtype == torch.bfloat16,
         packed=config.shared_prompt,
@@ -152,7 +152,7 @@ def training_arguments(
     first_step: int,
 ) -> GRPOConfig:
     """TRL's arguments for rounds of this configuration: one batch, one generation, one optimizer step a round."""
-    groups = config.own_groups + config.foreign_groups
+    groups = config.local_groups + config.external_groups
     return GRPOConfig(
         # Checkpoints are ours (checkpoint.py); nothing is written here.
         output_dir=tempfile.gettempdir(),

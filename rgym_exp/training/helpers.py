@@ -3,7 +3,7 @@
 Rank 0 is a node like any other: it plays the rounds, and its trainer, optimizer and checkpoints know nothing of other
 processes. The other ranks hold the model's weights and do what they are told: sample a part of the answers, compute the
 gradient of a part of the groups. Nobody waits for anybody except in answer to an order, so whatever ends rank 0 ends
-the others, and rounds, redraws and evaluations may ask as often as they like.
+the others, and rounds, resamples and evaluations may ask as often as they like.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rgym_exp.training.ranks import Ranks
 logger = logging.getLogger("rl_swarm.training")
 
 # A helper finishes what it was told before it hears that the peer is leaving.
-_GOODBYE_SECONDS = 15.0
+_LEAVING_SECONDS = 15.0
 
 Result = TypeVar("Result")
 
@@ -91,7 +91,7 @@ class HelperRanks:
     def close(self) -> None:
         """Let the helpers go. One that does not answer in time finds out when this process ends."""
         try:
-            self._line.submit(lambda: self._tell(End())).result(timeout=_GOODBYE_SECONDS)
+            self._line.submit(lambda: self._tell(End())).result(timeout=_LEAVING_SECONDS)
         except (SwarmUserError, TimeoutError) as error:
             logger.warning("A process of this peer did not take its leave: %s", error)
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Literal
 
 from rgym_exp.config.environment import push_token
+from rgym_exp.training.history import TrainingHistory
 from rgym_exp.training.hub_answer import HubAnswer
 from rgym_exp.training.hub_call import HubCall
 from rgym_exp.training.hub_names import base_model_on_the_hub, repo_name
 from rgym_exp.training.model_card import PEERS_NAMED, CardFacts, TrainedHere, model_card
 from rgym_exp.training.push_snapshot import SnapshotError, SnapshotFolder
-from rgym_exp.training.story import TrainingStory
 from rgym_exp.types import RoundReport
 
 logger = logging.getLogger("rl_swarm.training")
@@ -58,7 +58,7 @@ class HubPush:
         self._run = run
         self._frequency = frequency
         self._name_of = name_of
-        self._story = TrainingStory(history)
+        self._history = TrainingHistory(history)
         self._user = ""
         self._refused = False
         self._owed = False
@@ -109,7 +109,7 @@ class HubPush:
 
     def held_out_before(self, accuracy: float) -> None:
         """The held-out accuracy before the first step, for the model card."""
-        self._story.held_out_before = accuracy
+        self._history.held_out_before = accuracy
 
     def round_done(self, report: RoundReport, save: Save) -> None:
         """Called after every round; writes and pushes a snapshot when one is due.
@@ -117,7 +117,7 @@ class HubPush:
         Args:
             save: called at once or never, so the snapshot is of this very round.
         """
-        self._story.add(report)
+        self._history.add(report)
         self.take_answer()
         if self._frequency and report.step % self._frequency == 0:
             if self._call is not None and self._asked == "push":
@@ -192,13 +192,13 @@ class HubPush:
         return 'HF_TOKEN="$HUGGINGFACE_ACCESS_TOKEN" ' + " ".join(shlex.quote(word) for word in words)
 
     def _nothing_new(self) -> bool:
-        return self._story.last is None or self._story.last.step == self._pushed_step
+        return self._history.last is None or self._history.last.step == self._pushed_step
 
     def _push(self, save: Save) -> bool:
         """Write a snapshot and start its way to the Hub; whether it has started."""
         if not self._write(save):
             return False
-        report = self._story.last
+        report = self._history.last
         assert report is not None
         self._step_on_its_way = report.step
         return self._ask(
@@ -216,19 +216,19 @@ class HubPush:
         return True
 
     def _card(self) -> CardFacts:
-        story = self._story
-        assert story.last is not None
+        history = self._history
+        assert history.last is not None
         return CardFacts(
             repo=self.repo,
             run=self._run,
-            step=story.last.step,
-            round=story.last.round,
-            rounds=story.rounds,
-            rounds_with_others=story.rounds_with_others,
-            held_out_before=story.held_out_before,
-            curve=story.curve(),
-            peer_names=[self._name_of(peer) for peer in story.peers(PEERS_NAMED)],
-            peer_count=story.peer_count,
+            step=history.last.step,
+            round=history.last.round,
+            rounds=history.rounds,
+            rounds_with_others=history.rounds_with_others,
+            held_out_before=history.held_out_before,
+            curve=history.curve(),
+            peer_names=[self._name_of(peer) for peer in history.peers(PEERS_NAMED)],
+            peer_count=history.peer_count,
         )
 
     def _ask(self, asked: Mapping[str, object], *, limit_seconds: float) -> bool:
@@ -294,4 +294,4 @@ class HubPush:
 
 def _message(report: RoundReport) -> str:
     held_out = "" if report.held_out is None else f", held-out {report.held_out:.3f}"
-    return f"Round {report.round}, step {report.step}: reward {report.own_reward:.3f}{held_out}"
+    return f"Round {report.round}, step {report.step}: reward {report.local_reward:.3f}{held_out}"

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from huggingface_hub import ModelCardData
 
 from rgym_exp.training.bundled import BUNDLED_MODEL
+from rgym_exp.training.history import Stretch
 from rgym_exp.training.hub_names import base_model_on_the_hub, base_model_to_show
-from rgym_exp.training.story import Stretch
 
 PEERS_NAMED = 20
 

@@ -70,7 +70,7 @@ class ChatTokens:
         )
 
     def answer(self, completion: Completion) -> list[int]:
-        """Ids to train on: the sampled ones of an own completion; foreign text in our own tokens, EOS if it ended."""
+        """Ids to train on: the sampled ones of a local completion; external text in our own tokens, EOS if it ended."""
         if completion.token_ids is not None:
             return list(completion.token_ids)
         ids = self.plain(completion.text)

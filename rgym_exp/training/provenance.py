@@ -19,9 +19,9 @@ def hyperparameters(config: TrainingConfig, *, learning_rate: float, max_complet
         "epsilon": config.epsilon,
         "epsilon_high": config.epsilon_high,
         "num_generations": config.num_generations,
-        "own_groups": config.own_groups,
-        "foreign_groups": config.foreign_groups,
-        "foreign_weight": config.foreign_weight,
+        "local_groups": config.local_groups,
+        "external_groups": config.external_groups,
+        "external_weight": config.external_weight,
         "temperature": config.temperature,
         "max_completion_length": max_completion_length,
     }

@@ -22,7 +22,7 @@ from rgym_exp.errors import SwarmUserError
 from rgym_exp.training.orders import Message, decode, encode
 
 # Between two orders lies a round, and a swarm may pause for days; a process that died is noticed by its connection.
-_PATIENCE = timedelta(days=365)
+_LONGEST_WAIT = timedelta(days=365)
 _LENGTH, _BODY = 0, 1
 _LOOPBACK = "127.0.0.1"
 
@@ -51,7 +51,7 @@ class Ranks:
     @classmethod
     def join(cls, launch: Launch) -> Ranks:
         """Meet the other processes of a launcher, at the address that it left in the environment."""
-        store, _, _ = next(iter(rendezvous("env://", launch.rank, launch.size, timeout=_PATIENCE)))
+        store, _, _ = next(iter(rendezvous("env://", launch.rank, launch.size, timeout=_LONGEST_WAIT)))
         restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         return cls(
             PrefixStore(f"rl-swarm/{restart}", store),
@@ -105,10 +105,10 @@ class Ranks:
     # Any: torch's stubs know neither these groups' options nor that they are process groups.
     def _gloo(self, name: str) -> Any:
         if not self._one_machine:
-            return ProcessGroupGloo(PrefixStore(name, self._store), self.rank, self.size, _PATIENCE)
+            return ProcessGroupGloo(PrefixStore(name, self._store), self.rank, self.size, _LONGEST_WAIT)
         kind: Any = ProcessGroupGloo
         options = kind._Options()
-        options._timeout = _PATIENCE
+        options._timeout = _LONGEST_WAIT
         # gloo would listen on the address of the host's name otherwise.
         options._devices = [kind.create_device(hostname=_LOOPBACK)]
         return kind(PrefixStore(name, self._store), self.rank, self.size, options)

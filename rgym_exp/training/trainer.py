@@ -3,11 +3,11 @@
 TRL owns advantages, loss, clipping, optimizer and resume. Overridden here, each for one reason:
 
 * ``_get_per_token_logps_and_entropies``: a group's prompt is computed once (``packing.py``);
-* ``_generate_and_score_completions``: carries to the loss which rows are foreign, and how sure their senders were;
+* ``_generate_and_score_completions``: carries to the loss which rows are external, and how sure their senders were;
 * ``_prepare_inputs``: keeps the rows of a group together, where TRL shuffles them;
-* ``_compute_loss``: weighs foreign groups, when asked to, and keeps what they weighed;
-* ``training_step``: goes through the batch group by group, so that it fits memory, and leaves out what teaches nothing;
-* ``log``: says how the foreign weights were spread, where TRL would log their mean alone.
+* ``_compute_loss``: weighs external groups, when asked to, and keeps what they weighed;
+* ``training_step``: goes through the batch in parts that fit memory, and leaves out zero-advantage groups;
+* ``log``: says how the external weights were spread, where TRL would log their mean alone.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from trl import GRPOTrainer
 
 from rgym_exp.training.out_of_memory import halve_until_it_fits
 from rgym_exp.training.packing import enable_packing, pack_groups, packed_log_probs
-from rgym_exp.training.rollout import FOREIGN_WEIGHT, Rollout, foreign_weights, weight_statistics
+from rgym_exp.training.rollout import EXTERNAL_WEIGHT, Rollout, external_weights, weight_statistics
 
 Batch = dict[str, Any]
 Gradient = Callable[["SwarmTrainer", nn.Module, Batch, list[int]], Tensor]
-"""Leaves a batch's gradient in the weights and returns its loss: (trainer, model, batch, groups that teach)."""
+"""Leaves a batch's gradient in the weights and returns its loss: (trainer, model, batch, groups with an advantage)."""
 
 # TRL divides these losses by the tokens of the whole batch, so that parts of it simply add up.
 _NORMALISED_OVER_THE_BATCH = frozenset({"dapo", "cispo", "vespo"})
 
 
 def swarm_reward(completions: list[Any], reward: list[float], **_: Any) -> list[float]:
-    """TRL's reward function: the rewards that the cage gave, which travel with the rollout."""
+    """TRL's reward function: the rewards that the scoring sandbox gave, which travel with the rollout."""
     return reward
 
 
@@ -45,7 +45,7 @@ class SwarmTrainer(GRPOTrainer):
         play: called once per step; returns the rows of the whole batch.
         groups_at_once: groups per forward and backward pass; halved after an out-of-memory error.
         shared_prompt: compute each group's prompt once, where the model's attention allows it.
-        weigh_foreign: weight foreign groups (``foreign_weights``) instead of trusting all alike.
+        weigh_external: weight external groups (``external_weights``) instead of trusting all alike.
         kwargs: GRPOTrainer's own.
     """
 
@@ -55,13 +55,13 @@ class SwarmTrainer(GRPOTrainer):
         play: Callable[[], Rollout],
         groups_at_once: int,
         shared_prompt: bool,
-        weigh_foreign: bool,
+        weigh_external: bool,
         **kwargs: Any,
     ) -> None:
         self._play = play
         self._rollout: Rollout | None = None
         self.groups_at_once = groups_at_once
-        self._weigh_foreign = weigh_foreign
+        self._weigh_external = weigh_external
         self.gradient: Gradient = SwarmTrainer.take_gradient
         """How a batch's gradient is taken: here, or by several processes (``split.py``)."""
         self._done: tuple[Tensor, Tensor | None, Tensor | None] | None = None
@@ -121,9 +121,9 @@ class SwarmTrainer(GRPOTrainer):
         return folder / f"checkpoint-{self.state.global_step}"
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """TRL's log line, with statistics of the foreign weights: a mean of all metrics would hide the smallest."""
-        statistics = weight_statistics(self._metrics["train"].pop(FOREIGN_WEIGHT, []))
-        logs.update({f"{FOREIGN_WEIGHT}/{name}": number for name, number in statistics.items()})
+        """TRL's log line, with statistics of the external weights: a mean of all metrics would hide the smallest."""
+        statistics = weight_statistics(self._metrics["train"].pop(EXTERNAL_WEIGHT, []))
+        logs.update({f"{EXTERNAL_WEIGHT}/{name}": number for name, number in statistics.items()})
         super().log(logs, start_time)
 
     def write_model(self, folder: Path) -> None:
@@ -142,7 +142,7 @@ class SwarmTrainer(GRPOTrainer):
         batch = super()._generate_and_score_completions(inputs)
         if self._rollout is not None:
             batch["sender_mean_logprobs"] = torch.tensor(self._rollout.sender_mean_logprobs, device=self.args.device)
-            batch["foreign"] = torch.tensor(self._rollout.foreign, device=self.args.device)
+            batch["external"] = torch.tensor(self._rollout.external, device=self.args.device)
         return batch
 
     def _prepare_inputs(self, generation_batch: Any) -> Batch:
@@ -172,7 +172,7 @@ class SwarmTrainer(GRPOTrainer):
             return self._backward_in_parts(model, batch, groups, groups_at_once)
 
         loss, self.groups_at_once = halve_until_it_fits(self.groups_at_once, run, "groups")
-        self._metrics["train"][FOREIGN_WEIGHT].extend(self._weights)
+        self._metrics["train"][EXTERNAL_WEIGHT].extend(self._weights)
         return loss
 
     def _groups_that_teach(self, batch: Batch) -> list[int]:
@@ -213,9 +213,9 @@ class SwarmTrainer(GRPOTrainer):
         return part["advantages"].size(0) / batch["advantages"].size(0)
 
     def _compute_loss(self, model: nn.Module, inputs: Batch) -> Tensor:
-        foreign = inputs["foreign"]
-        if not self._weigh_foreign:
-            self._weights += [1.0] * int(foreign.sum())
+        external = inputs["external"]
+        if not self._weigh_external:
+            self._weights += [1.0] * int(external.sum())
             return super()._compute_loss(model, inputs)
         # The weights need our log-probs of this very pass: make it here and let TRL's loss find it done.
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
@@ -224,8 +224,8 @@ class SwarmTrainer(GRPOTrainer):
         self._done = self._get_per_token_logps_and_entropies(model, ids, mask, keep, compute_entropy=True)
         completion_mask = inputs["completion_mask"]
         mean = (self._done[0].detach() * completion_mask).sum(dim=1) / completion_mask.sum(dim=1).clamp(min=1)
-        weights = foreign_weights(mean, inputs["sender_mean_logprobs"])
-        self._weights += weights[foreign].tolist()
+        weights = external_weights(mean, inputs["sender_mean_logprobs"])
+        self._weights += weights[external].tolist()
         # A positive weight on the advantage is one on the clipped loss: min(r wA, clip(r) wA) = w min(r A, clip(r) A).
         return super()._compute_loss(model, {**inputs, "advantages": inputs["advantages"] * weights})
 

@@ -52,7 +52,7 @@ def test_two_nodes_train_three_rounds_and_exchange_groups(swarm: Swarm) -> None:
     for node, other in ((swarm.cpu, swarm.joiner), (swarm.joiner, swarm.cpu)):
         wait_for(
             lambda node=node, other=other: (  # type: ignore[misc]
-                len(node.reports()) >= 3 and any(other.peer_id in report.foreign_peers for report in node.reports())
+                len(node.reports()) >= 3 and any(other.peer_id in report.external_peers for report in node.reports())
             ),
             what=f"three rounds of {node.name}, and groups of the other in them",
             programs=swarm.everybody,
@@ -111,13 +111,13 @@ def test_a_node_cut_off_for_a_round_skips_it_and_comes_back(swarm: Swarm) -> Non
     before = swarm.joiner.reports()[-1].round
     docker("network", "disconnect", network, swarm.joiner.container)
     alone = wait_for(
-        lambda: next((r.round for r in swarm.cpu.reports() if r.round > before + 3 and not r.foreign_groups), None),
+        lambda: next((r.round for r in swarm.cpu.reports() if r.round > before + 3 and not r.external_groups), None),
         what="a round of the other without it",
         programs=swarm.everybody,
     )
     docker("network", "connect", network, swarm.joiner.container)
     wait_for(
-        lambda: any(r.round > alone and swarm.cpu.peer_id in r.foreign_peers for r in swarm.joiner.reports()),
+        lambda: any(r.round > alone and swarm.cpu.peer_id in r.external_peers for r in swarm.joiner.reports()),
         what="groups of the other after the cut",
         programs=swarm.everybody,
     )

@@ -49,7 +49,7 @@ def test_nodes_wait_for_a_hub_that_went_away_and_go_on_together_when_it_is_back(
 
 
 def has_company(node: NodeProgram, *, after: int = -1) -> bool:
-    return any(report.foreign_peers for report in node.reports() if report.round > after)
+    return any(report.external_peers for report in node.reports() if report.round > after)
 
 
 def has_said(node: NodeProgram, words: str) -> bool:

@@ -147,7 +147,7 @@ def test_a_bad_share_is_counted_and_never_trained_on(
 ) -> None:
     report = stage.report(rounds_of_bad_shares[kind])
     assert report.dropped == {BAD_SHARES[kind].counted_as: 1}
-    assert report.foreign_groups == 0
+    assert report.external_groups == 0
     assert report.vote is None
 
 
@@ -167,12 +167,12 @@ def test_rubbish_among_the_announcements_is_counted(stage: Stage) -> None:
         (signed(stage, replace(mine, round=round_number + 1)), stage.hostile.peer_id, "wrong_key"),
     ]
     for value, subkey, _ in rubbish:
-        stage.hostile.hang(round_number, value, subkey=subkey)
+        stage.hostile.publish(round_number, value, subkey=subkey)
     expected = {reason for _, _, reason in rubbish}
     report = stage.report(round_number)
     met = {reason for earlier in stage.node.reports() for reason in earlier.dropped}
     assert expected <= met
-    assert report.foreign_groups == 0
+    assert report.external_groups == 0
 
 
 def test_a_share_that_keeps_to_the_rules_is_trained_on_whatever_its_texts_are(stage: Stage) -> None:
@@ -180,9 +180,9 @@ def test_a_share_that_keeps_to_the_rules_is_trained_on_whatever_its_texts_are(st
     data = encode_share(stage.share(round_number, groups=tuple(nasty_group(stage, round_number, s) for s in (0, 1))))
     stage.announce(round_number, data, data)
     report = stage.report(round_number)
-    assert report.foreign_peers == (stage.hostile.peer_id,)
-    assert report.foreign_groups == 2
-    assert report.foreign_reward == 0.25
+    assert report.external_peers == (stage.hostile.peer_id,)
+    assert report.external_groups == 2
+    assert report.external_reward == 0.25
     assert report.vote == stage.hostile.peer_id
     assert report.dropped == {}
     assert report.loss == report.loss, "the loss is not a number"

@@ -18,10 +18,10 @@ import pytest
 import requests
 
 from rgym_exp.chain.contract import SwarmContract
-from rgym_exp.chain.contract_coordinator import read_standing
+from rgym_exp.chain.contract_coordinator import read_peer_totals
 from rgym_exp.config.paths import login_app_dir
 from rgym_exp.config.ports import free_port, is_free
-from tests.support.processes import PATIENCE_SECONDS, REPOSITORY, HubProgram, NodeProgram, Program, wait_for
+from tests.support.processes import DEADLINE_SECONDS, REPOSITORY, HubProgram, NodeProgram, Program, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
@@ -46,7 +46,7 @@ class Terminal:
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """Read until the pattern is on the screen."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while (found := re.search(pattern, self.screen)) is None:
             if not self._read(deadline):
                 raise AssertionError(f"{pattern!r} never appeared:\n{self.screen}")
@@ -54,7 +54,7 @@ class Terminal:
 
     def end(self) -> int:
         """Read to the end; the exit status."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while self._read(deadline):
             pass
         return self.process.wait(30)
@@ -103,10 +103,10 @@ def log_in(port: int, token: str) -> dict[str, Any]:
     api = f"http://127.0.0.1:{port}/api"
     headers = {"authorization": f"Bearer {token}"}
     answer = requests.post(
-        f"{api}/get-api-key", json={"whoamiStamp": {"email": EMAIL}}, headers=headers, timeout=PATIENCE_SECONDS
+        f"{api}/get-api-key", json={"whoamiStamp": {"email": EMAIL}}, headers=headers, timeout=DEADLINE_SECONDS
     )
     assert answer.status_code == 200, answer.text
-    account: dict[str, Any] = requests.get(f"{api}/account", headers=headers, timeout=PATIENCE_SECONDS).json()
+    account: dict[str, Any] = requests.get(f"{api}/account", headers=headers, timeout=DEADLINE_SECONDS).json()
     return account
 
 
@@ -145,8 +145,8 @@ def test_a_login_at_a_server_without_a_display_and_the_node_that_uses_it(
             contract = SwarmContract(
                 str(invite.rpc_url), str(invite.coordinator_address), chain_id=invite.chain_id or 0
             )
-            standing = read_standing(contract, node.peer_id)
-            assert standing.registered_to == account["address"]
+            totals = read_peer_totals(contract, node.peer_id)
+            assert totals.registered_to == account["address"]
             assert token not in node.log() + node.output()
             node.ctrl_c()
             assert node.wait() == 0
@@ -178,13 +178,13 @@ def test_a_run_serves_the_nodes_page_and_takes_it_along_when_it_is_killed(
         node.wait_for_rounds(1, hub)
 
         def shown() -> dict[str, Any] | None:
-            status = requests.get(f"http://127.0.0.1:{port}/api/status", timeout=PATIENCE_SECONDS).json()
+            status = requests.get(f"http://127.0.0.1:{port}/api/status", timeout=DEADLINE_SECONDS).json()
             return status if status["peers"] else None
 
         status = wait_for(shown, what="the node's peer on its page", programs=(node, hub))
         assert (status["kind"], status["address"].lower()) == ("node", node.account.lower())
         assert [peer["peerId"] for peer in status["peers"]] == [node.peer_id]
-        assert requests.get(f"http://127.0.0.1:{port}/", timeout=PATIENCE_SECONDS).status_code == 200
+        assert requests.get(f"http://127.0.0.1:{port}/", timeout=DEADLINE_SECONDS).status_code == 200
         node.kill()
         wait_for(lambda: is_free("127.0.0.1", port), what="the end of the page", programs=(hub,))
         assert servers_of(login_environ) == []
@@ -233,4 +233,4 @@ def test_two_nodes_of_one_login_share_a_server_which_outlives_the_first(
                     str(invite.rpc_url), str(invite.coordinator_address), chain_id=invite.chain_id or 0
                 )
                 for program in (one, two):
-                    assert read_standing(contract, program.peer_id).registered_to == account["address"]
+                    assert read_peer_totals(contract, program.peer_id).registered_to == account["address"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rgym_exp.chain.contract import SwarmContract
-from rgym_exp.chain.coordinator import ChainError, Standing
+from rgym_exp.chain.coordinator import ChainError, PeerTotals
 from rgym_exp.chain.deploy import OwnerClient, deploy_coordinator
 from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.modal import ModalCoordinator
@@ -97,7 +97,7 @@ def assert_nothing_is_lost(contract: SwarmContract, account: str, *nodes: ModalC
     rounds = LAST_ROUND + 1
     assert confirmed(*nodes) == len(nodes) * (1 + 2 * rounds)
     for peer_id in ("QmAda", "QmBea"):
-        assert nodes[0].standing(peer_id) == Standing(
+        assert nodes[0].peer_totals(peer_id) == PeerTotals(
             # 1 + 2 + ... + 10; and each of the two voted for both in every round.
             registered_to=account,
             total_reward=55,
@@ -164,7 +164,7 @@ def test_who_logs_out_owes_until_the_same_email_is_logged_in_again(
     assert node.pending() == 2
     assert server.log_in(EMAIL.upper()) == org_id
     wait_for(settled(node), what="an empty outbox")
-    assert node.standing("QmAda") == Standing(registered_to=node.account, total_reward=7, total_wins=0)
+    assert node.peer_totals("QmAda") == PeerTotals(registered_to=node.account, total_reward=7, total_wins=0)
 
 
 def test_the_same_email_and_peer_again_is_the_same_account_and_no_new_transaction(
@@ -236,8 +236,8 @@ def test_two_nodes_of_one_email_share_a_login_server_train_report_and_vote(
         invite = hub.invite()
         assert invite.rpc_url and invite.chain_id and invite.coordinator_address
         contract = SwarmContract(invite.rpc_url, invite.coordinator_address, chain_id=invite.chain_id)
-        # Somebody logged in some time ago. The server writes through the hub's door, which lets only reads and signed
-        # transactions through.
+        # Somebody logged in some time ago. The server writes through the hub's RPC proxy, which lets only reads and
+        # signed transactions through.
         with LoginServerProcess(
             tmp_path / "login",
             rpc_url=invite.rpc_url,

@@ -21,7 +21,7 @@ def test_a_node_that_fell_behind_skips_the_rounds_it_missed_and_goes_on_with_the
         NodeProgram(tmp_path / "slow", tiny_model_folder, *settings, invite=hub.invite()) as slow,
     ):
         everybody = (quick, slow, hub)
-        wait_for(lambda: any(r.foreign_peers for r in slow.reports()), what="company at first", programs=everybody)
+        wait_for(lambda: any(r.external_peers for r in slow.reports()), what="company at first", programs=everybody)
         frozen_in = slow.freeze_in("generate", "score", "publish", "gather", "train")
         # The swarm goes on without it, after waiting for it no longer than the limit.
         wait_for(lambda: hub.round >= frozen_in + 4, what="rounds without the slow one", programs=(quick, hub))
@@ -35,12 +35,12 @@ def test_a_node_that_fell_behind_skips_the_rounds_it_missed_and_goes_on_with_the
         late = next(report for report in slow.reports()[before:] if report.skipped)
         assert late.round >= frozen_in + 4
         wait_for(
-            lambda: any(r.round > late.round and quick.peer_id in r.foreign_peers for r in slow.reports()),
+            lambda: any(r.round > late.round and quick.peer_id in r.external_peers for r in slow.reports()),
             what="company for the one that was slow",
             programs=everybody,
         )
         wait_for(
-            lambda: any(r.round > late.round and slow.peer_id in r.foreign_peers for r in quick.reports()),
+            lambda: any(r.round > late.round and slow.peer_id in r.external_peers for r in quick.reports()),
             what="groups of the one that was slow in the rounds of the other",
             programs=everybody,
         )

@@ -33,15 +33,15 @@ def test_the_small_model_learns_from_three_rounds_and_goes_on_from_its_checkpoin
         reports = node.reports()
         assert [report.step for report in reports] == [1, 2, 3]
         for report in reports:
-            assert 0 <= report.own_reward <= 1
+            assert 0 <= report.local_reward <= 1
             assert math.isfinite(report.loss)
             assert math.isfinite(report.grad_norm)
             assert report.entropy > 0
-            assert report.own_groups == 8
+            assert report.local_groups == 8
         # Every second round, and the last.
         assert [report.held_out is not None for report in reports] == [False, True, True]
-        # Untrained, the model answers few questions: now and then three rounds bring no group that teaches.
-        taught = any(report.zero_variance_share < 1 for report in reports)
+        # Untrained, the model answers few questions: now and then three rounds bring only zero-advantage groups.
+        taught = any(report.zero_advantage_share < 1 for report in reports)
         assert any(report.grad_norm > 0 for report in reports) == taught
 
         checkpoint = node.checkpoint()

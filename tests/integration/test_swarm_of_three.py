@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rgym_exp.chain.contract import SwarmContract
-from rgym_exp.chain.contract_coordinator import read_standing
+from rgym_exp.chain.contract_coordinator import read_peer_totals
 from rgym_exp.config.invite import Invite
 from rgym_exp.types import RoundReport
 from tests.support.processes import HubProgram, NodeProgram, wait_for
@@ -64,11 +64,11 @@ def test_a_node_trains_on_groups_of_both_others(swarm: SwarmOfThree, name: str) 
         what=f"groups of both others in the rounds of {node.name}",
         programs=(*swarm.nodes(), swarm.hub),
     )
-    together = [report for report in node.reports() if report.foreign_groups]
+    together = [report for report in node.reports() if report.external_groups]
     # The batch always has the same shape, and nobody's groups crowd out one's own.
-    assert {report.own_groups + report.foreign_groups for report in node.reports()} == {4}
-    assert all(report.own_groups >= 2 for report in together)
-    assert all(report.foreign_reward is not None and 0 < report.foreign_reward < 1 for report in together)
+    assert {report.local_groups + report.external_groups for report in node.reports()} == {4}
+    assert all(report.local_groups >= 2 for report in together)
+    assert all(report.external_reward is not None and 0 < report.external_reward < 1 for report in together)
     assert all(report.dropped == {} for report in together)
 
 
@@ -80,15 +80,15 @@ def test_a_node_is_registered_rewarded_and_has_voted_on_the_contract(swarm: Swar
         what=f"two votes of {node.name} on the contract",
         programs=(*swarm.nodes(), swarm.hub),
     )
-    standing = read_standing(swarm.contract, node.peer_id)
-    assert standing.registered_to == node.account
-    assert standing.total_reward > 0
+    totals = read_peer_totals(swarm.contract, node.peer_id)
+    assert totals.registered_to == node.account
+    assert totals.total_reward > 0
 
 
 def test_votes_go_to_peers_of_the_swarm(swarm: SwarmOfThree) -> None:
     for node in swarm.nodes():
         node.wait_for_rounds(1, swarm.hub)
-    wins = [read_standing(swarm.contract, node.peer_id).total_wins for node in swarm.nodes()]
+    wins = [read_peer_totals(swarm.contract, node.peer_id).total_wins for node in swarm.nodes()]
     votes = [int(swarm.contract.read("getVoterVoteCount", node.peer_id)) for node in swarm.nodes()]
     assert 0 < sum(wins) <= sum(votes)
 
@@ -99,14 +99,14 @@ def test_the_contract_has_the_reward_and_the_vote_that_the_node_reported(swarm: 
     def vote_in_company() -> RoundReport | None:
         # In company from its first draw on, a node draws 2 groups of 4 completions, and reports what they earned.
         pairs = pairwise(ada.reports())
-        return next((later for earlier, later in pairs if earlier.foreign_peers and later.vote is not None), None)
+        return next((later for earlier, later in pairs if earlier.external_peers and later.vote is not None), None)
 
     report = wait_for(vote_in_company, what="a round in company with a vote", programs=(*swarm.nodes(), swarm.hub))
     wait_for(lambda: voted(swarm, report.round, ada.peer_id), what="the vote on the contract", programs=(ada,))
     assert swarm.contract.read("getVoterVotes", report.round, ada.peer_id) == [report.vote]
     assert report.vote in swarm.others(ada)
     rewards = swarm.contract.read("getRoundStageReward", report.round, 0, [ada.account])
-    assert rewards == [round(8 * report.own_reward)]
+    assert rewards == [round(8 * report.local_reward)]
 
 
 def test_a_node_killed_in_the_midst_of_a_round_goes_on_where_it_was(swarm: SwarmOfThree) -> None:
@@ -128,7 +128,7 @@ def test_a_node_killed_in_the_midst_of_a_round_goes_on_where_it_was(swarm: Swarm
     assert first.round >= killed_in >= last_report.round
     wait_for(
         lambda: (
-            {peer for report in again.reports() if report.round > first.round for peer in report.foreign_peers}
+            {peer for report in again.reports() if report.round > first.round for peer in report.external_peers}
             == swarm.others(again)
         ),
         what="company after the restart",
@@ -185,7 +185,7 @@ def test_a_killed_node_leaves_neither_a_daemon_nor_a_scoring_worker_behind(
 
 def met(node: NodeProgram, *, after: int = -1) -> set[str]:
     """Peers whose groups it has trained on in the rounds after ``after``."""
-    return {peer for report in node.reports() if report.round > after for peer in report.foreign_peers}
+    return {peer for report in node.reports() if report.round > after for peer in report.external_peers}
 
 
 def voted(swarm: SwarmOfThree, round_number: int, peer_id: str) -> bool:

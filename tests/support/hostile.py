@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from rgym_exp.config.invite import Invite
-from rgym_exp.swarm.board import AnnouncementBoard
+from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.loop_thread import LoopThread
-from rgym_exp.swarm.shards import board_key
+from rgym_exp.swarm.shards import record_key
 from rgym_exp.swarm.transfer import HERE, NOT_HERE, PROTOCOL
 from rgym_exp.types import Announcement
 from tests.support.letter_tasks import LetterTasks
@@ -33,17 +33,17 @@ class HostilePeer:
         self._loop = LoopThread("hostile")
         self.identity = load_or_create_identity(folder / "hostile.pem")
         self.peer_id = self.identity.peer_id
-        board = AnnouncementBoard.create(
+        records = DhtRecords.create(
             identity=self.identity, swarm_id=invite.swarm_id, bootnodes=invite.bootnodes, first_contact_seconds=30
         )
-        self._board = self._loop.call(board, _CALL_SECONDS)
-        self._loop.call(self._board.p2p.add_binary_stream_handler(PROTOCOL, self._serve), _CALL_SECONDS)
+        self._records = self._loop.call(records, _CALL_SECONDS)
+        self._loop.call(self._records.p2p.add_binary_stream_handler(PROTOCOL, self._serve), _CALL_SECONDS)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call(self._board.close(), _CALL_SECONDS)
+        self._loop.call(self._records.close(), _CALL_SECONDS)
         self._loop.end()
 
     async def _serve(self, info: object, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -73,12 +73,12 @@ class HostilePeer:
         """Hang up an announcement in order, and serve these bytes (None: nothing) to those who ask for its share."""
         if served is not None:
             self._shares[bytes.fromhex(announcement.share_digest)] = served
-        self._loop.call(self._board.announce(announcement), _CALL_SECONDS)
+        self._loop.call(self._records.publish(announcement), _CALL_SECONDS)
 
-    def hang(self, round: int, value: object, *, subkey: object) -> None:
+    def publish(self, round: int, value: object, *, subkey: object) -> None:
         """Write anything at all where the announcements of a round hang."""
-        # The board itself lets only announcements through, so this goes round it.
-        writing = self._board._node.store(
-            board_key(self._invite.swarm_id, round, 0, 0), value, time.time() + 600, subkey=subkey
+        # The DHT itself lets only announcements through, so this goes round it.
+        writing = self._records._node.store(
+            record_key(self._invite.swarm_id, round, 0, 0), value, time.time() + 600, subkey=subkey
         )
         self._loop.call(writing, _CALL_SECONDS)

@@ -135,7 +135,7 @@ def resets(judge: JudgeStandIn, request: BaseHTTPRequestHandler, good: Any) -> N
 
 
 def has_enough(judge: JudgeStandIn, request: BaseHTTPRequestHandler, good: Any) -> None:
-    """By asking for patience."""
+    """By asking for a pause."""
     send(request, 429, json.dumps({"error": "too many questions"}).encode(), {"retry-after": "120"})
 
 

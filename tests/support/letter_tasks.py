@@ -15,7 +15,7 @@ LETTERS = string.ascii_letters + string.digits + string.punctuation
 
 
 class LetterTasks:
-    """A ``TaskSource`` without reasoning-gym and without a cage; named in a configuration by ``_target_``."""
+    """A ``TaskSource`` without reasoning-gym and scoring sandbox; named in a configuration by ``_target_``."""
 
     DIGEST = "1e77e2" * 8
 

@@ -24,14 +24,14 @@ from rgym_exp.config.invite import Invite, read_invite
 from rgym_exp.config.paths import Home
 from rgym_exp.config.ports import free_port
 from rgym_exp.hub.client import hub_status
-from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.observe.metrics import read_reports
 from rgym_exp.swarm.identity import load_identity
 from rgym_exp.training.checkpoint import CheckpointStore, SwarmRecord
 from rgym_exp.types import RoundReport
 
 REPOSITORY = Path(__file__).parents[2]
-PATIENCE_SECONDS = 120.0
+DEADLINE_SECONDS = 120.0
 """How long a test waits for what should take seconds: machines that test are often busy."""
 LOOK_SECONDS = 0.1
 
@@ -42,7 +42,7 @@ _T = TypeVar("_T")
 
 
 def wait_for(
-    look: Callable[[], _T | None], *, what: str, programs: tuple[Program, ...] = (), seconds: float = PATIENCE_SECONDS
+    look: Callable[[], _T | None], *, what: str, programs: tuple[Program, ...] = (), seconds: float = DEADLINE_SECONDS
 ) -> _T:
     """What ``look`` returns as soon as that is true. Fails with the programs' last words when it takes too long, or at
     once when one of them has ended."""
@@ -156,9 +156,9 @@ class Program:
         """SIGKILL to the process alone: it can do nothing about it, and its children are left to themselves."""
         self.children()
         self.process.kill()
-        self.process.wait(PATIENCE_SECONDS)
+        self.process.wait(DEADLINE_SECONDS)
 
-    def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
+    def wait(self, seconds: float = DEADLINE_SECONDS) -> int:
         """Wait for its end; the exit status."""
         try:
             return self.process.wait(seconds)
@@ -285,8 +285,8 @@ def small_settings(model: Path) -> list[str]:
         f"training.model_name='{model}'",
         "tasks._target_=tests.support.letter_tasks.LetterTasks",
         "training.num_generations=4",
-        "training.own_groups=2",
-        "training.foreign_groups=2",
+        "training.local_groups=2",
+        "training.external_groups=2",
         "training.device=cpu",
         "training.dtype=float32",
         "training.checkpoint_minutes=0.05",

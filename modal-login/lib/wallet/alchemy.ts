@@ -3,10 +3,10 @@ import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts'
 import type { Settings } from '../settings'
 import { type AccountClientMaker, modularAccountClient } from './alchemy-account'
 import { LOGIN_EXPIRED } from './alchemy-errors'
-import { OPERATION_PATIENCE, sendOperation } from './alchemy-operation'
+import { OPERATION_REPLACEMENT, sendOperation } from './alchemy-operation'
 import { whoami } from './alchemy-whoami'
 import { permissionDeadline } from './permission-deadline'
-import type { Patience } from './transaction'
+import type { Replacement } from './transaction'
 import { type ApiKey, type ContractCall, type UserData, type Wallet, WalletUnavailable } from './wallet'
 
 /**
@@ -19,7 +19,7 @@ export class AlchemyWallet implements Wallet {
   constructor(
     private readonly settings: Settings,
     private readonly makeClient: AccountClientMaker = modularAccountClient,
-    private readonly patience: Patience = OPERATION_PATIENCE,
+    private readonly replacement: Replacement = OPERATION_REPLACEMENT,
   ) {}
 
   identify(whoamiStamp: unknown): Promise<UserData> {
@@ -40,7 +40,7 @@ export class AlchemyWallet implements Wallet {
   async send(key: ApiKey, call: ContractCall): Promise<Hash> {
     const deadline = permissionDeadline(key.deferredActionDigest ?? '0x')
     if (deadline !== null && deadline <= Date.now() / 1000) throw new WalletUnavailable(LOGIN_EXPIRED)
-    return await sendOperation(() => this.makeClient(this.settings, key), call, this.patience)
+    return await sendOperation(() => this.makeClient(this.settings, key), call, this.replacement)
   }
 }
 

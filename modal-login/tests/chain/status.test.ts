@@ -196,7 +196,7 @@ describe('the page is told', () => {
 
 describe('the chain', () => {
   /** A way to the chain that counts what goes by. */
-  async function countingDoor() {
+  async function countingProxy() {
     const counts = { requests: 0, largestBatch: 0, largestBody: 0 }
     const server = createServer(async (request, response) => {
       const body = await readText(request)
@@ -225,21 +225,21 @@ describe('the chain', () => {
     const orgId = await logIn()
     for (let count = 0; count < 60; count++) await register(orgId, `QmMany${count}`)
     await advance(12)
-    const door = await countingDoor()
-    setEnvironment({ ...environ, SWARM_RPC_URL: door.url })
+    const proxy = await countingProxy()
+    setEnvironment({ ...environ, SWARM_RPC_URL: proxy.url })
     const { peers, trouble } = await freshStatus()
     expect(peers.map(({ peerId }) => peerId)).toEqual(
       Array.from({ length: 50 }, (_, count) => `QmMany${count + 10}`),
     )
     expect(trouble).toBe('Only the newest 50 of 60 peers are shown.')
-    expect(door.counts.requests).toBeLessThan(20)
+    expect(proxy.counts.requests).toBeLessThan(20)
     // What a hub lets through at most.
-    expect(door.counts.largestBatch).toBeLessThanOrEqual(40)
-    expect(door.counts.largestBody).toBeLessThan(256 * 1024)
-    const once = door.counts.requests
+    expect(proxy.counts.largestBatch).toBeLessThanOrEqual(40)
+    expect(proxy.counts.largestBody).toBeLessThan(256 * 1024)
+    const once = proxy.counts.requests
     // The first one also asked which chain it is, and whether there is a contract.
     expect(await freshStatuses(10)).toHaveLength(10)
-    expect(door.counts.requests - once).toBeLessThanOrEqual(once)
-    await door.close()
+    expect(proxy.counts.requests - once).toBeLessThanOrEqual(once)
+    await proxy.close()
   })
 })

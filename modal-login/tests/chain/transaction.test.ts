@@ -3,11 +3,11 @@ import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { SwarmCoordinatorAbi } from '@/lib/abi/SwarmCoordinator'
 import { Chain } from '@/lib/chain'
-import { type Patience, sendTransaction } from '@/lib/wallet/transaction'
+import { type Replacement, sendTransaction } from '@/lib/wallet/transaction'
 import { ContractRefused, WalletUnavailable } from '@/lib/wallet/wallet'
 import { Anvil, CHAIN_ID, OWNER } from '../support/anvil'
 
-const PATIENCE: Patience = { blockMs: 400, replacements: 2 }
+const REPLACEMENT: Replacement = { blockMs: 400, replacements: 2 }
 
 let peers = 0
 const newPeer = () => `QmPeer${++peers}`
@@ -40,14 +40,14 @@ class OnChain {
     this.chain = new Chain({ chainId: CHAIN_ID, rpcUrl: anvil.rpcUrl })
   }
 
-  register(account: PrivateKeyAccount, peerId: string, patience = PATIENCE): Promise<Hash> {
+  register(account: PrivateKeyAccount, peerId: string, replacement = REPLACEMENT): Promise<Hash> {
     const call = {
       address: this.swarm,
       abi: SwarmCoordinatorAbi,
       functionName: 'registerPeer',
       args: [peerId],
     }
-    return sendTransaction(this.chain, account, call, patience)
+    return sendTransaction(this.chain, account, call, replacement)
   }
 
   async newAccount(wei: bigint): Promise<PrivateKeyAccount> {
@@ -97,7 +97,7 @@ onChain('on a chain with fees', [], (on) => {
     const account = await here.newAccount(parseGwei('1000000000'))
     const peerId = newPeer()
     await anvil.client.setAutomine(false)
-    const sending = here.register(account, peerId, { ...PATIENCE, replacements: 20 })
+    const sending = here.register(account, peerId, { ...REPLACEMENT, replacements: 20 })
     const first = await here.waitFor(account, () => true)
     const second = await here.waitFor(account, (fee) => fee > first.maxFeePerGas)
     expect(second.maxFeePerGas * 10n).toBeGreaterThanOrEqual(first.maxFeePerGas * 11n)

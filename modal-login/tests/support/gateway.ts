@@ -20,7 +20,7 @@ interface EstimateRequest {
 }
 
 /** What this gateway says no with: a JSON-RPC error. */
-class Refused extends Error {
+class OperationRefused extends Error {
   constructor(
     readonly code: number,
     message: string,
@@ -132,7 +132,7 @@ export class Gateway {
       })
     } catch (error) {
       const revertData = revertDataOf(error)
-      throw new Refused(-32521, 'execution reverted', { reason: '', revertData })
+      throw new OperationRefused(-32521, 'execution reverted', { reason: '', revertData })
     }
     const offers = { ...GAS, maxFeePerGas: this.suggestedFee, maxPriorityFeePerGas: this.suggestedFee }
     return Object.fromEntries(
@@ -148,7 +148,7 @@ export class Gateway {
       hashOf(before) !== hashOf(taken) &&
       taken.maxFeePerGas < (before.maxFeePerGas * 11n) / 10n
     ) {
-      throw new Refused(-32602, 'replacement underpriced')
+      throw new OperationRefused(-32602, 'replacement underpriced')
     }
     this.waiting.set(place, taken)
     if (taken.maxFeePerGas >= this.leastFee) {
@@ -172,7 +172,7 @@ export class Gateway {
     } catch (error) {
       // What the entry point has against it: AA22 (expired), AA24 (signature), AA25 (nonce) ...
       const code = error instanceof BaseError ? /AA\d\d [^"\n]*/.exec(error.message)?.[0] : undefined
-      throw code ? new Refused(-32500, code) : error
+      throw code ? new OperationRefused(-32500, code) : error
     }
     const hash = await this.anvil.client.writeContract({ ...bundle, chain: null, gas: 10_000_000n })
     await this.anvil.client.waitForTransactionReceipt({ hash })
@@ -230,7 +230,7 @@ function operation(wire: Wire): Operation {
 }
 
 function asRpcError(error: unknown): { code: number; message: string; data?: unknown } {
-  if (error instanceof Refused) return { code: error.code, message: error.message, data: error.data }
+  if (error instanceof OperationRefused) return { code: error.code, message: error.message, data: error.data }
   const rpc = error instanceof BaseError ? error.walk((cause) => cause instanceof RpcRequestError) : null
   if (rpc instanceof RpcRequestError) return { code: rpc.code, message: rpc.details, data: rpc.data }
   throw error

@@ -20,15 +20,15 @@ from rgym_exp.chain.contract import DeployedContract, SwarmContract
 from rgym_exp.chain.deploy import MarketOwner, OwnerClient, deploy_coordinator, deploy_market
 from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.market_contract import MarketContract
-from rgym_exp.chain.sending import Patience
+from rgym_exp.chain.sending import RetryPolicy
 from rgym_exp.chain.transactions import Transactor
 from rgym_exp.chain.wallet import WalletCoordinator
 
-QUICK = Patience(first_seconds=0.05, longest_seconds=0.1, most_tries=4, look_seconds=0.02, longest_look_seconds=0.1)
+QUICK = RetryPolicy(first_seconds=0.05, longest_seconds=0.1, most_tries=4, look_seconds=0.02, longest_look_seconds=0.1)
 
 
 @pytest.fixture
-def quick() -> Patience:
+def quick() -> RetryPolicy:
     """Waits short enough for a test, and few tries."""
     return QUICK
 
@@ -132,7 +132,7 @@ def make_node(chain: Chain, tmp_path: Path) -> Iterator[NodeMaker]:
             account=account or Account.create(),
             outbox_path=tmp_path / f"{name}.sqlite",
             lock_folder=tmp_path / "locks",
-            patience=options.pop("patience", QUICK),
+            retry_policy=options.pop("retry_policy", QUICK),
             market_address=options.pop("market_address", None),
         )
         made.append(node)

@@ -10,7 +10,7 @@ import pytest
 
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
 from rgym_exp.chain.factory import make_coordinator
-from rgym_exp.chain.memory import MemoryChain
+from rgym_exp.chain.memory_chain import MemoryChain
 from rgym_exp.chain.offline import OfflineCoordinator
 from rgym_exp.chain.wallet import WalletCoordinator
 
@@ -36,14 +36,14 @@ def play(anna, ben, advance, settle):
     advance()
     anna.submit_reward(round=1, stage=0, reward=2, peer_id="QmA")
     settle()
-    standings = [
+    totals = [
         (each.registered_to == anna.account, each.registered_to == ben.account, each.total_reward, each.total_wins)
-        for each in map(anna.standing, ("QmA", "QmB", "QmC"))
+        for each in map(anna.peer_totals, ("QmA", "QmB", "QmC"))
     ]
     settled = [
         {(each.kind, each.round, each.stage, each.status) for each in node.transactions(100)} for node in (anna, ben)
     ]
-    return anna.round_and_stage(), standings, settled
+    return anna.round_and_stage(), totals, settled
 
 
 def test_memory_follows_the_same_rules_as_the_contract(chain, make_node, wait_until):
@@ -71,7 +71,7 @@ def test_memory_can_be_away():
     node = chain.coordinator("0xAnna")
     assert node.bootnodes() == ["/a"]
     chain.available = False
-    for ask in (node.round_and_stage, node.bootnodes, lambda: node.standing("QmA")):
+    for ask in (node.round_and_stage, node.bootnodes, lambda: node.peer_totals("QmA")):
         with pytest.raises(ChainUnavailable):
             ask()
 
@@ -100,7 +100,7 @@ def test_offline_owes_nothing():
     node.submit_reward(round=0, stage=0, reward=1, peer_id="QmA")
     node.submit_winners(round=0, winners=["QmA"], peer_id="QmA")
     assert (node.account, node.pending(), node.transactions(), node.bootnodes()) == ("", 0, [], [])
-    assert node.standing("QmA").registered_to is None
+    assert node.peer_totals("QmA").registered_to is None
     node.close(flush_seconds=1)
 
 

@@ -11,7 +11,7 @@ from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
 from rgym_exp.chain.deploy import deploy_market
 from rgym_exp.chain.factory import make_coordinator
 from rgym_exp.chain.market import ONE_TOKEN, GameResult
-from rgym_exp.chain.memory import MemoryChain
+from rgym_exp.chain.memory_chain import MemoryChain
 from rgym_exp.chain.memory_market import MemoryMarket
 from rgym_exp.chain.offline import OfflineCoordinator
 from tests.support.earlier_market import hide_views
@@ -412,7 +412,7 @@ def test_nothing_is_sent_to_an_address_without_a_market_and_rewards_go_on(chain,
     assert bet_on(node, 0).status == "refused"
     assert f"there is no PredictionMarket at {NO_CODE}" in bet_on(node, 0).detail
     assert chain.person(account).transactions_made() == 2
-    assert node.standing("QmA").total_reward == 5
+    assert node.peer_totals("QmA").total_reward == 5
     for ask in (lambda: node.market.balance("QmA"), lambda: node.market.result(game=0, peer_id="QmA")):
         with pytest.raises(ChainError, match="There is no PredictionMarket.*network.prg_address") as caught:
             ask()

@@ -18,7 +18,7 @@ import pytest
 from eth_account import Account
 
 from rgym_exp.chain.contract import Reverted
-from rgym_exp.chain.coordinator import ChainError, Standing
+from rgym_exp.chain.coordinator import ChainError, PeerTotals
 from rgym_exp.chain.deploy import deploy_market
 from rgym_exp.chain.factory import make_coordinator
 from rgym_exp.chain.market import ONE_TOKEN
@@ -131,7 +131,7 @@ def make_modal(chain, login, token_file, tmp_path, quick):
             "login_url": login.stand_in.url,
             "token_file": token_file,
             "outbox_path": tmp_path / f"{name}.sqlite",
-            "patience": quick,
+            "retry_policy": quick,
         }
         made.append(ModalCoordinator(**(given | options)))
         return made[-1]
@@ -160,7 +160,7 @@ def owe_all(node, *, round=0):
 
 
 def is_all_there(node):
-    return node.standing("QmA") == Standing(registered_to=node.account, total_reward=-4, total_wins=1)
+    return node.peer_totals("QmA") == PeerTotals(registered_to=node.account, total_reward=-4, total_wins=1)
 
 
 # ----------------------------------------------------------------------------------------------------------- the start
@@ -292,7 +292,7 @@ def test_a_refusal_of_the_contract_is_told_by_its_name_and_holds_up_nothing(make
 
 
 def test_a_reward_ahead_of_the_chain_waits_until_the_round_has_begun(chain, make_modal, quick, wait_until):
-    node = make_modal(patience=replace(quick, most_tries=1000))
+    node = make_modal(retry_policy=replace(quick, most_tries=1000))
     owe_all(node, round=1)
     wait_until(lambda: any("InvalidRoundNumber" in detail for detail in details(node)))
     chain.owner.advance_round()
@@ -375,7 +375,7 @@ def test_a_write_that_alone_brings_the_server_into_trouble_does_not_hold_up_the_
     owe_all(node)
     node.submit_winners(round=0, winners=["QmC"], peer_id="QmB")  # of a peer that isn't registered yet
     wait_until(lambda: statuses(node).count("confirmed") >= 3)
-    assert node.standing("QmA") == Standing(registered_to=node.account, total_reward=0, total_wins=1)
+    assert node.peer_totals("QmA") == PeerTotals(registered_to=node.account, total_reward=0, total_wins=1)
 
 
 def test_what_is_said_to_be_included_but_is_not_on_the_chain_is_sent_anew(login, make_modal, quick, wait_until):
@@ -388,7 +388,7 @@ def test_what_is_said_to_be_included_but_is_not_on_the_chain_is_sent_anew(login,
         return says({"hash": "0x" + 64 * "f"})
 
     login.before = lie_once
-    node = make_modal(patience=replace(quick, confirm_seconds=0.1))
+    node = make_modal(retry_policy=replace(quick, confirm_seconds=0.1))
     owe_all(node)
     wait_until(settled(node))
     assert statuses(node) == ["confirmed"] * 3
@@ -452,7 +452,7 @@ def test_two_nodes_of_one_login_lose_nothing(login, make_modal, wait_until):
     wait_until(lambda: ada.pending() == bea.pending() == 0)
     assert statuses(ada) == statuses(bea) == ["confirmed"] * 3
     for peer in ("QmA", "QmB"):
-        assert ada.standing(peer) == Standing(registered_to=ada.account, total_reward=5, total_wins=2)
+        assert ada.peer_totals(peer) == PeerTotals(registered_to=ada.account, total_reward=5, total_wins=2)
 
 
 # ------------------------------------------------------------------------------------------------------ bets and claims
@@ -653,7 +653,7 @@ def test_a_bet_that_certainly_reached_nobody_is_made_later_even_where_the_market
 
 
 def elsewhere(login, port):
-    """A second door to the same login server, at a port of its own."""
+    """A second proxy to the same login server, at a port of its own."""
     login.stand_in = LoginStandIn(login.answer)
     return login.stand_in.served(port)
 

@@ -15,7 +15,7 @@ import pytest
 from eth_account import Account
 
 from rgym_exp.chain.account import load_or_create_account
-from rgym_exp.chain.coordinator import ChainError, ChainUnavailable, Standing
+from rgym_exp.chain.coordinator import ChainError, ChainUnavailable, PeerTotals
 from rgym_exp.chain.deploy import deploy_coordinator
 from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.outbox import read_outbox
@@ -35,13 +35,13 @@ def details(node):
 # ---------------------------------------------------------------------------------------------------------------- reads
 
 
-def test_a_node_reads_round_bootnodes_and_standings(chain, make_node):
+def test_a_node_reads_round_bootnodes_and_totals(chain, make_node):
     chain.owner.advance_round()
     chain.owner.set_bootnodes(["/ip4/127.0.0.1/tcp/1/p2p/QmBoot"])
     node = make_node()
     assert node.round_and_stage() == (1, 0)
     assert node.bootnodes() == ["/ip4/127.0.0.1/tcp/1/p2p/QmBoot"]
-    assert node.standing("QmNobody") == Standing(registered_to=None, total_reward=0, total_wins=0)
+    assert node.peer_totals("QmNobody") == PeerTotals(registered_to=None, total_reward=0, total_wins=0)
 
 
 def test_a_chain_that_is_away_is_unavailable_and_does_not_stop_a_node_from_starting(make_node, faulty_rpc):
@@ -88,7 +88,7 @@ def test_registration_reward_and_vote_reach_the_chain(chain, make_node, wait_unt
     node.submit_winners(round=0, winners=["QmA", "QmB"], peer_id="QmA")
     wait_until(lambda: node.pending() == 0)
     assert statuses(node) == ["confirmed"] * 3
-    assert node.standing("QmA") == Standing(registered_to=node.account, total_reward=-4, total_wins=1)
+    assert node.peer_totals("QmA") == PeerTotals(registered_to=node.account, total_reward=-4, total_wins=1)
     assert all(each.hash for each in node.transactions())
 
 
@@ -150,14 +150,14 @@ def test_what_is_on_chain_already_counts_as_confirmed(chain, make_node, wait_unt
 
 
 def test_a_reward_ahead_of_the_chain_waits_until_the_round_has_begun(chain, make_node, quick, wait_until):
-    node = make_node(patience=replace(quick, most_tries=1000))
+    node = make_node(retry_policy=replace(quick, most_tries=1000))
     node.register("QmA")
     node.submit_reward(round=1, stage=0, reward=5, peer_id="QmA")
     wait_until(lambda: any("InvalidRoundNumber" in detail for detail in details(node)))
     chain.owner.advance_round()
     wait_until(lambda: node.pending() == 0)
     assert statuses(node) == ["confirmed", "confirmed"]
-    assert node.standing("QmA").total_reward == 5
+    assert node.peer_totals("QmA").total_reward == 5
 
 
 def test_a_reward_for_a_round_that_never_comes_is_given_up(make_node, wait_until):
@@ -175,7 +175,7 @@ def test_a_peer_that_the_chain_forgot_is_registered_again(chain, make_node, wait
     node = make_node()
     node.submit_reward(round=0, stage=0, reward=5, peer_id="QmA")  # never registered, as after a restored chain
     wait_until(lambda: node.pending() == 0 and len(node.transactions()) == 2)
-    assert node.standing("QmA") == Standing(registered_to=node.account, total_reward=5, total_wins=0)
+    assert node.peer_totals("QmA") == PeerTotals(registered_to=node.account, total_reward=5, total_wins=0)
 
 
 @pytest.mark.parametrize("winners", [["QmB", "QmB"], ["\ud800"]])
@@ -224,7 +224,7 @@ def test_writes_outlast_a_devnet_that_is_restarted(tmp_path, wait_until):
     wait_until(lambda: any(details(node)))
     with Devnet.start(tmp_path / "devnet", port=devnet.port):
         wait_until(lambda: node.pending() == 0)
-        assert node.standing("QmA").total_reward == 5
+        assert node.peer_totals("QmA").total_reward == 5
         node.close()
 
 
@@ -269,7 +269,7 @@ def test_a_node_killed_between_sending_and_confirmation_sends_nothing_twice(
     (confirmed,) = node.transactions()
     assert (confirmed.status, confirmed.hash) == ("confirmed", row.hash)
     assert chain.person(account).transactions_made() == 1
-    assert node.standing("QmA").registered_to == node.account
+    assert node.peer_totals("QmA").registered_to == node.account
 
 
 _BETTING_NODE = """
@@ -335,7 +335,7 @@ def test_two_nodes_on_one_outbox_send_each_row_once(chain, make_node, wait_until
         node.register("QmA")
         node.submit_reward(round=0, stage=0, reward=5, peer_id="QmA")
     wait_until(lambda: nodes[0].pending() == 0)
-    assert nodes[0].standing("QmA").total_reward == 5
+    assert nodes[0].peer_totals("QmA").total_reward == 5
     assert chain.person(account).transactions_made() == 2
 
 
@@ -347,7 +347,7 @@ def test_two_accounts_do_not_wait_for_each_other(make_node, faulty_rpc, wait_unt
     assert faulty_rpc.swallowed.wait(10)
     free.register("QmFree")
     wait_until(lambda: free.pending() == 0)
-    assert free.standing("QmFree").registered_to == free.account
+    assert free.peer_totals("QmFree").registered_to == free.account
     assert stuck.pending() == 1
 
 
@@ -378,7 +378,7 @@ def test_a_number_that_another_machine_used_first_is_replaced(chain, make_node, 
     faulty_rpc.mode = "pass"
     faulty_rpc.released.set()
     wait_until(lambda: node.pending() == 0)
-    assert node.standing("QmA").registered_to == node.account
+    assert node.peer_totals("QmA").registered_to == node.account
     assert chain.person(account).transactions_made() == 2
 
 

@@ -20,7 +20,7 @@ from rgym_exp.config.paths import Home
 from rgym_exp.config.ports import free_port
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.hub.client import hub_status
-from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.swarm.identity import load_or_create_identity
 
 PEER = "QmeqXnY6nKNNvsgLVY39mNFBkW9FM354awRUZrL6b1jmZa"

@@ -22,7 +22,7 @@ from rgym_exp.commands.leaderboard import MODEL_FROM_COLUMNS, show
 from rgym_exp.config.invite import Invite
 from rgym_exp.config.ports import free_port
 from rgym_exp.hub.api import serving
-from rgym_exp.hub.page import Page, page_from_json
+from rgym_exp.hub.leaderboard_page import Page, page_from_json
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.names import animal_name
 
@@ -44,7 +44,7 @@ def row(peer_id: str = "QmA", **changes: Any) -> dict[str, Any]:
     }
 
 
-class ServedBoard:
+class ServedLeaderboard:
     """A hub that only has a leaderboard, in a thread of its own; it remembers what it was asked."""
 
     def __init__(self) -> None:
@@ -60,12 +60,12 @@ class ServedBoard:
         assert self._ready.wait(20)
 
     async def _serve(self) -> None:
-        async def board(request: web.Request) -> web.Response:
+        async def leaderboard(request: web.Request) -> web.Response:
             self.asked.append(request.query_string)
             return web.json_response(self.answer)
 
         app = web.Application()
-        app.add_routes([web.get("/leaderboard", board)])
+        app.add_routes([web.get("/leaderboard", leaderboard)])
         async with serving(app, "127.0.0.1", self.port):
             self._ready.set()
             await self._stop.wait()
@@ -77,8 +77,8 @@ class ServedBoard:
 
 
 @pytest.fixture
-def hub() -> Iterator[ServedBoard]:
-    served = ServedBoard()
+def hub() -> Iterator[ServedLeaderboard]:
+    served = ServedLeaderboard()
     yield served
     served.close()
 
@@ -124,21 +124,25 @@ def invite(hub_url: str | None) -> str:
 
 
 def test_the_named_hub_is_asked_for_so_many_peers(
-    tmp_path: Path, hub: ServedBoard, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, hub: ServedLeaderboard, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(tmp_path, "--hub", hub.url, "--limit", "7") == 0
     assert hub.asked == ["limit=7"]
     assert animal_name("QmA") in capsys.readouterr().out
 
 
-def test_the_hub_of_the_last_run_is_asked(tmp_path: Path, hub: ServedBoard, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_hub_of_the_last_run_is_asked(
+    tmp_path: Path, hub: ServedLeaderboard, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "config.yaml").write_text(json.dumps({"network": {"hub_url": hub.url}}))
     assert run(tmp_path) == 0
     assert animal_name("QmA") in capsys.readouterr().out
 
 
-def test_the_hub_in_an_invite_is_asked(tmp_path: Path, hub: ServedBoard, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_hub_in_an_invite_is_asked(
+    tmp_path: Path, hub: ServedLeaderboard, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(tmp_path, "--join", invite(hub.url)) == 0
     assert animal_name("QmA") in capsys.readouterr().out
 
@@ -206,13 +210,13 @@ def test_this_node_is_marked_without_colours_too() -> None:
     assert "*2" in text and "* this node" in text and "*1" not in text
 
 
-def test_a_node_that_is_not_on_the_board_is_told() -> None:
+def test_a_node_that_is_not_on_the_leaderboard_is_told() -> None:
     assert "This node is not among them" in shown({"peers": [row("QmA")]}, me="QmB")
     assert "This node" not in shown({"peers": [row("QmA")]}, me="")
 
 
 def test_the_own_peer_is_that_of_this_home(
-    tmp_path: Path, hub: ServedBoard, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, hub: ServedLeaderboard, capsys: pytest.CaptureFixture[str]
 ) -> None:
     me = load_or_create_identity(tmp_path / "swarm.pem").peer_id
     hub.answer["peers"] = [row(), row(me)]
@@ -220,7 +224,7 @@ def test_the_own_peer_is_that_of_this_home(
     assert "*2" in capsys.readouterr().out
 
 
-def test_an_empty_board_says_how_it_fills() -> None:
+def test_an_empty_leaderboard_says_how_it_fills() -> None:
     assert "Nobody has reported a reward yet" in shown({"peers": []})
 
 
@@ -242,14 +246,14 @@ def test_with_colours_only_our_own_are_printed() -> None:
     assert "\x1b[1;32m" in text and "\x1b[5m" not in text
 
 
-def test_json_is_what_programs_read(tmp_path: Path, hub: ServedBoard, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_what_programs_read(tmp_path: Path, hub: ServedLeaderboard, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "--hub", hub.url, "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["round"] == 16
     assert printed["peers"] == [{"name": animal_name("QmA"), **row()}]
 
 
-def test_piped_the_table_has_no_colours_and_fits_80_columns(tmp_path: Path, hub: ServedBoard) -> None:
+def test_piped_the_table_has_no_colours_and_fits_80_columns(tmp_path: Path, hub: ServedLeaderboard) -> None:
     peer = load_or_create_identity(tmp_path / "swarm.pem").peer_id
     hub.answer["peers"] = [row(), row(peer)]
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR")}
@@ -264,7 +268,9 @@ def test_piped_the_table_has_no_colours_and_fits_80_columns(tmp_path: Path, hub:
     assert max(map(len, printed.splitlines())) <= 80
 
 
-def test_an_answer_that_is_none_is_told(tmp_path: Path, hub: ServedBoard, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_answer_that_is_none_is_told(
+    tmp_path: Path, hub: ServedLeaderboard, capsys: pytest.CaptureFixture[str]
+) -> None:
     hub.answer = ["hello"]
     assert run(tmp_path, "--hub", hub.url) == 1
     assert "not as a hub of RL Swarm does" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from rgym_exp.config.paths import Home
 from rgym_exp.config.ports import free_port
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.login import node_js
-from rgym_exp.login.choice import remember_way
+from rgym_exp.login.choice import remember_mode
 
 ADDRESS = "0x" + "ab" * 20
 HEALTH = {
@@ -145,7 +145,7 @@ def test_the_login_itself(home: Home, served: ServedLogin) -> None:
     assert check(home, with_login(served.url)).level == "warning"
     served.logged_in_as("activated")
     assert check(home, with_login(served.url)).what == f"logged in, account {ADDRESS}"
-    remember_way(home, "key file")
+    remember_mode(home, "key file")
     assert "signs with its key file" in check(home, with_login(served.url)).what
     home.login_choice.write_text("{")
     assert check(home, with_login(served.url)).level == "failure"

@@ -16,7 +16,7 @@ from eth_account import Account
 
 from rgym_exp import cli
 from rgym_exp.chain.account import load_account
-from rgym_exp.commands.account_way import account_way, node_page, with_account
+from rgym_exp.commands.account_mode import account_mode, node_page, with_account
 from rgym_exp.config.load import load_config
 from rgym_exp.config.paths import Home
 from tests.support.processes import REPOSITORY
@@ -146,22 +146,22 @@ def test_after_headless_a_run_on_the_testnet_signs_with_the_key_file_and_says_so
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
     testnet = load_config(home, network="gensyn-testnet", environ={})
-    assert account_way(testnet, home) == "login"
+    assert account_mode(testnet, home) == "login"
     assert login(home, "--headless") == 0
-    way = account_way(testnet, home)
+    mode = account_mode(testnet, home)
     caplog.set_level("INFO")
     with ExitStack() as life:
-        config = with_account(way, testnet, home, life)
-    assert (way, config.network.coordinator) == ("chosen key file", "wallet")
+        config = with_account(mode, testnet, home, life)
+    assert (mode, config.network.coordinator) == ("chosen key file", "wallet")
     assert str(home.account_key) in caplog.text and "login --headless" in caplog.text
 
 
 def test_other_networks_go_their_own_way(home: Home) -> None:
-    assert account_way(load_config(home, environ={}), home) == "key file"
-    assert account_way(load_config(home, network="offline", environ={}), home) == "none"
+    assert account_mode(load_config(home, environ={}), home) == "key file"
+    assert account_mode(load_config(home, network="offline", environ={}), home) == "none"
     elsewhere = ["network.login_url=http://192.0.2.1:3000/api"]
     config = load_config(home, network="gensyn-testnet", overrides=elsewhere, environ={})
-    assert account_way(config, home) == "login elsewhere"
+    assert account_mode(config, home) == "login elsewhere"
 
 
 @pytest.mark.parametrize(
@@ -172,4 +172,4 @@ def test_no_page_where_there_is_no_key_file_to_show_or_none_is_wanted(
 ) -> None:
     config = load_config(home, network=network, overrides=settings, environ={})
     with ExitStack() as life:
-        assert node_page(account_way(config, home), config, home, life) is None
+        assert node_page(account_mode(config, home), config, home, life) is None

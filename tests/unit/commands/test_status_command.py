@@ -18,9 +18,9 @@ from rgym_exp.commands.where import network_of, own_hub_url
 from rgym_exp.config.paths import Home
 from rgym_exp.config.ports import free_port
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
+from rgym_exp.hub.hub_record import HubRecord, save_record
 from rgym_exp.hub.rate_limit import RateLimit
-from rgym_exp.hub.record import HubRecord, save_record
-from rgym_exp.hub.rpc_door import RpcDoor
+from rgym_exp.hub.rpc_proxy import RpcProxy
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.names import animal_name
 
@@ -45,8 +45,8 @@ class ServedStatus:
     async def _serve(self) -> None:
         limit = RateLimit(per_second=1000, burst=1000)
         async with chain_forwarder(f"http://127.0.0.1:{free_port()}") as forward:
-            door = RpcDoor(forward=forward, rate_limit=limit)
-            app = build_app(invite="rlswarm1:abc", status=lambda: self.status, door=door, rate_limit=limit)
+            proxy = RpcProxy(forward=forward, rate_limit=limit)
+            app = build_app(invite="rlswarm1:abc", status=lambda: self.status, proxy=proxy, rate_limit=limit)
             async with serving(app, "127.0.0.1", self.port):
                 self._ready.set()
                 await self._stop.wait()
@@ -149,7 +149,7 @@ def test_bets_and_claims_are_told_by_their_game(home: Home, hub: ServedStatus) -
 
 def test_the_last_round_is_read_from_the_metrics_torn_lines_and_all(home: Home, hub: ServedStatus) -> None:
     home.logs.mkdir()
-    lines = [json.dumps({"round": 3, "step": 2, "own_reward": 0.25, "time": time.time() - 120}), '{"round": 4, "st']
+    lines = [json.dumps({"round": 3, "step": 2, "local_reward": 0.25, "time": time.time() - 120}), '{"round": 4, "st']
     (home.logs / "metrics.jsonl").write_text("\n".join(lines))
     assert "last round   3, 2 min ago: reward 0.25" in text(home, hub_url=hub.url)
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rgym_exp.config.errors import InviteError
+from rgym_exp.config.config_errors import InviteError
 from rgym_exp.config.invite import PREFIX, Invite, read_invite
 
 INVITE = Invite(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rgym_exp.config.errors import ConfigError
+from rgym_exp.config.config_errors import ConfigError
 from rgym_exp.config.launch import Launch, take_launch
 
 

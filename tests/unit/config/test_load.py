@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rgym_exp.config.errors import ConfigError
+from rgym_exp.config.config_errors import ConfigError
 from rgym_exp.config.invite import Invite
 from rgym_exp.config.load import load_config, load_with_notes
 from rgym_exp.config.networks import network_names

@@ -1,12 +1,12 @@
-"""What is saved of a configuration, and how a room is swapped."""
+"""What is saved of a configuration, and how a component is swapped."""
 
 from pathlib import Path
 
 import pytest
 import yaml
 
+from rgym_exp.config.config_errors import ConfigError
 from rgym_exp.config.environment import hugging_face_token
-from rgym_exp.config.errors import ConfigError
 from rgym_exp.config.load import load_config
 from rgym_exp.config.paths import Home
 from rgym_exp.config.resolved import HIDDEN, save_resolved, without_secrets

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rgym_exp.config.errors import ConfigError
+from rgym_exp.config.config_errors import ConfigError
 from rgym_exp.config.keys import schema_keys
 from rgym_exp.config.load import load_config, load_with_notes
 from rgym_exp.config.paths import Home
@@ -68,8 +68,8 @@ def test_keys_that_the_user_took_out_are_not_reported(tmp_path: Path) -> None:
 
 
 def made_from_an_older_template(home: Home) -> None:
-    """A user's file as an earlier version made it: without shared_prompt, and with another default for redraws."""
-    older = TEMPLATE.read_text().replace("  shared_prompt: true\n", "").replace("  redraws: 1\n", "  redraws: 3\n")
+    """A user's file as an earlier version made it: without shared_prompt, and with another default for resamples."""
+    older = TEMPLATE.read_text().replace("  shared_prompt: true\n", "").replace("  resamples: 1\n", "  resamples: 3\n")
     home.template_copy.parent.mkdir(parents=True)
     home.template_copy.write_text(older)
     home.config_file.parent.mkdir(parents=True)
@@ -82,18 +82,18 @@ def test_a_newer_template_is_described_and_overwrites_nothing(tmp_path: Path) ->
     before = home.config_file.read_bytes()
     config, notes = load_with_notes(home, environ={})
     assert home.config_file.read_bytes() == before
-    assert config.training.redraws == 3
+    assert config.training.resamples == 3
     assert len(notes) == 2
     assert "training.shared_prompt (true)" in notes[0]
-    assert "The default of training.redraws is now 1; configs/rg-swarm.yaml still says 3" in notes[1]
+    assert "The default of training.resamples is now 1; configs/rg-swarm.yaml still says 3" in notes[1]
 
 
 def test_a_value_that_the_user_chose_is_not_called_an_old_default(tmp_path: Path) -> None:
     home = Home(root=tmp_path)
     made_from_an_older_template(home)
-    home.config_file.write_text(home.config_file.read_text().replace("redraws: 3", "redraws: 2"))
+    home.config_file.write_text(home.config_file.read_text().replace("resamples: 3", "resamples: 2"))
     _, notes = load_with_notes(home, environ={})
-    assert not any("redraws" in note for note in notes)
+    assert not any("resamples" in note for note in notes)
 
 
 def test_reset_keeps_the_old_file_beside_the_new_one(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_coordinator_without_a_chain_is_told_what_to_set(kind: str) -> None:
 
 
 def test_more_slots_than_others_accept_are_refused() -> None:
-    (problem,) = problems_of(config_with("training.own_groups", 17))
+    (problem,) = problems_of(config_with("training.local_groups", 17))
     assert "is 34, above communications.max_slots (32)" in problem
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from rgym_exp.hub.client import hub_invite
-from rgym_exp.hub.errors import HubError
+from rgym_exp.hub.hub_errors import HubError
 
 REPOSITORY = Path(__file__).parents[3]
 

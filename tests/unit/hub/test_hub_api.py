@@ -12,7 +12,7 @@ import pytest
 from rgym_exp.config.ports import free_port
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
 from rgym_exp.hub.rate_limit import RateLimit
-from rgym_exp.hub.rpc_door import MAX_BODY_BYTES, RpcDoor
+from rgym_exp.hub.rpc_proxy import MAX_BODY_BYTES, RpcProxy
 
 STATUS: dict[str, Any] = {"swarm_id": "s", "round": 3, "trouble": None}
 
@@ -23,8 +23,8 @@ async def url() -> AsyncIterator[str]:
     port = free_port()
     limit = RateLimit(per_second=0, burst=20)
     async with chain_forwarder(f"http://127.0.0.1:{free_port()}") as forward:
-        door = RpcDoor(forward=forward, rate_limit=limit)
-        app = build_app(invite="rlswarm1:abc", status=lambda: STATUS, door=door, rate_limit=limit)
+        proxy = RpcProxy(forward=forward, rate_limit=limit)
+        app = build_app(invite="rlswarm1:abc", status=lambda: STATUS, proxy=proxy, rate_limit=limit)
         async with serving(app, "127.0.0.1", port):
             yield f"http://127.0.0.1:{port}"
 

@@ -25,10 +25,10 @@ from rgym_exp.config.paths import Home
 from rgym_exp.config.ports import free_port
 from rgym_exp.hub import hub
 from rgym_exp.hub.client import fetch, hub_status
-from rgym_exp.hub.errors import HubError
-from rgym_exp.hub.plan import HubOptions, planned
-from rgym_exp.judge.http import HttpJudge
-from rgym_exp.swarm.board import AnnouncementBoard
+from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.hub.hub_plan import HubOptions, planned
+from rgym_exp.judge.http_judge import HttpJudge
+from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.identity import Identity, load_or_create_identity
 from rgym_exp.types import Announcement
 from tests.unit.hub.hub_process import HubProcess, package_path
@@ -37,7 +37,7 @@ StartHub = Callable[..., HubProcess]
 
 
 def rpc(invite: Invite, method: str, *params: Any) -> dict[str, Any]:
-    """One call through the hub's door."""
+    """One call through the hub's RPC proxy."""
     assert invite.rpc_url is not None
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
     answer: dict[str, Any] = json.loads(fetch(invite.rpc_url, data=body).body)
@@ -105,25 +105,25 @@ async def test_rounds_advance_when_all_active_peers_have_announced(start_hub: St
     invite = read_invite(await asyncio.to_thread(start_hub("--round-minimum", "0").invite))
     assert invite.hub_url is not None
     identities = [load_or_create_identity(tmp_path / f"{name}.pem") for name in "ab"]
-    boards = [
-        await AnnouncementBoard.create(identity=identity, swarm_id=invite.swarm_id, bootnodes=invite.bootnodes)
+    all_records = [
+        await DhtRecords.create(identity=identity, swarm_id=invite.swarm_id, bootnodes=invite.bootnodes)
         for identity in identities
     ]
     try:
         for round in range(3):
-            for board, identity in zip(boards, identities, strict=True):
-                await board.announce(announcement(identity, invite.swarm_id, round))
+            for records, identity in zip(all_records, identities, strict=True):
+                await records.publish(announcement(identity, invite.swarm_id, round))
             status = await _status_at(invite.hub_url, round + 1)
             # A round may end with the first announcement only while nobody else is known to be there.
             if round > 0:
                 assert {peer["peer_id"] for peer in status["peers"]} == {identity.peer_id for identity in identities}
-        await boards[0].announce(announcement(identities[0], invite.swarm_id, 3))
+        await all_records[0].publish(announcement(identities[0], invite.swarm_id, 3))
         status = await _status_until(invite.hub_url, lambda status: status["announced"] == 1)
         assert (status["round"], status["active"]) == (3, 2), "the missing active peer is waited for"
         assert all(len(peer["name"].split()) == 3 for peer in status["peers"])
     finally:
-        for board in boards:
-            await board.close()
+        for records in all_records:
+            await records.close()
 
 
 async def test_a_hub_judges_its_peers_and_runs_games_that_go_on_after_a_restart(
@@ -142,12 +142,12 @@ async def test_a_hub_judges_its_peers_and_runs_games_that_go_on_after_a_restart(
 
     # The swarm moves, and so a game begins.
     identity = load_or_create_identity(tmp_path / "a.pem")
-    board = await AnnouncementBoard.create(identity=identity, swarm_id=invite.swarm_id, bootnodes=invite.bootnodes)
+    records = await DhtRecords.create(identity=identity, swarm_id=invite.swarm_id, bootnodes=invite.bootnodes)
     try:
-        await board.announce(announcement(identity, invite.swarm_id, 0))
+        await records.publish(announcement(identity, invite.swarm_id, 0))
         status = await _status_until(invite.hub_url, lambda status: status["game"] is not None)
     finally:
-        await board.close()
+        await records.close()
     assert status["judge"] == {"ready": True, "answers": 1}
     clue = await asyncio.to_thread(node.current_clue)
     assert clue is not None and (clue.game, clue.clue) == (0, 0)
@@ -218,7 +218,7 @@ def test_a_killed_node_takes_its_hub_with_it(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib\n"
         "from rgym_exp.config.paths import Home\n"
-        "from rgym_exp.hub.local import find_or_start_hub\n"
+        "from rgym_exp.hub.local_hub import find_or_start_hub\n"
         "hub = find_or_start_hub(Home(root=pathlib.Path(sys.argv[1])), port=int(sys.argv[2]))\n"
         "print(hub.process.pid, flush=True)\n"
         "sys.stdin.read()\n"

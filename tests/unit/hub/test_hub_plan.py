@@ -11,9 +11,9 @@ import pytest
 
 from rgym_exp.config.paths import Home
 from rgym_exp.config.ports import free_port
-from rgym_exp.hub.errors import HubError
-from rgym_exp.hub.plan import HubOptions, planned
-from rgym_exp.hub.record import HubRecord, save_record
+from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.hub.hub_plan import HubOptions, planned
+from rgym_exp.hub.hub_record import HubRecord, save_record
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rgym_exp.hub.errors import HubError
-from rgym_exp.hub.record import HubRecord, load_record, new_swarm_id, save_record
+from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.hub.hub_record import HubRecord, load_record, new_swarm_id, save_record
 
 
 def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:

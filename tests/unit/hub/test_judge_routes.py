@@ -16,10 +16,10 @@ from rgym_exp.config.ports import free_port
 from rgym_exp.hub.api import build_app, serving
 from rgym_exp.hub.judge_routes import judge_routes
 from rgym_exp.hub.rate_limit import RateLimit
-from rgym_exp.hub.rpc_door import RpcDoor
-from rgym_exp.judge.http import HttpJudge
+from rgym_exp.hub.rpc_proxy import RpcProxy
+from rgym_exp.judge.http_judge import HttpJudge
 from rgym_exp.judge.judge import Clue
-from rgym_exp.judge.local import LocalJudge
+from rgym_exp.judge.local_judge import LocalJudge
 from rgym_exp.judge.sessions import SessionLimits
 from rgym_exp.tasks.source import MemoryTasks
 
@@ -81,7 +81,7 @@ async def service(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterat
     app = build_app(
         invite="rlswarm1:abc",
         status=dict,
-        door=RpcDoor(forward=no_chain, rate_limit=plenty),
+        proxy=RpcProxy(forward=no_chain, rate_limit=plenty),
         rate_limit=plenty,
         also=judge_routes(judge, games=games, rate_limit=RateLimit(per_second=0, burst=60)),
     )

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from rgym_exp.errors import SwarmUserError
-from rgym_exp.hub.attendance import ACTIVE_ROUNDS, MAX_PEERS, Attendance
 from rgym_exp.hub.keeper import Keeper, RoundLimits, should_advance
-from rgym_exp.swarm.publishing import farewell
+from rgym_exp.hub.peer_activity import ACTIVE_ROUNDS, MAX_PEERS, PeerActivity
+from rgym_exp.swarm.publishing import leave_notice
 from rgym_exp.types import Announcement
 
 LIMITS = RoundLimits(longest=120.0, shortest=2.0)
@@ -58,35 +58,35 @@ def test_a_round_is_over(elapsed: float, active: dict[str, int], announced: set[
 
 
 def test_a_peer_stays_active_for_three_rounds_after_its_last_announcement() -> None:
-    attendance = Attendance()
-    attendance.record([announcement("a", 4), announcement("b", 5), announcement("c", 6)])
-    assert attendance.missed(7) == {"c": 0, "b": 1, "a": 2}
-    assert attendance.missed(8) == {"c": 1, "b": 2}
+    activity = PeerActivity()
+    activity.record([announcement("a", 4), announcement("b", 5), announcement("c", 6)])
+    assert activity.missed(7) == {"c": 0, "b": 1, "a": 2}
+    assert activity.missed(8) == {"c": 1, "b": 2}
 
 
-def test_a_peer_that_says_farewell_is_waited_for_no_more() -> None:
-    attendance = Attendance()
-    attendance.record([announcement("a", 4), announcement("b", 4), announcement("b", 5)])
-    attendance.record([farewell(announcement("b", 5), round=6)])
-    assert (attendance.missed(5), attendance.missed(6)) == ({"a": 0}, {"a": 1})
-    assert attendance.announced(6) == frozenset()
-    assert [newest.peer_id for newest in attendance.newest()] == ["a"]
+def test_a_peer_that_publishes_a_leave_notice_is_waited_for_no_more() -> None:
+    activity = PeerActivity()
+    activity.record([announcement("a", 4), announcement("b", 4), announcement("b", 5)])
+    activity.record([leave_notice(announcement("b", 5), round=6)])
+    assert (activity.missed(5), activity.missed(6)) == ({"a": 0}, {"a": 1})
+    assert activity.announced(6) == frozenset()
+    assert [newest.peer_id for newest in activity.newest()] == ["a"]
 
 
-def test_who_left_after_its_part_of_the_round_has_done_it_even_if_only_the_farewell_was_seen() -> None:
-    attendance = Attendance()
-    attendance.record([farewell(announcement("a", 5), round=5)])
-    assert attendance.announced(5) == {"a"}
-    assert attendance.missed(6) == {}
+def test_who_left_after_its_part_of_the_round_has_done_it_even_if_only_the_leave_notice_was_seen() -> None:
+    activity = PeerActivity()
+    activity.record([leave_notice(announcement("a", 5), round=5)])
+    assert activity.announced(5) == {"a"}
+    assert activity.missed(6) == {}
 
 
-def test_a_board_that_still_shows_what_was_before_the_farewell_changes_nothing() -> None:
-    attendance = Attendance()
-    attendance.record([announcement("a", 5)])
+def test_a_dht_that_still_shows_what_was_before_the_leave_notice_changes_nothing() -> None:
+    activity = PeerActivity()
+    activity.record([announcement("a", 5)])
     for _ in range(2):
-        attendance.record([farewell(announcement("a", 5), round=5)])
-        attendance.record([announcement("a", 5)])
-    assert attendance.missed(6) == {}
+        activity.record([leave_notice(announcement("a", 5), round=5)])
+        activity.record([announcement("a", 5)])
+    assert activity.missed(6) == {}
 
 
 @pytest.mark.parametrize(
@@ -94,42 +94,42 @@ def test_a_board_that_still_shows_what_was_before_the_farewell_changes_nothing()
     [pytest.param(5, 1.0, id="in the same round"), pytest.param(6, -1e6, id="later, with a clock that was set back")],
 )
 def test_a_peer_that_came_back_counts_again(round: int, seconds_later: float) -> None:
-    attendance = Attendance()
-    attendance.record([announcement("a", 5)])
-    goodbye = farewell(announcement("a", 5), round=5)
-    attendance.record([goodbye])
-    attendance.record([replace(announcement("a", round), time=goodbye.time + seconds_later)])
-    assert attendance.announced(round) == {"a"}
+    activity = PeerActivity()
+    activity.record([announcement("a", 5)])
+    notice = leave_notice(announcement("a", 5), round=5)
+    activity.record([notice])
+    activity.record([replace(announcement("a", round), time=notice.time + seconds_later)])
+    assert activity.announced(round) == {"a"}
 
 
 def test_farewells_are_forgotten_and_fill_no_memory() -> None:
-    attendance = Attendance()
-    attendance.record(farewell(announcement(f"peer{number}", 1), round=1) for number in range(MAX_PEERS))
-    attendance.record([announcement("newcomer", 1), farewell(announcement("another", 1), round=1)])
-    assert len(attendance.announced(1)) == MAX_PEERS
-    attendance.forget_before(1 + ACTIVE_ROUNDS + 1)
-    attendance.record([announcement("newcomer", 1)])
-    assert attendance.announced(1) == {"newcomer"}
+    activity = PeerActivity()
+    activity.record(leave_notice(announcement(f"peer{number}", 1), round=1) for number in range(MAX_PEERS))
+    activity.record([announcement("newcomer", 1), leave_notice(announcement("another", 1), round=1)])
+    assert len(activity.announced(1)) == MAX_PEERS
+    activity.forget_before(1 + ACTIVE_ROUNDS + 1)
+    activity.record([announcement("newcomer", 1)])
+    assert activity.announced(1) == {"newcomer"}
 
 
-def test_attendance_forgets_what_no_longer_counts() -> None:
-    attendance = Attendance()
-    attendance.record(announcement("a", round) for round in range(10))
-    attendance.record([announcement("gone", 2)])
-    attendance.forget_before(10)
-    assert [newest.peer_id for newest in attendance.newest()] == ["a"]
-    assert attendance.announced(10 - ACTIVE_ROUNDS) == {"a"}
-    assert attendance.announced(10 - ACTIVE_ROUNDS - 1) == frozenset()
+def test_peer_activity_forgets_what_no_longer_counts() -> None:
+    activity = PeerActivity()
+    activity.record(announcement("a", round) for round in range(10))
+    activity.record([announcement("gone", 2)])
+    activity.forget_before(10)
+    assert [newest.peer_id for newest in activity.newest()] == ["a"]
+    assert activity.announced(10 - ACTIVE_ROUNDS) == {"a"}
+    assert activity.announced(10 - ACTIVE_ROUNDS - 1) == frozenset()
 
 
 def test_made_up_identities_fill_no_memory() -> None:
-    attendance = Attendance()
-    attendance.record(announcement(f"peer{number}", 1) for number in range(MAX_PEERS + 100))
-    assert len(attendance.newest()) == MAX_PEERS
-    assert len(attendance.announced(1)) == MAX_PEERS
+    activity = PeerActivity()
+    activity.record(announcement(f"peer{number}", 1) for number in range(MAX_PEERS + 100))
+    assert len(activity.newest()) == MAX_PEERS
+    assert len(activity.announced(1)) == MAX_PEERS
 
 
-class ListBoard:
+class ListedRecords:
     """A noticeboard in memory that says when it was read."""
 
     def __init__(self) -> None:
@@ -145,7 +145,7 @@ class ListBoard:
         return [announcement for announcement in self.announcements if announcement.round == round]
 
 
-class CountingClerk:
+class CountingClient:
     """A contract in memory whose chain can be away, and whose answers can get lost."""
 
     def __init__(self, round: int = 0) -> None:
@@ -176,26 +176,26 @@ class Clock:
         return self.now
 
 
-def keeper_with(clerk: CountingClerk, board: ListBoard, clock: Clock) -> Keeper:
-    return Keeper(clerk=clerk, board=board, limits=LIMITS, poll_seconds=0.01, clock=clock)
+def keeper_with(client: CountingClient, records: ListedRecords, clock: Clock) -> Keeper:
+    return Keeper(client=client, records=records, limits=LIMITS, poll_seconds=0.01, clock=clock)
 
 
 async def test_a_round_everybody_announced_is_advanced_once() -> None:
-    clerk, board, clock = CountingClerk(), ListBoard(), Clock()
-    keeper = keeper_with(clerk, board, clock)
-    board.announcements = [announcement("a", 0)]
+    client, records, clock = CountingClient(), ListedRecords(), Clock()
+    keeper = keeper_with(client, records, clock)
+    records.announcements = [announcement("a", 0)]
     assert not await keeper.look()
     clock.now += 3
     assert await keeper.look()
     assert not await keeper.look()
-    assert (clerk.round, keeper.round, board.round) == (1, 1, 1)
+    assert (client.round, keeper.round, records.round) == (1, 1, 1)
 
 
 async def test_the_round_of_a_peer_that_was_alone_ends_although_it_has_left() -> None:
-    clerk, board, clock = CountingClerk(), ListBoard(), Clock()
-    keeper = keeper_with(clerk, board, clock)
-    # The farewell takes the place of the announcement before the round was long enough to end.
-    board.announcements = [farewell(announcement("a", 0), round=0), farewell(announcement("a", 0), round=1)]
+    client, records, clock = CountingClient(), ListedRecords(), Clock()
+    keeper = keeper_with(client, records, clock)
+    # The leave notice takes the place of the announcement before the round was long enough to end.
+    records.announcements = [leave_notice(announcement("a", 0), round=0), leave_notice(announcement("a", 0), round=1)]
     await keeper.look()
     clock.now += 3
     assert await keeper.look()
@@ -204,56 +204,56 @@ async def test_the_round_of_a_peer_that_was_alone_ends_although_it_has_left() ->
     assert keeper.round == 1
 
 
-async def test_the_round_ends_without_a_peer_that_said_farewell() -> None:
-    clerk, board, clock = CountingClerk(), ListBoard(), Clock()
-    keeper = keeper_with(clerk, board, clock)
-    board.announcements = [announcement("a", 0), announcement("b", 0)]
+async def test_the_round_ends_without_a_peer_that_published_a_leave_notice() -> None:
+    client, records, clock = CountingClient(), ListedRecords(), Clock()
+    keeper = keeper_with(client, records, clock)
+    records.announcements = [announcement("a", 0), announcement("b", 0)]
     await keeper.look()
     clock.now += 3
     assert await keeper.look()
-    board.announcements = [announcement("a", 1)]
+    records.announcements = [announcement("a", 1)]
     clock.now += 3
     assert not await keeper.look()
-    board.announcements.append(farewell(announcement("b", 0), round=1))
+    records.announcements.append(leave_notice(announcement("b", 0), round=1))
     assert await keeper.look()
 
 
 async def test_a_restarted_keeper_waits_for_those_who_were_active_before() -> None:
-    clerk, board, clock = CountingClerk(round=7), ListBoard(), Clock()
-    board.announcements = [announcement("a", 6), announcement("b", 6), announcement("a", 7)]
-    keeper = keeper_with(clerk, board, clock)
+    client, records, clock = CountingClient(round=7), ListedRecords(), Clock()
+    records.announcements = [announcement("a", 6), announcement("b", 6), announcement("a", 7)]
+    keeper = keeper_with(client, records, clock)
     await keeper.look()
     clock.now += 10
     assert not await keeper.look()
-    board.announcements.append(announcement("b", 7))
+    records.announcements.append(announcement("b", 7))
     assert await keeper.look()
 
 
 async def test_an_advance_whose_answer_got_lost_is_not_repeated() -> None:
-    clerk, board, clock = CountingClerk(), ListBoard(), Clock()
-    keeper = keeper_with(clerk, board, clock)
-    board.announcements = [announcement("a", 0)]
+    client, records, clock = CountingClient(), ListedRecords(), Clock()
+    keeper = keeper_with(client, records, clock)
+    records.announcements = [announcement("a", 0)]
     await keeper.look()
     clock.now += 3
-    clerk.lose_answer = True
+    client.lose_answer = True
     with pytest.raises(SwarmUserError):
         await keeper.look()
     await keeper.look()
     clock.now += 1
     await keeper.look()
-    assert (clerk.advances, clerk.round, keeper.round) == (1, 1, 1)
+    assert (client.advances, client.round, keeper.round) == (1, 1, 1)
 
 
 async def test_a_keeper_that_learned_the_round_knows_it_before_it_is_at_work() -> None:
-    keeper = keeper_with(CountingClerk(round=7), ListBoard(), Clock())
+    keeper = keeper_with(CountingClient(round=7), ListedRecords(), Clock())
     await keeper.learn_round()
     assert (keeper.round, keeper.trouble) == (7, None)
 
 
 async def test_a_keeper_that_could_not_learn_the_round_says_why_and_asks_again_at_work() -> None:
-    clerk = CountingClerk(round=7)
-    keeper = keeper_with(clerk, ListBoard(), Clock())
-    clerk.away = 1
+    client = CountingClient(round=7)
+    keeper = keeper_with(client, ListedRecords(), Clock())
+    client.away = 1
     await keeper.learn_round()
     assert keeper.round == -1 and keeper.trouble is not None and "does not answer" in keeper.trouble
     await keeper.look()
@@ -261,15 +261,15 @@ async def test_a_keeper_that_could_not_learn_the_round_says_why_and_asks_again_a
 
 
 async def test_a_keeper_waits_out_a_chain_that_is_away_and_says_so_meanwhile() -> None:
-    clerk, board, clock = CountingClerk(), ListBoard(), Clock()
-    keeper = keeper_with(clerk, board, clock)
-    clerk.away = 2
+    client, records, clock = CountingClient(), ListedRecords(), Clock()
+    keeper = keeper_with(client, records, clock)
+    client.away = 2
     keeping = asyncio.create_task(keeper.run())
     try:
         while keeper.trouble is None:
             await asyncio.sleep(0)
         assert "does not answer" in keeper.trouble
-        await asyncio.wait_for(board.reads.wait(), 10)
+        await asyncio.wait_for(records.reads.wait(), 10)
         while keeper.trouble is not None:
             await asyncio.sleep(0)
         assert keeper.round == 0

@@ -22,12 +22,12 @@ from rgym_exp.config.shallow_json import shallow_json
 from rgym_exp.hub.api import serving
 from rgym_exp.hub.client import MAX_ANSWER_BYTES, hub_leaderboard
 from rgym_exp.hub.contract_events import RewardEvent
-from rgym_exp.hub.errors import HubError
 from rgym_exp.hub.follower import Follower
+from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.leaderboard import ONE_TOKEN, Leaderboard, MarketBalances, keeping_leaderboard, leaderboard_routes
+from rgym_exp.hub.leaderboard_page import MAX_PEERS_SHOWN, Page, accuracy_text, page_from_json, plain_table
 from rgym_exp.hub.ledger import Block, Ledger, Tally
-from rgym_exp.hub.page import MAX_PEERS_SHOWN, Page, accuracy_text, page_from_json, plain_table
-from rgym_exp.hub.standing import Judged, PeerStanding, participation, rank, wilson_interval
+from rgym_exp.hub.ranking import Judged, RankedPeer, participation, rank, wilson_interval
 from rgym_exp.swarm.names import animal_name
 
 CONTRACT = "0x5afE56e7A0B986fB31e3830a70fd7cd38250A9e2"
@@ -72,7 +72,7 @@ def tally(peer_id: str, **changes: Any) -> Tally:
     return Tally(peer_id=peer_id, **(values | changes))
 
 
-def ranked(*tallies: Tally, swarm_round: int = 1, **sources: Any) -> list[PeerStanding]:
+def ranked(*tallies: Tally, swarm_round: int = 1, **sources: Any) -> list[RankedPeer]:
     empty: dict[str, Any] = {"judged": {}, "bet_tokens": {}, "models": {}}
     return rank(tallies, swarm_round=swarm_round, **(empty | sources))
 
@@ -118,7 +118,7 @@ def test_a_row_joins_what_ledger_judge_and_market_know() -> None:
         models={"QmA": "announced"},
     )
     low, high = wilson_interval(6, 10)
-    assert row == PeerStanding(
+    assert row == RankedPeer(
         name=animal_name("QmA"),
         peer_id="QmA",
         rounds=3,
@@ -197,7 +197,7 @@ def test_balances_of_peers_that_are_gone_are_forgotten() -> None:
     assert balances(["b"]) == {"b": 2}
 
 
-# ------------------------------------------------------------------ the board and its route
+# ------------------------------------------------------------------ the leaderboard and its route
 
 
 @pytest.fixture
@@ -224,21 +224,21 @@ def fill(ledger: Ledger, rewards: Mapping[str, int]) -> None:
     ledger.record(events, upto=Block(number=1, hash="0x1"))
 
 
-def make_board(ledger: Ledger, **sources: Any) -> Leaderboard:
+def make_leaderboard(ledger: Ledger, **sources: Any) -> Leaderboard:
     follower = Follower(SwarmContract(f"http://127.0.0.1:{free_port()}", CONTRACT), ledger, own_chain=True)
     return Leaderboard(ledger=ledger, follower=follower, swarm_round=lambda: 1, **sources)
 
 
 @pytest.fixture
 async def serve(ledger: Ledger) -> AsyncIterator[Any]:
-    """Serves a board's routes; gives their address."""
+    """Serves a leaderboard's routes; gives their address."""
     from contextlib import AsyncExitStack
 
     async with AsyncExitStack() as stack:
 
-        async def start(board: Leaderboard) -> str:
+        async def start(leaderboard: Leaderboard) -> str:
             app, port = web.Application(), free_port()
-            app.add_routes(leaderboard_routes(board))
+            app.add_routes(leaderboard_routes(leaderboard))
             await stack.enter_async_context(serving(app, "127.0.0.1", port))
             return f"http://127.0.0.1:{port}"
 
@@ -252,9 +252,11 @@ async def get(url: str, **headers: str) -> tuple[int, str, str]:
 
 async def test_the_route_answers_as_json(ledger: Ledger, serve: Any) -> None:
     fill(ledger, {"QmA": 5, "QmB": 7})
-    board = make_board(ledger, judge=FixedJudge({"QmA": Answers()}), balances=lambda peers: {"QmB": 3 * ONE_TOKEN // 2})
-    board.refresh({"QmB": "a/model"})
-    status, kind, text = await get(f"{await serve(board)}/leaderboard")
+    leaderboard = make_leaderboard(
+        ledger, judge=FixedJudge({"QmA": Answers()}), balances=lambda peers: {"QmB": 3 * ONE_TOKEN // 2}
+    )
+    leaderboard.refresh({"QmB": "a/model"})
+    status, kind, text = await get(f"{await serve(leaderboard)}/leaderboard")
     answer = json.loads(text)
     assert (status, kind) == (200, "application/json")
     assert (answer["round"], answer["peer_count"], answer["trouble"]) == (1, 2, None)
@@ -277,9 +279,9 @@ async def test_the_route_answers_as_json(ledger: Ledger, serve: Any) -> None:
 
 async def test_for_a_terminal_it_is_a_table_of_at_most_80_columns(ledger: Ledger, serve: Any) -> None:
     fill(ledger, {"QmA": 5, "QmB": 123456})
-    board = make_board(ledger, judge=FixedJudge({"QmA": Answers(answers=9999, right=9999.0)}))
-    board.refresh()
-    _, kind, text = await get(f"{await serve(board)}/leaderboard", Accept="text/plain")
+    leaderboard = make_leaderboard(ledger, judge=FixedJudge({"QmA": Answers(answers=9999, right=9999.0)}))
+    leaderboard.refresh()
+    _, kind, text = await get(f"{await serve(leaderboard)}/leaderboard", Accept="text/plain")
     assert kind == "text/plain"
     lines = text.splitlines()
     assert max(map(len, lines)) <= 80
@@ -289,9 +291,9 @@ async def test_for_a_terminal_it_is_a_table_of_at_most_80_columns(ledger: Ledger
 
 async def test_limit_shows_the_first_peers(ledger: Ledger, serve: Any) -> None:
     fill(ledger, {f"Qm{number}": number for number in range(MAX_PEERS_SHOWN + 50)})
-    board = make_board(ledger)
-    board.refresh()
-    url = await serve(board)
+    leaderboard = make_leaderboard(ledger)
+    leaderboard.refresh()
+    url = await serve(leaderboard)
     for query, shown in (("?limit=2", 2), ("", MAX_PEERS_SHOWN), ("?limit=999999999", MAX_PEERS_SHOWN)):
         answer = json.loads((await get(f"{url}/leaderboard{query}"))[2])
         assert len(answer["peers"]) == shown
@@ -300,45 +302,45 @@ async def test_limit_shows_the_first_peers(ledger: Ledger, serve: Any) -> None:
 
 @pytest.mark.parametrize("limit", ["0", "-1", "x", "", "1e3", "²", "9" * 5000])
 async def test_an_impossible_limit_is_a_bad_request(ledger: Ledger, serve: Any, limit: str) -> None:
-    status, _, text = await get(f"{await serve(make_board(ledger))}/leaderboard?limit={limit}")
+    status, _, text = await get(f"{await serve(make_leaderboard(ledger))}/leaderboard?limit={limit}")
     assert status == 400 and "whole number" in text
 
 
 async def test_no_request_asks_the_market(ledger: Ledger, serve: Any) -> None:
     fill(ledger, {"QmA": 5})
     market = FixedMarket({"QmA": ONE_TOKEN})
-    board = make_board(ledger, balances=MarketBalances(market))
-    board.refresh()
-    url = await serve(board)
+    leaderboard = make_leaderboard(ledger, balances=MarketBalances(market))
+    leaderboard.refresh()
+    url = await serve(leaderboard)
     for _ in range(5):
         assert json.loads((await get(f"{url}/leaderboard"))[2])["peers"][0]["bet_tokens"] == 1.0
     assert market.asked == ["QmA"]
 
 
-def test_a_market_that_is_away_takes_nothing_from_the_board(ledger: Ledger) -> None:
+def test_a_market_that_is_away_takes_nothing_from_the_leaderboard(ledger: Ledger) -> None:
     market = FixedMarket({"QmA": ONE_TOKEN})
-    board = make_board(ledger, balances=MarketBalances(market))
+    leaderboard = make_leaderboard(ledger, balances=MarketBalances(market))
     fill(ledger, {"QmA": 5})
-    board.refresh()
+    leaderboard.refresh()
     market.away = True
     ledger.settle({"QmA": (6, 1)})
     with pytest.raises(ChainUnavailable):
-        board.refresh()
-    (row,) = board.page().peers
+        leaderboard.refresh()
+    (row,) = leaderboard.page().peers
     assert (row.reward, row.wins, row.bet_tokens) == (6, 1, 1.0)
 
 
-async def test_a_board_that_is_kept_says_why_it_stands_still(tmp_path: Path) -> None:
+async def test_a_leaderboard_that_is_kept_says_why_it_stands_still(tmp_path: Path) -> None:
     contract = SwarmContract(f"http://127.0.0.1:{free_port()}", CONTRACT)
     # Asked already, as in a hub that has deployed the contract.
     contract._chain_id = 1
     async with keeping_leaderboard(
         file=tmp_path / "ledger.sqlite", contract=contract, is_new=False, own_chain=True, swarm_round=lambda: 3
-    ) as board:
+    ) as leaderboard:
         async with asyncio.timeout(30):
-            while board.page().trouble is None or board.page().round != 3:
+            while leaderboard.page().trouble is None or leaderboard.page().round != 3:
                 await asyncio.sleep(0.05)
-        assert board.page().peers == ()
+        assert leaderboard.page().peers == ()
 
 
 # ------------------------------------------------------------------ what a hub says is a stranger's
@@ -348,21 +350,21 @@ async def test_the_largest_page_is_one_that_clients_read(ledger: Ledger, serve: 
     peers = [f"{number:04}" + ":" * 124 for number in range(MAX_PEERS_SHOWN)]
     fill(ledger, {peer: 2**60 for peer in peers})
     judge = FixedJudge({peer: Answers(model_name="[{é" * 100, right=10 / 3) for peer in peers})
-    board = make_board(ledger, judge=judge, balances=lambda peers: dict.fromkeys(peers, 2**40 * ONE_TOKEN))
-    board.refresh()
-    text = board.json_page()
+    leaderboard = make_leaderboard(ledger, judge=judge, balances=lambda peers: dict.fromkeys(peers, 2**40 * ONE_TOKEN))
+    leaderboard.refresh()
+    text = leaderboard.json_page()
     assert len(text.encode()) < MAX_ANSWER_BYTES
     assert len(shallow_json(text.encode())["peers"]) == MAX_PEERS_SHOWN
-    page = await asyncio.to_thread(hub_leaderboard, await serve(board))
-    assert page.peers == board.page().peers
+    page = await asyncio.to_thread(hub_leaderboard, await serve(leaderboard))
+    assert page.peers == leaderboard.page().peers
 
 
 def test_a_page_survives_its_way_as_json(ledger: Ledger) -> None:
     fill(ledger, {"QmA": 5, "QmB": -7})
-    board = make_board(ledger, judge=FixedJudge({"QmA": Answers()}))
-    board.refresh()
-    read = page_from_json(json.loads(board.json_page()))
-    assert read.peers == board.page().peers
+    leaderboard = make_leaderboard(ledger, judge=FixedJudge({"QmA": Answers()}))
+    leaderboard.refresh()
+    read = page_from_json(json.loads(leaderboard.json_page()))
+    assert read.peers == leaderboard.page().peers
 
 
 @pytest.mark.parametrize("answer", [None, [], 3, {}, {"peers": {}}, {"peers": "all"}])
@@ -386,7 +388,7 @@ def test_rows_that_make_no_sense_are_left_out_and_values_bounded() -> None:
     }
     page = page_from_json({"peers": [None, 7, {"peer_id": "\x07"}, {"peer_id": ["QmB"]}, odd], "round": {}})
     (row,) = page.peers
-    assert row == PeerStanding(
+    assert row == RankedPeer(
         name=animal_name("QmA"),
         peer_id="QmA",
         rounds=0,

@@ -12,8 +12,8 @@ import pytest
 
 from rgym_exp.config.paths import Home
 from rgym_exp.config.ports import free_port
-from rgym_exp.hub.errors import HubError
-from rgym_exp.hub.local import find_or_start_hub
+from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.hub.local_hub import find_or_start_hub
 from tests.unit.hub.hub_process import HubProcess, answers, package_path
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rgym_exp.judge.http import HttpJudge
+from rgym_exp.judge.http_judge import HttpJudge
 from rgym_exp.judge.judge import Clue, Judge, JudgeAway, JudgeRefusal, Question
 from tests.support import judge_stand_in as stand_in
 from tests.support.judge_stand_in import Behaviour, JudgeStandIn
@@ -114,7 +114,7 @@ def test_nobody_there_is_said_so() -> None:
         (500, "30", None),
     ],
 )  # fmt: skip
-def test_a_judge_that_asks_for_patience_says_how_long_within_reason(
+def test_a_judge_that_asks_for_a_pause_says_how_long_within_reason(
     server: JudgeStandIn, status: int, header: str | None, seconds: float | None
 ) -> None:
     headers = {} if header is None else {"retry-after": header}

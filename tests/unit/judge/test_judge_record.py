@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rgym_exp.judge.record import JudgedAnswer, JudgeRecord, RoundTally, Tally
+from rgym_exp.judge.judge_record import JudgedAnswer, JudgeRecord, RoundTally, Tally
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from rgym_exp.errors import SwarmUserError
-from rgym_exp.judge.local import MAX_ANSWER_BYTES, MAX_WAITING, Asked, LocalJudge
-from rgym_exp.judge.sessions import Refused, SessionLimits, Sessions
+from rgym_exp.judge.local_judge import MAX_ANSWER_BYTES, MAX_WAITING, Asked, LocalJudge
+from rgym_exp.judge.sessions import SessionLimits, SessionRefused, Sessions
 from rgym_exp.tasks.drawing import is_held_out
 from rgym_exp.tasks.source import MemoryTasks
 from rgym_exp.types import Problem
@@ -92,7 +92,7 @@ def right(question: str) -> str:
 
 async def reason(refused: Any) -> str:
     """Why a call is refused."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(SessionRefused) as caught:
         await refused
     return caught.value.reason
 
@@ -218,12 +218,12 @@ def begin(sessions: Sessions, *, peer_id: str = "QmA", address: str = "10.0.0.1"
 def test_sessions_are_bounded_by_address_and_in_all_and_the_oldest_go() -> None:
     sessions = Sessions(SessionLimits(per_address=3, in_all=5))
     first = [begin(sessions, peer_id=f"Qm{number}") for number in range(3)]
-    with pytest.raises(Refused, match="this address"):
+    with pytest.raises(SessionRefused, match="this address"):
         begin(sessions, peer_id="Qm9")
     for number in range(4):
         begin(sessions, peer_id=f"Qm{number}", address=f"10.0.1.{number}")
     assert len(sessions) == 5
-    with pytest.raises(Refused, match="no such session"):
+    with pytest.raises(SessionRefused, match="no such session"):
         sessions.answer(first[0])
     assert sessions.answer(first[2]).peer_id == "Qm2"
     # Two of the first address are forgotten, and so two more may begin there.
@@ -285,7 +285,7 @@ async def test_nothing_is_loaded_before_it_is_needed(make_judge: MakeJudge, task
 async def test_a_question_waits_a_moment_for_the_judge_to_be_ready_and_no_longer(
     make_judge: MakeJudge, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import rgym_exp.judge.local as local
+    import rgym_exp.judge.local_judge as local
 
     loaded = threading.Event()
 
@@ -294,11 +294,11 @@ async def test_a_question_waits_a_moment_for_the_judge_to_be_ready_and_no_longer
         return tasks
 
     judge = make_judge(open_source=open_source)
-    monkeypatch.setattr(local, "LOADING_PATIENCE_SECONDS", 0.02)
-    with pytest.raises(Refused, match="getting its questions ready") as refused:
+    monkeypatch.setattr(local, "LOADING_DEADLINE_SECONDS", 0.02)
+    with pytest.raises(SessionRefused, match="getting its questions ready") as refused:
         await ask(judge)
     assert refused.value.retry_after_seconds == 5
-    monkeypatch.setattr(local, "LOADING_PATIENCE_SECONDS", 20.0)
+    monkeypatch.setattr(local, "LOADING_DEADLINE_SECONDS", 20.0)
     question = asyncio.create_task(ask(judge))
     loaded.set()
     assert (await question).question

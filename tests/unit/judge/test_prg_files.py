@@ -171,7 +171,7 @@ def test_the_file_that_the_next_tests_damage_is_whole(tmp_path: Path) -> None:
         with_bet(accepted="yes"),
     ],
 )
-def test_a_damaged_or_foreign_file_costs_a_warning_and_is_set_aside(
+def test_a_damaged_or_unknown_file_costs_a_warning_and_is_set_aside(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
     path = tmp_path / "prg_state.json"

@@ -1,4 +1,4 @@
-"""Login plans and pretend programs for the tests of the login room."""
+"""Login plans and pretend programs for the tests of the login package."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rgym_exp.config.ports import free_port
-from rgym_exp.login.plan import LoginPlan
+from rgym_exp.login.login_plan import LoginPlan
 
 CONTRACT = "0x5afE56e7A0B986fB31e3830a70fd7cd38250A9e2"
 

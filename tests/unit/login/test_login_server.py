@@ -17,9 +17,9 @@ import pytest
 
 import rgym_exp.login.server as server_module
 from rgym_exp.chain.login_client import LoginClient
-from rgym_exp.login.errors import DataInUse, LoginError
+from rgym_exp.login.login_errors import DataInUse, LoginError
+from rgym_exp.login.login_plan import LoginPlan
 from rgym_exp.login.node_js import NodeJs, find_node
-from rgym_exp.login.plan import LoginPlan
 from rgym_exp.login.server import LoginServer, running_server
 from tests.support.processes import REPOSITORY, wait_for
 from tests.unit.login.login_builders import CONTRACT, plan_in

@@ -14,9 +14,9 @@ import pytest
 from rgym_exp.config.paths import Home
 from rgym_exp.config.ports import free_port
 from rgym_exp.login import page as page_module
-from rgym_exp.login.errors import NodeMissing
-from rgym_exp.login.page import NodePage
-from rgym_exp.login.plan import LoginPlan
+from rgym_exp.login.login_errors import NodeMissing
+from rgym_exp.login.login_plan import LoginPlan
+from rgym_exp.login.node_page import NodePage
 from rgym_exp.login.server import running_server
 from tests.support.processes import wait_for
 from tests.unit.login.login_builders import plan_in

@@ -1,4 +1,4 @@
-"""A round's rooms in memory: real protocols, no processes."""
+"""A round's components in memory: real protocols, no processes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from rgym_exp.chain.memory import MemoryChain
-from rgym_exp.judge.desk import JudgeDesk
+from rgym_exp.chain.memory_chain import MemoryChain
+from rgym_exp.judge.judge_client import JudgeClient
 from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.prediction import MarketPlayer
-from rgym_exp.node.round import Rooms
-from rgym_exp.node.settings import RoundSettings
-from rgym_exp.swarm.memory import MemoryExchange, MemorySwarm
+from rgym_exp.node.round import Components
+from rgym_exp.node.round_settings import RoundSettings
+from rgym_exp.swarm.memory_exchange import MemoryExchange, MemorySwarm
 from rgym_exp.tasks.source import MemoryTasks
 from rgym_exp.training.policy import Chat
 from rgym_exp.types import Completion, StepStats
@@ -49,9 +49,9 @@ def settings(**changes: object) -> RoundSettings:
     chosen: dict = {
         "swarm_id": SWARM,
         "num_generations": 4,
-        "own_groups": 2,
-        "foreign_groups": 2,
-        "redraws": 1,
+        "local_groups": 2,
+        "external_groups": 2,
+        "resamples": 1,
         "max_slots": 16,
         "groups_per_peer": 2,
         "gather_timeout_seconds": 5.0,
@@ -60,7 +60,7 @@ def settings(**changes: object) -> RoundSettings:
     return RoundSettings(**{**chosen, **changes})
 
 
-MakeRooms = Callable[..., Rooms]
+MakeComponents = Callable[..., Components]
 
 
 @pytest.fixture
@@ -69,8 +69,8 @@ def chain() -> MemoryChain:
 
 
 @pytest.fixture
-def make_rooms(chain: MemoryChain) -> MakeRooms:
-    """Makes the rooms of one peer after another, all of one swarm and one chain."""
+def make_components(chain: MemoryChain) -> MakeComponents:
+    """Makes the components of one peer after another, all of one swarm and one chain."""
     swarm = MemorySwarm()
 
     def make(
@@ -78,13 +78,13 @@ def make_rooms(chain: MemoryChain) -> MakeRooms:
         policy: ScriptedPolicy | None = None,
         *,
         evaluate_every: int = 0,
-        desk: JudgeDesk | None = None,
+        judge_client: JudgeClient | None = None,
         player: MarketPlayer | None = None,
-    ) -> Rooms:
+    ) -> Components:
         tasks = MemoryTasks()
         coordinator = chain.coordinator(f"0x{peer_id}")
         coordinator.register(peer_id)
-        return Rooms(
+        return Components(
             coordinator=coordinator,
             tasks=tasks,
             policy=policy or ScriptedPolicy(),
@@ -97,7 +97,7 @@ def make_rooms(chain: MemoryChain) -> MakeRooms:
                 num_generations=4,
             ),
             evaluation=Evaluation(tasks, items=2, every_rounds=evaluate_every),
-            desk=desk,
+            judge_client=judge_client,
             player=player,
             sleep=lambda seconds: chain.advance(),
             announce_phase=lambda name, round: None,

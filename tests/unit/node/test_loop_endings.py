@@ -17,18 +17,18 @@ from rgym_exp.observe.progress import MemoryProgress
 from rgym_exp.observe.tracker import MemoryTracker
 from rgym_exp.training.checkpoint import CheckpointError
 from rgym_exp.training.policy import ChatTokens
-from tests.unit.node.conftest import MakeRooms, settings
+from tests.unit.node.conftest import MakeComponents, settings
 
 
 class OneStep:
     """A loop in the hands of a trainer that makes one step."""
 
-    def __init__(self, rooms: MakeRooms, model: Path, folder: Path) -> None:
+    def __init__(self, components: MakeComponents, model: Path, folder: Path) -> None:
         self.tracker = MemoryTracker()
         self.saves = 0
         self.guard = Interrupts(lambda: None, lambda: None)
         self._arguments = TrainingArguments(output_dir=str(folder), use_cpu=True)
-        self._make_rooms = rooms
+        self._make_components = components
         self._tokens = ChatTokens(AutoTokenizer.from_pretrained(model), 16)
 
     def make(
@@ -36,7 +36,7 @@ class OneStep:
     ) -> RoundLoop:
         """Play a round, with something happening in its optimizer step."""
         loop = RoundLoop(
-            self._make_rooms("ada", evaluate_every=every),
+            self._make_components("ada", evaluate_every=every),
             settings(),
             tokens=self._tokens,
             progress=MemoryProgress(),
@@ -57,8 +57,8 @@ class OneStep:
 
 
 @pytest.fixture
-def one_step(make_rooms: MakeRooms, tiny_model_folder: Path, tmp_path: Path) -> OneStep:
-    return OneStep(make_rooms, tiny_model_folder, tmp_path)
+def one_step(make_components: MakeComponents, tiny_model_folder: Path, tmp_path: Path) -> OneStep:
+    return OneStep(make_components, tiny_model_folder, tmp_path)
 
 
 @pytest.mark.parametrize("every", [0, 1])

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from rgym_exp.chain.memory import MemoryChain
+from rgym_exp.chain.memory_chain import MemoryChain
 from rgym_exp.node.batch import TrainingBatch
-from rgym_exp.node.round import Rooms, play_round
+from rgym_exp.node.round import Components, play_round
 from rgym_exp.types import RoundReport
-from tests.unit.node.conftest import STEP, MakeRooms, ScriptedPolicy, settings
+from tests.unit.node.conftest import STEP, MakeComponents, ScriptedPolicy, settings
 
 
 def finish(playing: Generator[TrainingBatch, Any, RoundReport]) -> RoundReport:
@@ -22,58 +22,62 @@ def finish(playing: Generator[TrainingBatch, Any, RoundReport]) -> RoundReport:
     return report
 
 
-def play(rooms: Rooms, last_round: int | None = None, **changes: object) -> tuple[TrainingBatch, RoundReport]:
-    playing = play_round(rooms, settings(**changes), last_round=last_round, step=1)
+def play(components: Components, last_round: int | None = None, **changes: object) -> tuple[TrainingBatch, RoundReport]:
+    playing = play_round(components, settings(**changes), last_round=last_round, step=1)
     batch = next(playing)
     return batch, finish(playing)
 
 
-def play_together(chain: MemoryChain, *peers: Rooms, last_round: int) -> list[tuple[TrainingBatch, RoundReport]]:
+def play_together(chain: MemoryChain, *peers: Components, last_round: int) -> list[tuple[TrainingBatch, RoundReport]]:
     with ThreadPoolExecutor(len(peers)) as pool:
-        return list(pool.map(lambda rooms: play(rooms, last_round), peers))
+        return list(pool.map(lambda components: play(components, last_round), peers))
 
 
-def test_alone_a_node_trains_on_its_own_groups_and_votes_for_nobody(make_rooms: MakeRooms, chain: MemoryChain) -> None:
-    batch, report = play(make_rooms("alice"))
+def test_alone_a_node_trains_on_its_local_groups_and_votes_for_nobody(
+    make_components: MakeComponents, chain: MemoryChain
+) -> None:
+    batch, report = play(make_components("alice"))
     assert [group.peer_id for group in batch.groups] == ["alice"] * 4
-    assert (report.own_groups, report.foreign_groups, report.vote) == (4, 0, None)
+    assert (report.local_groups, report.external_groups, report.vote) == (4, 0, None)
     assert len({group.problem.slot for group in batch.groups}) == 4
     assert chain.rewards[(0, 0, "alice")] == 8  # 4 groups of 4, every second answer right
     assert chain.votes == {}
 
 
 def test_two_nodes_train_on_each_others_groups_and_vote_for_each_other(
-    make_rooms: MakeRooms, chain: MemoryChain
+    make_components: MakeComponents, chain: MemoryChain
 ) -> None:
-    alice, bob = make_rooms("alice"), make_rooms("bob")
+    alice, bob = make_components("alice"), make_components("bob")
     play(alice), play(bob)  # Now each knows that the other takes part.
     chain.advance()
     for (batch, report), me, other in zip(
         play_together(chain, alice, bob, last_round=0), ("alice", "bob"), ("bob", "alice"), strict=True
     ):
         assert sorted(group.peer_id for group in batch.groups) == sorted([me, me, other, other])
-        assert report.foreign_peers == (other,)
+        assert report.external_peers == (other,)
         assert chain.votes[(1, me)] == (other,)
 
 
-def test_foreign_answers_are_scored_by_ourselves_on_the_problem_that_the_slot_names(
-    make_rooms: MakeRooms, chain: MemoryChain
+def test_external_answers_are_scored_by_ourselves_on_the_problem_that_the_slot_names(
+    make_components: MakeComponents, chain: MemoryChain
 ) -> None:
-    alice, bob = make_rooms("alice"), make_rooms("bob", ScriptedPolicy(right_every=4))
+    alice, bob = make_components("alice"), make_components("bob", ScriptedPolicy(right_every=4))
     play(alice), play(bob)
     chain.advance()
     (batch, _), _ = play_together(chain, alice, bob, last_round=0)
-    foreign = [group for group in batch.groups if group.peer_id == "bob"]
-    assert foreign
-    for group in foreign:
+    external = [group for group in batch.groups if group.peer_id == "bob"]
+    assert external
+    for group in external:
         assert group.rewards == (1.0, 0.0, 0.0, 0.0)
         assert group.problem == alice.tasks.problem(
             swarm_id="test-swarm", round=1, peer_id="bob", slot=group.problem.slot
         )
 
 
-def test_groups_of_a_peer_that_always_fails_are_not_trained_on(make_rooms: MakeRooms, chain: MemoryChain) -> None:
-    alice, hopeless = make_rooms("alice"), make_rooms("hopeless", ScriptedPolicy(right_every=0))
+def test_groups_of_a_peer_that_always_fails_are_not_trained_on(
+    make_components: MakeComponents, chain: MemoryChain
+) -> None:
+    alice, hopeless = make_components("alice"), make_components("hopeless", ScriptedPolicy(right_every=0))
     play(alice), play(hopeless)
     chain.advance()
     (batch, report), _ = play_together(chain, alice, hopeless, last_round=0)
@@ -82,37 +86,37 @@ def test_groups_of_a_peer_that_always_fails_are_not_trained_on(make_rooms: MakeR
     assert report.vote is None
 
 
-def test_groups_without_signal_are_drawn_again_but_reported_as_they_were(make_rooms: MakeRooms) -> None:
+def test_zero_advantage_groups_are_resampled_but_the_first_draw_is_reported(make_components: MakeComponents) -> None:
     policy = ScriptedPolicy(right_every=0)
-    batch, report = play(make_rooms("alice", policy))
-    assert policy.calls == [4, 4]  # One draw and one redraw, each in a single batched call.
+    batch, report = play(make_components("alice", policy))
+    assert policy.calls == [4, 4]  # One draw and one resample, each in a single batched call.
     assert len(batch.groups) == 4
-    assert report.own_reward == 0
-    assert report.zero_variance_share == 1
+    assert report.local_reward == 0
+    assert report.zero_advantage_share == 1
 
 
-def test_slots_never_go_beyond_the_bound_that_receivers_enforce(make_rooms: MakeRooms) -> None:
-    batch, _ = play(make_rooms("alice", ScriptedPolicy(right_every=0)), max_slots=3)
+def test_slots_never_go_beyond_the_bound_that_receivers_enforce(make_components: MakeComponents) -> None:
+    batch, _ = play(make_components("alice", ScriptedPolicy(right_every=0)), max_slots=3)
     assert {group.problem.slot for group in batch.groups} == {0, 1, 2}
     assert len(batch.groups) == 4
 
 
 def test_a_node_that_was_away_jumps_to_the_swarms_round_and_counts_what_it_missed(
-    make_rooms: MakeRooms, chain: MemoryChain
+    make_components: MakeComponents, chain: MemoryChain
 ) -> None:
     for _ in range(5):
         chain.advance()
-    _, report = play(make_rooms("alice"), last_round=2)
+    _, report = play(make_components("alice"), last_round=2)
     assert (report.round, report.skipped) == (5, 2)
 
 
-def test_a_node_waits_for_the_next_round(make_rooms: MakeRooms) -> None:
-    _, report = play(make_rooms("alice"), last_round=0)  # Sleeping moves the chain on.
+def test_a_node_waits_for_the_next_round(make_components: MakeComponents) -> None:
+    _, report = play(make_components("alice"), last_round=0)  # Sleeping moves the chain on.
     assert (report.round, report.skipped) == (1, 0)
 
 
-def test_the_share_carries_no_token_ids(make_rooms: MakeRooms, chain: MemoryChain) -> None:
-    alice, bob = make_rooms("alice"), make_rooms("bob")
+def test_the_share_carries_no_token_ids(make_components: MakeComponents, chain: MemoryChain) -> None:
+    alice, bob = make_components("alice"), make_components("bob")
     play(alice), play(bob)
     chain.advance()
     (batch, _), _ = play_together(chain, alice, bob, last_round=0)

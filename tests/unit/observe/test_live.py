@@ -34,9 +34,10 @@ RUN = RunInfo(
 
 def report(step: int, **changes: Any) -> RoundReport:
     values: dict[str, Any] = dict(
-        round=70 + step, step=step, time=0.0, skipped=0, own_groups=4, foreign_groups=3, foreign_peers=("QmA", "QmB"),
-        own_reward=0.05 + step / 100, foreign_reward=0.2, held_out=0.09 + step / 200 if step % 10 == 0 else None,
-        zero_variance_share=0.0, truncated_share=0.0, loss=0.0, entropy=1.0, grad_norm=1.0, clip_share=0.0,
+        round=70 + step, step=step, time=0.0, skipped=0, local_groups=4, external_groups=3,
+        external_peers=("QmA", "QmB"), local_reward=0.05 + step / 100, external_reward=0.2,
+        held_out=0.09 + step / 200 if step % 10 == 0 else None,
+        zero_advantage_share=0.0, truncated_share=0.0, loss=0.0, entropy=1.0, grad_norm=1.0, clip_share=0.0,
         tokens_per_second=236.4, phase_seconds={"generate": 7.3, "score": 0.01, "train": 5.2},
         peak_memory_bytes=2_469_606_195, outbox_depth=1, dropped={}, vote=None,
     )  # fmt: skip
@@ -57,7 +58,7 @@ def busy_state() -> ViewState:
     state = ViewState(run=RUN, started_at=0.0, phase_since=90.0)
     for step in range(1, 31):
         state.add(report(step))
-    state.add(report(31, foreign_peers=("QmA", "QmC"), dropped={"late": 2}))
+    state.add(report(31, external_peers=("QmA", "QmC"), dropped={"late": 2}))
     state.transactions = (
         ("reward", 101, "waiting", ""),
         ("winners", 101, "confirmed", ""),
@@ -101,7 +102,7 @@ def test_a_person_reads_everything_that_matters(width: int, height: int) -> None
         "since the first rounds",
         "◆ held-out 0.24",
         "31 rounds",
-        "4 own + 3 foreign of 2 peers",
+        "4 local + 3 external of 2 peers",
         "236 tokens/s · 2.3 GiB",
         "12.5 s · generate 7.3 · train 5.2",
         "2 late",
@@ -217,7 +218,7 @@ def test_a_warning_stays_in_sight_for_some_minutes() -> None:
 def test_peers_that_do_not_fit_are_counted() -> None:
     state = ViewState(run=RUN)
     peers = tuple(f"Qm{number}" for number in range(40))
-    state.add(report(1, foreign_peers=peers))
+    state.add(report(1, external_peers=peers))
     lines = [line.plain for line in frame(state, width=80, height=24, now=0.0, name_of=lambda peer: f"peer {peer}")]
     assert any("and 34 more" in line for line in lines)
     assert any("Peers  40" in line for line in lines)
@@ -272,7 +273,7 @@ def test_smoothing_keeps_a_constant_and_the_length() -> None:
 
 def test_a_reward_that_is_not_a_number_is_no_point_of_the_curve() -> None:
     state = ViewState(run=RUN)
-    state.add(report(1, own_reward=math.nan))
+    state.add(report(1, local_reward=math.nan))
     state.add(report(2))
     assert state.curve()[0] == [0.07]
     assert lines_at(state, 80, 24)

@@ -21,13 +21,13 @@ def report(**changes: Any) -> RoundReport:
         step=57,
         time=1_700_000_000.5,
         skipped=0,
-        own_groups=4,
-        foreign_groups=3,
-        foreign_peers=("QmA", "QmB"),
-        own_reward=0.31,
-        foreign_reward=None,
+        local_groups=4,
+        external_groups=3,
+        external_peers=("QmA", "QmB"),
+        local_reward=0.31,
+        external_reward=None,
         held_out=0.25,
-        zero_variance_share=0.5,
+        zero_advantage_share=0.5,
         truncated_share=0.1,
         loss=0.01,
         entropy=0.9,
@@ -39,7 +39,7 @@ def report(**changes: Any) -> RoundReport:
         outbox_depth=2,
         dropped={"late": 1, "bad_signature": 2},
         vote="QmA",
-        foreign_weights={"mean": 0.95, "min": 0.8, "max": 1.0, "share_below_one": 0.25},
+        external_weights={"mean": 0.95, "min": 0.8, "max": 1.0, "share_below_one": 0.25},
         judge_score=0.75,
         judge_answers=4,
         bet_tokens=120.0,
@@ -49,13 +49,13 @@ def report(**changes: Any) -> RoundReport:
 
 def test_a_report_reads_back_as_it_was() -> None:
     assert from_json(to_json(report())) == report()
-    assert from_json(to_json(report(vote=None, held_out=None, foreign_peers=(), dropped={}))) == report(
-        vote=None, held_out=None, foreign_peers=(), dropped={}
+    assert from_json(to_json(report(vote=None, held_out=None, external_peers=(), dropped={}))) == report(
+        vote=None, held_out=None, external_peers=(), dropped={}
     )
 
 
 def test_the_keys_are_the_field_names_and_one_line_is_one_round() -> None:
-    line = to_json(report(foreign_peers=("a\nb",)))
+    line = to_json(report(external_peers=("a\nb",)))
     assert "\n" not in line
     assert list(json.loads(line)) == [field.name for field in fields(RoundReport)]
 
@@ -72,19 +72,19 @@ def test_a_line_of_another_version_reads_too() -> None:
     for key in (
         "entropy",
         "dropped",
-        "foreign_peers",
+        "external_peers",
         "skipped",
         "vote",
-        "foreign_weights",
+        "external_weights",
         "judge_score",
         "bet_tokens",
     ):
         del content[key]
     read = from_json(json.dumps(content))
-    assert (read.foreign_weights, read.judge_score, read.bet_tokens) == ({}, None, None)
+    assert (read.external_weights, read.judge_score, read.bet_tokens) == ({}, None, None)
     assert math.isnan(read.entropy)
-    assert (read.dropped, read.foreign_peers, read.skipped, read.vote) == ({}, (), 0, None)
-    assert read.own_reward == 0.31
+    assert (read.dropped, read.external_peers, read.skipped, read.vote) == ({}, (), 0, None)
+    assert read.local_reward == 0.31
 
 
 BIG = '{"round": Infinity, "step": 1, "time": 0}'
@@ -107,7 +107,7 @@ def test_values_of_odd_types_give_a_report_or_a_refusal(content: dict[str, Any])
         read = from_json(json.dumps({"round": 1, "step": 1, "time": 0.0, **content}))
     except ValueError:
         return
-    assert isinstance(read.own_groups, int) and isinstance(read.dropped, dict)
+    assert isinstance(read.local_groups, int) and isinstance(read.dropped, dict)
 
 
 def test_a_resumed_run_reads_the_curve_and_a_torn_line_costs_only_itself(tmp_path: Path) -> None:
@@ -136,14 +136,14 @@ def test_bytes_that_are_no_text_cost_only_their_line(tmp_path: Path) -> None:
 
 
 def test_every_number_of_a_report_has_one_name() -> None:
-    assert scalars(report(foreign_reward=0.5)) == {
-        "reward/own": 0.31,
-        "reward/foreign": 0.5,
+    assert scalars(report(external_reward=0.5)) == {
+        "reward/local": 0.31,
+        "reward/external": 0.5,
         "reward/held_out": 0.25,
-        "groups/own": 4.0,
-        "groups/foreign": 3.0,
-        "groups/foreign_share": pytest.approx(3 / 7),
-        "groups/zero_variance_share": 0.5,
+        "groups/local": 4.0,
+        "groups/external": 3.0,
+        "groups/external_share": pytest.approx(3 / 7),
+        "groups/zero_advantage_share": 0.5,
         "groups/truncated_share": 0.1,
         "weights/mean": 0.95,
         "weights/min": 0.8,
@@ -172,14 +172,14 @@ def test_every_number_of_a_report_has_one_name() -> None:
 
 def test_what_a_node_alone_has_nothing_of_is_left_out() -> None:
     alone = report(
-        foreign_groups=0, foreign_peers=(), foreign_reward=None, foreign_weights={}, held_out=None, dropped={},
+        external_groups=0, external_peers=(), external_reward=None, external_weights={}, held_out=None, dropped={},
         judge_score=None, judge_answers=0, bet_tokens=None,
     )  # fmt: skip
     names = scalars(alone)
-    assert names["groups/foreign_share"] == 0.0
-    absent = ("reward/foreign", "reward/held_out", "weights/mean", "judge/score", "judge/answers", "market/bet_tokens")
+    assert names["groups/external_share"] == 0.0
+    absent = ("reward/external", "reward/held_out", "weights/mean", "judge/score", "judge/answers", "market/bet_tokens")
     assert not set(absent) & set(names)
-    assert "groups/foreign_share" not in scalars(report(own_groups=0, foreign_groups=0))
+    assert "groups/external_share" not in scalars(report(local_groups=0, external_groups=0))
 
 
 def test_this_process_has_used_memory() -> None:

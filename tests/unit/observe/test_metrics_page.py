@@ -24,7 +24,7 @@ def test_every_key_of_a_line_is_explained() -> None:
 
 def test_every_name_in_a_tracker_is_explained() -> None:
     # Reasons and phases have tables of their own.
-    names = {name for name in scalars(report(foreign_reward=0.5)) if not name.startswith(("dropped/", "seconds/"))}
+    names = {name for name in scalars(report(external_reward=0.5)) if not name.startswith(("dropped/", "seconds/"))}
     assert names <= WORDS
     assert {"dropped/<reason>", "seconds/<phase>"} <= WORDS
 
@@ -52,7 +52,7 @@ def reasons_in(path: Path) -> Iterator[str]:
 
 
 def test_every_reason_for_a_drop_is_explained() -> None:
-    modules = ("share", "verify", "transfer", "validator", "announcement", "gathering", "board")
+    modules = ("share", "verify", "transfer", "validator", "announcement", "gathering", "dht_records")
     found = {word for module in modules for word in reasons_in(REPOSITORY / "rgym_exp" / "swarm" / f"{module}.py")}
     reasons = {word for word in found if re.fullmatch(r"[a-z]+(_[a-z]+)*", word)}
     assert len(reasons) > 20

@@ -21,9 +21,9 @@ from rgym_exp.types import RoundReport
 
 def report(step: int, **changes: Any) -> RoundReport:
     base = RoundReport(
-        round=step + 99, step=step, time=1_700_000_000.0 + step, skipped=0, own_groups=4, foreign_groups=4,
-        foreign_peers=("QmA",), own_reward=0.01 * step, foreign_reward=0.5, held_out=0.2 if step % 5 == 0 else None,
-        zero_variance_share=0.0, truncated_share=0.0, loss=0.0, entropy=1.0, grad_norm=1.0, clip_share=0.0,
+        round=step + 99, step=step, time=1_700_000_000.0 + step, skipped=0, local_groups=4, external_groups=4,
+        external_peers=("QmA",), local_reward=0.01 * step, external_reward=0.5, held_out=0.2 if step % 5 == 0 else None,
+        zero_advantage_share=0.0, truncated_share=0.0, loss=0.0, entropy=1.0, grad_norm=1.0, clip_share=0.0,
         tokens_per_second=100.0, phase_seconds={"generate": 5.0, "train": 3.0, "wait": 0.5}, peak_memory_bytes=1,
         outbox_depth=0, dropped={}, vote=None,
     )  # fmt: skip
@@ -46,10 +46,10 @@ def heading(*runs: Run) -> str:
 
 
 def test_steps_that_were_made_again_after_a_crash_count_as_they_were_made_last() -> None:
-    lost = [report(step, own_reward=0.0) for step in (1, 2, 3, 4)]
-    again = [report(step, round=step + 200, own_reward=1.0) for step in (3, 4, 5)]
+    lost = [report(step, local_reward=0.0) for step in (1, 2, 3, 4)]
+    again = [report(step, round=step + 200, local_reward=1.0) for step in (3, 4, 5)]
     kept = rounds_that_count([*lost, *again])
-    assert [(each.step, each.own_reward) for each in kept] == [(1, 0.0), (2, 0.0), (3, 1.0), (4, 1.0), (5, 1.0)]
+    assert [(each.step, each.local_reward) for each in kept] == [(1, 0.0), (2, 0.0), (3, 1.0), (4, 1.0), (5, 1.0)]
 
 
 def test_a_model_that_began_afresh_leaves_nothing_of_the_one_before() -> None:
@@ -120,7 +120,7 @@ def test_titles_say_what_is_seen_in_one_run() -> None:
 
 
 def test_titles_say_which_of_several_runs_is_first() -> None:
-    better = run(label="beaver", own_reward=0.9, held_out=0.7, judge_score=0.4, phase_seconds={"train": 9.0})
+    better = run(label="beaver", local_reward=0.9, held_out=0.7, judge_score=0.4, phase_seconds={"train": 9.0})
     assert heading(run(), better) == "2 runs side by side"
     assert titles(run(), better) == [
         "Reward, highest at the end: beaver (0.90)",
@@ -195,7 +195,7 @@ def test_whatever_a_file_says_there_is_a_picture(rows: list[tuple[float | None, 
         report(
             step,
             round=chance.randrange(10**6),
-            own_reward=math.nan if reward is None else reward,
+            local_reward=math.nan if reward is None else reward,
             held_out=held_out,
             judge_score=score,
             phase_seconds={} if seconds is None else {"train": seconds, "unheard_of": "?"},

@@ -24,9 +24,9 @@ RUN = RunInfo(
 
 def report(**changes: Any) -> RoundReport:
     values: dict[str, Any] = dict(
-        round=131, step=57, time=0.0, skipped=0, own_groups=4, foreign_groups=3, foreign_peers=("QmA", "QmB"),
-        own_reward=0.3125, foreign_reward=0.2, held_out=0.25, zero_variance_share=0.0, truncated_share=0.0, loss=0.0,
-        entropy=1.0, grad_norm=1.0, clip_share=0.0, tokens_per_second=236.4,
+        round=131, step=57, time=0.0, skipped=0, local_groups=4, external_groups=3, external_peers=("QmA", "QmB"),
+        local_reward=0.3125, external_reward=0.2, held_out=0.25, zero_advantage_share=0.0, truncated_share=0.0,
+        loss=0.0, entropy=1.0, grad_norm=1.0, clip_share=0.0, tokens_per_second=236.4,
         phase_seconds={"generate": 7.31, "score": 0.01, "train": 5.0}, peak_memory_bytes=1, outbox_depth=2,
         dropped={"late": 1, "other_tasks": 3}, vote=None,
     )  # fmt: skip
@@ -35,14 +35,14 @@ def report(**changes: Any) -> RoundReport:
 
 def test_a_round_is_one_complete_line() -> None:
     assert round_line(report()) == (
-        "round 131 (step 57) · reward 0.312 · held-out 0.250 · groups 4 own + 3 foreign from 2 peers · 236 tok/s ·"
+        "round 131 (step 57) · reward 0.312 · held-out 0.250 · groups 4 local + 3 external from 2 peers · 236 tok/s ·"
         " 12.3 s (generate 7.3, train 5.0) · 2 transactions waiting · dropped 3 other_tasks, 1 late"
     )
 
 
 def test_a_quiet_round_says_nothing_of_what_did_not_happen() -> None:
-    quiet = report(held_out=None, foreign_groups=0, foreign_peers=(), outbox_depth=0, dropped={}, phase_seconds={})
-    assert round_line(quiet) == ("round 131 (step 57) · reward 0.312 · groups 4 own + 0 foreign · 236 tok/s · 0.0 s")
+    quiet = report(held_out=None, external_groups=0, external_peers=(), outbox_depth=0, dropped={}, phase_seconds={})
+    assert round_line(quiet) == ("round 131 (step 57) · reward 0.312 · groups 4 local + 0 external · 236 tok/s · 0.0 s")
 
 
 def test_the_judge_and_the_market_are_in_the_line_where_they_were_heard_of() -> None:

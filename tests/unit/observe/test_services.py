@@ -33,11 +33,11 @@ INVITE = "rlswarm1:NobodyMayReadThisInvite"
 
 def report(step: int = 1) -> RoundReport:
     return RoundReport(
-        round=step + 70, step=step, time=1_700_000_000.0 + step, skipped=0, own_groups=4, foreign_groups=4,
-        foreign_peers=("QmA",), own_reward=0.1 * step, foreign_reward=0.5, held_out=None, zero_variance_share=0.0,
+        round=step + 70, step=step, time=1_700_000_000.0 + step, skipped=0, local_groups=4, external_groups=4,
+        external_peers=("QmA",), local_reward=0.1 * step, external_reward=0.5, held_out=None, zero_advantage_share=0.0,
         truncated_share=0.0, loss=0.0, entropy=1.0, grad_norm=1.0, clip_share=0.0, tokens_per_second=100.0,
         phase_seconds={"train": 1.0}, peak_memory_bytes=1, outbox_depth=0, dropped={"fetch_failed": 2}, vote=None,
-        foreign_weights={"mean": 0.9, "min": 0.8, "max": 1.0, "share_below_one": 0.25}, judge_score=0.5,
+        external_weights={"mean": 0.9, "min": 0.8, "max": 1.0, "share_below_one": 0.25}, judge_score=0.5,
         judge_answers=4, bet_tokens=100.0,
     )  # fmt: skip
 

@@ -14,8 +14,8 @@ from rgym_exp.types import RoundReport
 
 def report(step: int = 1) -> RoundReport:
     return RoundReport(
-        round=step + 70, step=step, time=1_700_000_000.0 + step, skipped=0, own_groups=4, foreign_groups=0,
-        foreign_peers=(), own_reward=0.1 * step, foreign_reward=None, held_out=None, zero_variance_share=0.0,
+        round=step + 70, step=step, time=1_700_000_000.0 + step, skipped=0, local_groups=4, external_groups=0,
+        external_peers=(), local_reward=0.1 * step, external_reward=None, held_out=None, zero_advantage_share=0.0,
         truncated_share=0.0, loss=0.0, entropy=1.0, grad_norm=1.0, clip_share=0.0, tokens_per_second=100.0,
         phase_seconds={"train": 1.0}, peak_memory_bytes=1, outbox_depth=0, dropped={}, vote=None,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Identities for the tests of the swarm room; making RSA keys is slow, so they are made once."""
+"""Identities for the tests of the swarm package; making RSA keys is slow, so they are made once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small builders for the tests of the swarm room."""
+"""Small builders for the tests of the swarm package."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rgym_exp.swarm.announcement import MAX_RECORD_BYTES, decode_announcement, encode_announcement
-from rgym_exp.swarm.errors import AnnouncementRejected
 from rgym_exp.swarm.identity import Identity
-from rgym_exp.swarm.publishing import farewell
+from rgym_exp.swarm.publishing import leave_notice
+from rgym_exp.swarm.swarm_errors import AnnouncementRejected
 from tests.unit.swarm.swarm_builders import make_announcement
 
 _PRINTABLE = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=64)
@@ -38,16 +38,16 @@ def test_what_is_encoded_is_decoded(identities, level, **fields) -> None:
 @pytest.mark.parametrize(
     ("round", "groups"), [pytest.param(3, 2, id="done with it"), pytest.param(4, 0, id="not done")]
 )
-def test_a_farewell_tells_whether_its_author_was_done_with_the_round(
+def test_a_leave_notice_tells_whether_its_author_was_done_with_the_round(
     identities: list[Identity], round: int, groups: int
 ) -> None:
-    goodbye = farewell(make_announcement(identities[0].peer_id, round=3), round=round)
-    signed = decode_announcement(encode_announcement(goodbye, identities[0], level=0))
-    assert signed.announcement == goodbye
-    assert (goodbye.round, goodbye.group_count, goodbye.is_farewell) == (round, groups, True)
+    notice = leave_notice(make_announcement(identities[0].peer_id, round=3), round=round)
+    signed = decode_announcement(encode_announcement(notice, identities[0], level=0))
+    assert signed.announcement == notice
+    assert (notice.round, notice.group_count, notice.is_leave_notice) == (round, groups, True)
 
 
-def test_only_a_farewell_may_be_without_a_share(identities: list[Identity]) -> None:
+def test_only_a_leave_notice_may_be_without_a_share(identities: list[Identity]) -> None:
     with pytest.raises(ValueError, match="record_malformed"):
         encode_announcement(make_announcement(identities[0].peer_id, share_size=0), identities[0], level=0)
 

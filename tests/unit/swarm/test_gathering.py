@@ -1,4 +1,4 @@
-"""The gathering of a round, against a board and peers that say and serve what each test wants."""
+"""The gathering of a round, against a DHT and peers that say and serve what each test wants."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
-from rgym_exp.swarm.errors import FetchFailed
 from rgym_exp.swarm.exchange import Drops, KnownPeers
 from rgym_exp.swarm.gathering import RoundGathering
-from rgym_exp.swarm.publishing import farewell
+from rgym_exp.swarm.publishing import leave_notice
 from rgym_exp.swarm.share import encode_share
+from rgym_exp.swarm.swarm_errors import FetchFailed
 from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement
 from tests.unit.swarm.swarm_builders import (
@@ -31,19 +31,19 @@ RULES = ShareRules(swarm_id=SWARM_ID, tasks_digest=TASKS_DIGEST, max_slots=MAX_S
 
 
 class FakeSwarm:
-    """A board and the peers behind it."""
+    """A DHT and the peers behind it."""
 
     def __init__(self) -> None:
-        self.hung: dict[int, list[Announcement]] = {}
+        self.published: dict[int, list[Announcement]] = {}
         self.served: dict[tuple[str, str], bytes] = {}
         self.fetches: Counter[str] = Counter()
         self.looks = asyncio.Semaphore(0)
         self.is_broken = False
 
-    def hang(self, peer_id: str, round: int, **changes: object) -> Announcement:
+    def publish(self, peer_id: str, round: int, **changes: object) -> Announcement:
         data = encode_share(make_share(peer_id, round))
         announcement = make_announcement(peer_id, round, data=data, **changes)
-        self.hung.setdefault(round, []).append(announcement)
+        self.published.setdefault(round, []).append(announcement)
         self.served[peer_id, announcement.share_digest] = data
         return announcement
 
@@ -51,7 +51,7 @@ class FakeSwarm:
         self.looks.release()
         if self.is_broken:
             raise RuntimeError("the network is down")
-        return list(self.hung.get(round, []))
+        return list(self.published.get(round, []))
 
     async def survey(self, round: int) -> list[Announcement]:
         return await self.read(round)
@@ -96,7 +96,7 @@ def gather(swarm: FakeSwarm, drops: Drops, clock: Clock) -> Callable[[int], Roun
     def start(round: int) -> RoundGathering:
         gathering = RoundGathering(
             round=round,
-            board=swarm,
+            records=swarm,
             fetch=swarm.fetch,
             rules=RULES,
             known=known,
@@ -123,32 +123,32 @@ async def test_with_nobody_known_it_ends_at_once(gather: Gather) -> None:
 
 
 async def test_it_takes_what_is_there_although_nobody_was_known(gather: Gather, swarm: FakeSwarm) -> None:
-    swarm.hang("QmA", 5)
+    swarm.publish("QmA", 5)
     (received,) = await gather(5).finish(timeout_seconds=60, enough_shares=8)
     assert received.share == make_share("QmA", 5)
 
 
 async def test_it_waits_for_a_peer_that_took_part_in_the_round_before(gather: Gather, swarm: FakeSwarm) -> None:
-    swarm.hang("QmA", 4)
+    swarm.publish("QmA", 4)
     gathering = gather(5)
     ending = asyncio.create_task(gathering.finish(timeout_seconds=60, enough_shares=8))
     for _ in range(4):
         await swarm.looks.acquire()
     assert not ending.done()
-    swarm.hang("QmA", 5)
+    swarm.publish("QmA", 5)
     (received,) = await ending
     assert received.share.peer_id == "QmA"
 
 
 async def test_it_does_not_wait_longer_than_it_may(gather: Gather, swarm: FakeSwarm) -> None:
-    swarm.hang("QmAway", 4)
-    swarm.hang("QmA", 5)
+    swarm.publish("QmAway", 4)
+    swarm.publish("QmA", 5)
     received = await gather(5).finish(timeout_seconds=0.5, enough_shares=8)
     assert [share.share.peer_id for share in received] == ["QmA"]
 
 
 async def test_a_peer_silent_for_two_rounds_is_not_waited_for(gather: Gather, swarm: FakeSwarm) -> None:
-    swarm.hang("QmAway", 3)
+    swarm.publish("QmAway", 3)
     await gather(4).finish(timeout_seconds=0.3, enough_shares=8)
     await gather(5).finish(timeout_seconds=0.3, enough_shares=8)
     begin = time.monotonic()
@@ -172,7 +172,7 @@ async def test_a_peer_that_died_is_waited_for_little_longer_than_it_usually_took
 ) -> None:
     gathering = gather(4)
     clock.now = 10.0
-    swarm.hang("QmA", 4)
+    swarm.publish("QmA", 4)
     assert await played(gathering) == ["QmA"]
 
     ending = asyncio.create_task(played(gather(5)))  # QmA is gone; its pace was 10 s
@@ -192,49 +192,49 @@ async def test_a_peer_that_was_later_than_it_was_waited_for_gets_all_the_time_in
 ) -> None:
     gathering = gather(4)
     clock.now = 1.0
-    swarm.hang("QmA", 4)
+    swarm.publish("QmA", 4)
     await played(gathering)
     ending = asyncio.create_task(played(gather(5)))
     await look_again(swarm)
     clock.now += 60
     assert await ending == []
-    swarm.hang("QmA", 5)  # too late for us, and seen when the next round begins
+    swarm.publish("QmA", 5)  # too late for us, and seen when the next round begins
 
     ending = asyncio.create_task(played(gather(6)))
     await look_again(swarm)
     clock.now += 600
     await look_again(swarm)
     assert not ending.done()
-    swarm.hang("QmA", 6)
+    swarm.publish("QmA", 6)
     assert await ending == ["QmA"]
 
 
 async def test_a_peer_that_never_came_while_we_were_there_is_waited_for_in_one_round_only(
     gather: Gather, swarm: FakeSwarm
 ) -> None:
-    swarm.hang("QmAway", 3)
+    swarm.publish("QmAway", 3)
     assert await gather(4).finish(timeout_seconds=0.3, enough_shares=8) == []
     begin = time.monotonic()
     assert await played(gather(5)) == []
     assert time.monotonic() - begin < 5
 
 
-async def test_a_peer_that_said_farewell_is_not_waited_for(gather: Gather, swarm: FakeSwarm) -> None:
-    last = swarm.hang("QmA", 4)
+async def test_a_peer_that_published_a_leave_notice_is_not_waited_for(gather: Gather, swarm: FakeSwarm) -> None:
+    last = swarm.publish("QmA", 4)
     await gather(4).finish(timeout_seconds=60, enough_shares=8)
     gathering = gather(5)
     ending = asyncio.create_task(gathering.finish(timeout_seconds=60, enough_shares=8))
     for _ in range(4):
         await swarm.looks.acquire()
     assert not ending.done()
-    swarm.hung[5] = [farewell(last, round=5)]
+    swarm.published[5] = [leave_notice(last, round=5)]
     async with asyncio.timeout(10):
         assert await ending == []
     assert swarm.fetches["QmA"] == 1
 
 
 async def test_one_that_left_after_its_part_of_the_round_is_not_fetched_from(gather: Gather, swarm: FakeSwarm) -> None:
-    swarm.hung[5] = [farewell(swarm.hang("QmA", 5), round=5)]
+    swarm.published[5] = [leave_notice(swarm.publish("QmA", 5), round=5)]
     async with asyncio.timeout(10):
         assert await gather(5).finish(timeout_seconds=60, enough_shares=8) == []
     assert swarm.fetches["QmA"] == 0
@@ -243,10 +243,10 @@ async def test_one_that_left_after_its_part_of_the_round_is_not_fetched_from(gat
 async def test_one_that_left_in_the_round_before_is_not_expected_and_one_that_came_back_is(
     gather: Gather, swarm: FakeSwarm
 ) -> None:
-    swarm.hung[4] = [farewell(make_announcement("QmA", 4), round=4)]
+    swarm.published[4] = [leave_notice(make_announcement("QmA", 4), round=4)]
     async with asyncio.timeout(10):
         assert await gather(5).finish(timeout_seconds=60, enough_shares=8) == []
-    swarm.hang("QmA", 6)
+    swarm.publish("QmA", 6)
     (received,) = await gather(6).finish(timeout_seconds=60, enough_shares=8)
     assert received.share.peer_id == "QmA"
 
@@ -257,7 +257,7 @@ async def test_a_fetch_that_timed_out_is_not_tried_again(gather: Gather, swarm: 
         raise FetchFailed("fetch_timeout")
 
     swarm.fetch = hang_on  # type: ignore[method-assign]
-    swarm.hang("QmStuck", 5)
+    swarm.publish("QmStuck", 5)
     assert await played(gather(5)) == []
     assert swarm.fetches["QmStuck"] == 1
     assert drops.take() == {"fetch_timeout": 1}
@@ -265,14 +265,14 @@ async def test_a_fetch_that_timed_out_is_not_tried_again(gather: Gather, swarm: 
 
 async def test_it_ends_when_enough_shares_are_here(gather: Gather, swarm: FakeSwarm) -> None:
     for number in range(6):
-        swarm.hang(f"Qm{number}", 5)
-    swarm.hang("QmLate", 4)
+        swarm.publish(f"Qm{number}", 5)
+    swarm.publish("QmLate", 4)
     received = await gather(5).finish(timeout_seconds=60, enough_shares=3)
     assert len({share.share.peer_id for share in received}) >= 3
 
 
 async def test_it_gathers_in_the_background_before_it_is_asked(gather: Gather, swarm: FakeSwarm) -> None:
-    swarm.hang("QmA", 5)
+    swarm.publish("QmA", 5)
     gathering = gather(5)
     async with asyncio.timeout(10):
         while not swarm.fetches["QmA"]:
@@ -282,7 +282,7 @@ async def test_it_gathers_in_the_background_before_it_is_asked(gather: Gather, s
 
 
 async def test_its_own_announcement_is_left_alone(gather: Gather, swarm: FakeSwarm, drops: Drops) -> None:
-    swarm.hang(OWN, 5)
+    swarm.publish(OWN, 5)
     assert await gather(5).finish(timeout_seconds=60, enough_shares=8) == []
     assert not swarm.fetches
     assert drops.take() == {}
@@ -292,7 +292,7 @@ async def test_a_share_of_other_tasks_is_not_fetched_and_said_once(
     gather: Gather, swarm: FakeSwarm, drops: Drops, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="rl_swarm.swarm")
-    swarm.hang("QmA", 5, tasks_digest="other")
+    swarm.publish("QmA", 5, tasks_digest="other")
     assert await gather(5).finish(timeout_seconds=60, enough_shares=8) == []
     assert drops.take() == {"other_tasks": 1}
     assert not swarm.fetches
@@ -302,12 +302,12 @@ async def test_a_share_of_other_tasks_is_not_fetched_and_said_once(
 async def test_what_is_wrong_is_dropped_and_counted_and_the_rest_comes_through(
     gather: Gather, swarm: FakeSwarm, drops: Drops
 ) -> None:
-    swarm.hang("QmGood", 5)
-    garbage = swarm.hang("QmGarbage", 5)
+    swarm.publish("QmGood", 5)
+    garbage = swarm.publish("QmGarbage", 5)
     swarm.served["QmGarbage", garbage.share_digest] = b"garbage"
-    liar = swarm.hang("QmLiar", 5)
+    liar = swarm.publish("QmLiar", 5)
     swarm.served["QmLiar", liar.share_digest] = encode_share(make_share("QmOther", 5))
-    gone = swarm.hang("QmGone", 5)
+    gone = swarm.publish("QmGone", 5)
     del swarm.served["QmGone", gone.share_digest]
     received = await gather(5).finish(timeout_seconds=30, enough_shares=8)
     assert [share.share.peer_id for share in received] == ["QmGood"]
@@ -315,16 +315,16 @@ async def test_what_is_wrong_is_dropped_and_counted_and_the_rest_comes_through(
 
 
 async def test_an_unreachable_peer_is_tried_three_times(gather: Gather, swarm: FakeSwarm) -> None:
-    gone = swarm.hang("QmGone", 5)
+    gone = swarm.publish("QmGone", 5)
     swarm.served.clear()
     await gather(5).finish(timeout_seconds=30, enough_shares=8)
     assert swarm.fetches[gone.peer_id] == 3
 
 
 async def test_a_peer_that_announces_anew_after_a_restart_is_heard(gather: Gather, swarm: FakeSwarm) -> None:
-    swarm.hang("QmA", 4)  # expected, so that the gathering goes on waiting
-    swarm.hang("QmB", 4)
-    stale = swarm.hang("QmA", 5)
+    swarm.publish("QmA", 4)  # expected, so that the gathering goes on waiting
+    swarm.publish("QmB", 4)
+    stale = swarm.publish("QmA", 5)
     swarm.served.clear()
     gathering = gather(5)
     ending = asyncio.create_task(gathering.finish(timeout_seconds=60, enough_shares=8))
@@ -333,10 +333,10 @@ async def test_a_peer_that_announces_anew_after_a_restart_is_heard(gather: Gathe
             await swarm.looks.acquire()
     data = encode_share(make_share("QmA", 5, group_count=1))
     fresh = make_announcement("QmA", 5, data=data, group_count=1)
-    swarm.hung[5].remove(stale)
-    swarm.hung[5].append(fresh)
+    swarm.published[5].remove(stale)
+    swarm.published[5].append(fresh)
     swarm.served["QmA", fresh.share_digest] = data
-    swarm.hang("QmB", 5)
+    swarm.publish("QmB", 5)
     received = {share.share.peer_id: share.announcement for share in await ending}
     assert received["QmA"] == fresh
 
@@ -344,13 +344,13 @@ async def test_a_peer_that_announces_anew_after_a_restart_is_heard(gather: Gathe
 async def test_a_broken_network_is_counted_and_never_raises(gather: Gather, swarm: FakeSwarm, drops: Drops) -> None:
     swarm.is_broken = True
     assert await gather(5).finish(timeout_seconds=1, enough_shares=8) == []
-    assert drops.take()["board_unreadable"] >= 2
+    assert drops.take()["records_unreadable"] >= 2
 
 
 async def test_the_very_first_round_has_none_before_it(gather: Gather, swarm: FakeSwarm) -> None:
-    swarm.hang("QmA", 0)
+    swarm.publish("QmA", 0)
     assert len(await gather(0).finish(timeout_seconds=10, enough_shares=8)) == 1
-    assert -1 not in swarm.hung
+    assert -1 not in swarm.published
 
 
 def test_known_peers_are_listed_newest_first_without_ourselves() -> None:
@@ -362,7 +362,7 @@ def test_known_peers_are_listed_newest_first_without_ourselves() -> None:
     assert known.newest_first() == ["QmNew"]
 
 
-def test_a_farewell_counts_up_to_its_round_and_no_further() -> None:
+def test_a_leave_notice_counts_up_to_its_round_and_no_further() -> None:
     known = KnownPeers("me")
     known.seen("a", 5)
     known.left("a", 4)

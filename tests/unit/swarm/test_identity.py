@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hivemind.p2p import P2P, PeerID
 
-from rgym_exp.swarm.errors import IdentityError
 from rgym_exp.swarm.identity import Identity, load_identity, load_or_create_identity, peer_id_of, signature_is_valid
+from rgym_exp.swarm.swarm_errors import IdentityError
 
 
 def test_a_new_identity_has_the_peer_id_that_hivemind_gives_it(identities: list[Identity]) -> None:
@@ -74,7 +74,9 @@ def test_starts_at_the_same_moment_agree_on_one_identity(tmp_path: Path) -> None
         (b"\x08\x00\x12\x7fabc", "not a libp2p protobuf"),
     ],
 )
-def test_a_foreign_file_is_refused_with_a_remedy_and_left_alone(tmp_path: Path, content: bytes, complaint: str) -> None:
+def test_somebody_elses_file_is_refused_with_a_remedy_and_left_alone(
+    tmp_path: Path, content: bytes, complaint: str
+) -> None:
     path = tmp_path / "swarm.pem"
     path.write_bytes(content)
     with pytest.raises(IdentityError, match=complaint) as refusal:

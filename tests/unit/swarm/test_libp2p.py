@@ -19,13 +19,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rgym_exp.swarm.board import AnnouncementBoard
-from rgym_exp.swarm.errors import IdentityError, SwarmError
+from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.exchange import Exchange
 from rgym_exp.swarm.identity import Identity
 from rgym_exp.swarm.libp2p import LibP2PExchange
 from rgym_exp.swarm.loop_thread import LoopThread
 from rgym_exp.swarm.share import encode_share
+from rgym_exp.swarm.swarm_errors import IdentityError, SwarmError
 from rgym_exp.swarm.transfer import HERE, PROTOCOL
 from rgym_exp.types import Announcement, Completion, ReceivedShare, SharedGroup
 from tests.unit.swarm.swarm_builders import (
@@ -169,12 +169,10 @@ class HostilePeer:
 
     def __init__(self, identity: Identity, bootnodes: list[str]) -> None:
         self._loop = LoopThread("hostile")
-        self.board = self._loop.call(
-            AnnouncementBoard.create(identity=identity, swarm_id=SWARM_ID, bootnodes=bootnodes), 60
-        )
+        self.records = self._loop.call(DhtRecords.create(identity=identity, swarm_id=SWARM_ID, bootnodes=bootnodes), 60)
         self.asked = threading.Event()
 
-        self._loop.call(self.board.p2p.add_binary_stream_handler(PROTOCOL, self._handle), 30)
+        self._loop.call(self.records.p2p.add_binary_stream_handler(PROTOCOL, self._handle), 30)
         self._answer, self._hangs = b"", False
 
     def serve(self, answer: bytes, *, hang: bool = False) -> None:
@@ -191,11 +189,11 @@ class HostilePeer:
         writer.close()
 
     def announce(self, round: int, data: bytes, **changes: object) -> None:
-        announcement = make_announcement(self.board.peer_id, round, data=data, **changes)
-        assert self._loop.call(self.board.announce(announcement), 30)
+        announcement = make_announcement(self.records.peer_id, round, data=data, **changes)
+        assert self._loop.call(self.records.publish(announcement), 30)
 
     def close(self) -> None:
-        self._loop.call(self.board.close(), 30)
+        self._loop.call(self.records.close(), 30)
         self._loop.end()
 
 
@@ -245,7 +243,7 @@ def test_what_a_hostile_peer_serves_is_dropped_and_counted(
     victim = make_peer(0)
     hostile = make_hostile(victim)
     for round, (reason, share_changes, answer, announcement_changes) in enumerate(HOSTILITIES):
-        share = make_share(**{"peer_id": hostile.board.peer_id, "round": round, **share_changes})
+        share = make_share(**{"peer_id": hostile.records.peer_id, "round": round, **share_changes})
         data = encode_share(share)
         hostile.serve(answer(data))
         hostile.announce(round, data, **announcement_changes)
@@ -259,7 +257,7 @@ def test_a_peer_that_hangs_does_not_hold_up_the_others(
     victim = make_peer(0, fetch_timeout_seconds=0.5)
     honest = make_peer(1)
     hostile = make_hostile(victim)
-    own = encode_share(make_share(hostile.board.peer_id, 4))
+    own = encode_share(make_share(hostile.records.peer_id, 4))
     hostile.serve(framed(own)[:100], hang=True)
     hostile.announce(4, own)
     publish(honest, 4)
@@ -275,7 +273,7 @@ def test_a_share_that_fits_its_announcement_is_taken_from_the_same_peer(
 ) -> None:
     victim = make_peer(0)
     hostile = make_hostile(victim)
-    own = encode_share(make_share(hostile.board.peer_id, 4))
+    own = encode_share(make_share(hostile.records.peer_id, 4))
     hostile.serve(framed(own))
     hostile.announce(4, own)
     (received,) = gather(victim, 4).values()
@@ -316,7 +314,7 @@ def test_peers_find_each_other_again_after_the_bootnode_restarted(
 
 def test_a_peer_outlives_a_crash_of_its_daemon(make_peer: MakePeer) -> None:
     stable, crashing = make_peer(0), make_peer(1)
-    daemon = crashing._board.p2p._child.pid
+    daemon = crashing._records.p2p._child.pid
     publish(crashing, 4)
     wait_until(lambda: crashing.peer_id in gather(stable, 4, enough=1))
     os.kill(daemon, signal.SIGKILL)

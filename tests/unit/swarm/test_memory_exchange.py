@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from rgym_exp.swarm.exchange import Exchange
-from rgym_exp.swarm.memory import MemoryExchange, MemorySwarm
+from rgym_exp.swarm.memory_exchange import MemoryExchange, MemorySwarm
 from rgym_exp.swarm.share import encode_share
 from rgym_exp.types import Announcement
 from tests.unit.swarm.swarm_builders import (

@@ -1,4 +1,4 @@
-"""Which foreign groups are trained on."""
+"""Which external groups are trained on."""
 
 from __future__ import annotations
 

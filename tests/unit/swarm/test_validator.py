@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from rgym_exp.swarm.announcement import encode_announcement
 from rgym_exp.swarm.identity import Identity
-from rgym_exp.swarm.shards import board_key, shard_of
+from rgym_exp.swarm.shards import record_key, shard_of
 from rgym_exp.swarm.validator import RECORD_LIFETIME_SECONDS, AnnouncementValidator
 from tests.unit.swarm.swarm_builders import SWARM_ID, make_announcement
 
@@ -25,7 +25,7 @@ ROUND = 3
 
 
 def key_for(peer_id: str, round: int = ROUND, level: int = 0, swarm_id: str = SWARM_ID) -> bytes:
-    return DHTID.generate(source=board_key(swarm_id, round, level, shard_of(peer_id, round, level))).to_bytes()
+    return DHTID.generate(source=record_key(swarm_id, round, level, shard_of(peer_id, round, level))).to_bytes()
 
 
 def record_of(identity: Identity, *, level: int = 0, round: int = ROUND, **changes: object) -> DHTRecord:

@@ -21,7 +21,7 @@ import pytest
 from reasoning_gym.factory import DATASETS, create_dataset
 
 from rgym_exp.tasks.allowlist import ALLOWED, CLEAN, LEFT_OUT, LITERAL, PROVEN_VERSION
-from rgym_exp.tasks.cage import Cage
+from rgym_exp.tasks.scoring_sandbox import ScoringSandbox
 from rgym_exp.types import Problem
 
 SIZE = 2**40
@@ -125,10 +125,10 @@ def findings_of(dataset: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def cage() -> Iterator[Cage]:
-    cage = Cage({name: {} for name in ALLOWED}, seed=0, size=SIZE)
-    yield cage
-    cage.close()
+def sandbox() -> Iterator[ScoringSandbox]:
+    sandbox = ScoringSandbox({name: {} for name in ALLOWED}, seed=0, size=SIZE)
+    yield sandbox
+    sandbox.close()
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +224,9 @@ def test_problems_are_the_same_in_every_process(items: dict[str, list[Mapping[st
     assert told == here
 
 
-def test_the_cage_gives_the_score_that_the_scorer_gives(cage: Cage, items: dict[str, list[Mapping[str, Any]]]) -> None:
+def test_the_sandbox_gives_the_score_that_the_scorer_gives(
+    sandbox: ScoringSandbox, items: dict[str, list[Mapping[str, Any]]]
+) -> None:
     answers, expected = [], []
     for name in sorted(ALLOWED):
         scorer = create_dataset(name, seed=0, size=SIZE)
@@ -236,24 +238,28 @@ def test_the_cage_gives_the_score_that_the_scorer_gives(cage: Cage, items: dict[
                     expected.append(float(scorer.score_answer(answer, item)))
                 except ValueError:
                     expected.append(0.0)
-    assert cage.score(answers) == pytest.approx(expected)
+    assert sandbox.score(answers) == pytest.approx(expected)
 
 
-def test_every_right_answer_scores_one(cage: Cage, items: dict[str, list[Mapping[str, Any]]]) -> None:
+def test_every_right_answer_scores_one(sandbox: ScoringSandbox, items: dict[str, list[Mapping[str, Any]]]) -> None:
     answers = [(problem_of(name, item), right_answer(item)) for name in sorted(ALLOWED) for item in items[name]]
-    scores = cage.score(answers)
+    scores = sandbox.score(answers)
     wrong = {problem.dataset: score for (problem, _), score in zip(answers, scores, strict=True) if score != 1.0}
     assert wrong == {}
 
 
-def test_no_scorer_takes_just_any_text_for_right(cage: Cage, items: dict[str, list[Mapping[str, Any]]]) -> None:
+def test_no_scorer_takes_just_any_text_for_right(
+    sandbox: ScoringSandbox, items: dict[str, list[Mapping[str, Any]]]
+) -> None:
     texts = ["hello world", "-", "((((", "zzz", "a b c"]
     answers = [(problem_of(name, item), text) for name in sorted(ALLOWED) for item in items[name] for text in texts]
-    taken = {asked.dataset for (asked, _), score in zip(answers, cage.score(answers), strict=True) if score > 0.5}
+    taken = {asked.dataset for (asked, _), score in zip(answers, sandbox.score(answers), strict=True) if score > 0.5}
     assert taken == set()
 
 
-def test_no_completion_makes_a_file(cage: Cage, items: dict[str, list[Mapping[str, Any]]], tmp_path: Path) -> None:
+def test_no_completion_makes_a_file(
+    sandbox: ScoringSandbox, items: dict[str, list[Mapping[str, Any]]], tmp_path: Path
+) -> None:
     made = tmp_path / "made"
     code = f"open({str(made)!r}, 'w').write('x')"
     exploits = [
@@ -266,12 +272,12 @@ def test_no_completion_makes_a_file(cage: Cage, items: dict[str, list[Mapping[st
     answers = [
         (problem_of(name, item), exploit) for name in sorted(ALLOWED) for item in items[name] for exploit in exploits
     ]
-    scores = cage.score(answers)
+    scores = sandbox.score(answers)
     assert not made.exists()
     assert max(scores) < 1.0
 
 
-def test_without_the_cage_the_same_completion_does_make_a_file(tmp_path: Path) -> None:
+def test_without_the_sandbox_the_same_completion_does_make_a_file(tmp_path: Path) -> None:
     made = tmp_path / "made"
     told = in_a_fresh_process(
         f"""

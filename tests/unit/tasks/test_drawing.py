@@ -18,7 +18,7 @@ from rgym_exp.tasks.drawing import (
     held_out_items,
     is_held_out,
 )
-from rgym_exp.tasks.errors import TasksError
+from rgym_exp.tasks.tasks_errors import TasksError
 
 
 def numbers_below(limit: int) -> list[str]:

@@ -23,14 +23,14 @@ MakeTrainer = Callable[..., SwarmTrainer]
 
 def make_rollout(seed: int = 0, *, groups: int = GROUPS, sender: float = math.nan) -> Rollout:
     """Random prompts and answers of unequal lengths; the last group's rewards are all equal. With ``sender``, the mean
-    log-probability that all rows came with, they are foreign."""
+    log-probability that all rows came with, they are external."""
     random = torch.Generator().manual_seed(seed)
 
     def ids(shortest: int, longest: int) -> list[int]:
         length = int(torch.randint(shortest, longest + 1, (1,), generator=random))
         return torch.randint(10, 200, (length,), generator=random).tolist()
 
-    rollout = Rollout(prompt_ids=[], completion_ids=[], logprobs=[], rewards=[], sender_mean_logprobs=[], foreign=[])
+    rollout = Rollout(prompt_ids=[], completion_ids=[], logprobs=[], rewards=[], sender_mean_logprobs=[], external=[])
     for group in range(groups):
         prompt = ids(6, 12)
         for row in range(GROUP_SIZE):
@@ -40,7 +40,7 @@ def make_rollout(seed: int = 0, *, groups: int = GROUPS, sender: float = math.na
             rollout.logprobs.append([math.nan] * len(completion))
             rollout.rewards.append(1.0 if group == groups - 1 else float((row + group) % 2))
             rollout.sender_mean_logprobs.append(sender)
-            rollout.foreign.append(not math.isnan(sender))
+            rollout.external.append(not math.isnan(sender))
     return rollout
 
 
@@ -86,14 +86,14 @@ def make_trainer(tiny_model_folder: Path, tmp_path: Path) -> Iterator[MakeTraine
         groups: int = GROUPS,
         groups_at_once: int = GROUPS,
         shared_prompt: bool = True,
-        weigh_foreign: bool = False,
+        weigh_external: bool = False,
         **changes: Any,
     ) -> SwarmTrainer:
         return kind(
             play=play,
             groups_at_once=groups_at_once,
             shared_prompt=shared_prompt,
-            weigh_foreign=weigh_foreign,
+            weigh_external=weigh_external,
             model=AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=torch.float32),
             processing_class=AutoTokenizer.from_pretrained(tiny_model_folder),
             train_dataset=placeholder_data(groups),

@@ -10,7 +10,7 @@ import pytest
 from rgym_exp.config.schema import TrainingConfig
 from rgym_exp.training.build import Learner, build_learner
 from rgym_exp.training.hardware import find_hardware
-from rgym_exp.training.memory import NotEnoughMemory
+from rgym_exp.training.memory_estimate import NotEnoughMemory
 from tests.unit.training.conftest import GROUP_SIZE, make_rollout
 
 GIB = 1024**3

@@ -31,7 +31,7 @@ from tests.support.model_hub import TOKEN, ModelHub
 from tests.support.round_reports import round_report
 
 REPO = "somebody/tiny-Gensyn-Swarm-quiet_amber_otter"
-PATIENCE = 60.0
+DEADLINE_SECONDS = 60.0
 """Seconds within which the client answers on the busiest machine."""
 IDS = torch.tensor([[72, 101, 108, 108, 111]])
 
@@ -117,7 +117,7 @@ def writes(weights: bytes) -> Save:
 
 def checked(push: HubPush) -> HubPush:
     push.check_in_background()
-    assert push.take_answer(wait_seconds=PATIENCE)
+    assert push.take_answer(wait_seconds=DEADLINE_SECONDS)
     return push
 
 
@@ -125,7 +125,7 @@ def played(push: HubPush, *steps: int, save: Save = write_something) -> HubPush:
     """Play these rounds, and wait for whatever that has set going."""
     for step in steps:
         push.round_done(round_report(step), save)
-        assert push.take_answer(wait_seconds=PATIENCE)
+        assert push.take_answer(wait_seconds=DEADLINE_SECONDS)
     return push
 
 
@@ -269,13 +269,13 @@ def test_a_round_never_waits_for_the_hub(hub: ModelHub, make: Callable[..., HubP
     push = checked(make(frequency=1))
     hub.held_back = "/preupload/"
     push.round_done(round_report(1), write_something)
-    assert hub.held.wait(PATIENCE)
+    assert hub.held.wait(DEADLINE_SECONDS)
     written: list[Path] = []
     push.round_done(round_report(2), written.append)
     assert written == []
     assert said(logged, logging.DEBUG)[-1] == "The push due after round step 2 is left out: one is under way."
     hub.released.set()
-    assert push.take_answer(wait_seconds=PATIENCE)
+    assert push.take_answer(wait_seconds=DEADLINE_SECONDS)
     played(push, 3)
     assert [commit.message[:17] for commit in hub.repositories[REPO].commits] == [
         "Round 101, step 1",
@@ -290,9 +290,9 @@ def test_a_push_that_is_due_before_the_hub_has_answered_follows_when_it_has(
     push = make(frequency=2)
     push.check_in_background()
     push.round_done(round_report(2), write_something)
-    assert hub.held.wait(PATIENCE)
+    assert hub.held.wait(DEADLINE_SECONDS)
     hub.released.set()
-    assert push.take_answer(wait_seconds=PATIENCE)
+    assert push.take_answer(wait_seconds=DEADLINE_SECONDS)
     played(push, 3)
     assert [commit.message for commit in hub.repositories[REPO].commits] == ["Round 103, step 3: reward 0.250"]
 
@@ -302,7 +302,7 @@ def test_a_token_that_may_not_write_is_told_once_and_ends_all_pushing(
 ) -> None:
     hub.access = {"role": "read"}
     push = played(checked(make(frequency=1)), 1, 2)
-    push.finish(write_something, wait_seconds=PATIENCE)
+    push.finish(write_something, wait_seconds=DEADLINE_SECONDS)
     assert said(logged) == [
         "The Hugging Face Hub doesn't take HUGGINGFACE_ACCESS_TOKEN (the token of somebody may only read), so this run "
         "pushes nothing; make a token with the right to write at https://huggingface.co/settings/tokens, or unset the "
@@ -378,7 +378,7 @@ def test_where_nothing_listens_the_end_leaves_the_model_and_the_command(
 ) -> None:
     push = make(frequency=0, HF_ENDPOINT="http://127.0.0.1:9")
     push.round_done(round_report(1), write_something)
-    push.finish(write_something, wait_seconds=PATIENCE)
+    push.finish(write_something, wait_seconds=DEADLINE_SECONDS)
     assert len(said(logged)) == 1
     assert "ConnectError" in said(logged)[0]
     assert (tmp_path / "push" / "model" / "model.safetensors").read_bytes() == b"weights"
@@ -400,7 +400,7 @@ def test_the_command_that_is_told_pushes_the_model(
     hub.instead = {}
     hub.access = {"role": "write"}
     command = ["bash", "-c", warning.partition("By hand: ")[2]]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
     assert done.returncode == 0, done.stderr
     assert hub.repositories[REPO].files["model.safetensors"] == b"weights"
 
@@ -438,7 +438,7 @@ def test_a_push_that_fails_is_told_without_the_token_kept_and_tried_again(
 def test_the_end_pushes_what_was_trained_since_the_last_push(hub: ModelHub, make: Callable[..., HubPush]) -> None:
     announced: list[str] = []
     push = played(checked(make(frequency=2)), 1, 2, 3)
-    push.finish(write_something, wait_seconds=PATIENCE, announce=lambda: announced.append("push"))
+    push.finish(write_something, wait_seconds=DEADLINE_SECONDS, announce=lambda: announced.append("push"))
     assert [commit.message[:17] for commit in hub.repositories[REPO].commits] == [
         "Round 102, step 2",
         "Round 103, step 3",
@@ -449,7 +449,7 @@ def test_the_end_pushes_what_was_trained_since_the_last_push(hub: ModelHub, make
 def test_with_frequency_zero_only_the_end_pushes(hub: ModelHub, make: Callable[..., HubPush]) -> None:
     push = played(checked(make(frequency=0)), *range(1, 8))
     assert hub.repositories == {}
-    push.finish(write_something, wait_seconds=PATIENCE)
+    push.finish(write_something, wait_seconds=DEADLINE_SECONDS)
     assert len(hub.repositories[REPO].commits) == 1
 
 
@@ -459,7 +459,9 @@ def test_an_end_with_nothing_new_does_nothing(
 ) -> None:
     push = played(checked(make(frequency=2)), *steps)
     before = list(hub.asked)
-    push.finish(nothing_is_written, wait_seconds=PATIENCE, announce=lambda: pytest.fail("there is nothing to wait for"))
+    push.finish(
+        nothing_is_written, wait_seconds=DEADLINE_SECONDS, announce=lambda: pytest.fail("there is nothing to wait for")
+    )
     assert hub.asked == before
 
 
@@ -467,8 +469,8 @@ def test_the_end_waits_for_a_push_that_is_under_way(hub: ModelHub, make: Callabl
     push = checked(make(frequency=1))
     hub.held_back = "/preupload/"
     push.round_done(round_report(1), write_something)
-    assert hub.held.wait(PATIENCE)
-    push.finish(nothing_is_written, wait_seconds=PATIENCE, announce=hub.released.set)
+    assert hub.held.wait(DEADLINE_SECONDS)
+    push.finish(nothing_is_written, wait_seconds=DEADLINE_SECONDS, announce=hub.released.set)
     assert len(hub.repositories[REPO].commits) == 1
 
 
@@ -510,11 +512,11 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(
     assert len(hub.repositories[REPO].commits) == 1
 
 
-def test_the_card_tells_the_story_of_the_run(hub: ModelHub, make: Callable[..., HubPush]) -> None:
+def test_the_card_tells_the_history_of_the_run(hub: ModelHub, make: Callable[..., HubPush]) -> None:
     push = checked(make(frequency=3))
     push.held_out_before(0.09)
     played(push, 1)
-    push.round_done(round_report(2, foreign_peers=("QmA",), foreign_groups=4), write_something)
+    push.round_done(round_report(2, external_peers=("QmA",), external_groups=4), write_something)
     played(push, 3)
     text = hub.repositories[REPO].files["README.md"].decode()
     assert "after 3 rounds (the swarm's round 103). In 1 of 3 rounds the batch held answers of other peers." in text
@@ -548,13 +550,15 @@ def test_a_hub_without_xet_storage_is_told_with_what_helps(make: Callable[..., H
 def test_a_call_past_its_limit_is_ended(hub: ModelHub, environ: dict[str, str]) -> None:
     hub.held_back = "whoami"
     call = HubCall({"ask": "check"}, token=TOKEN, environ=environ, limit_seconds=1.5)
-    answer = call.answer(wait_seconds=PATIENCE)
+    answer = call.answer(wait_seconds=DEADLINE_SECONDS)
     assert answer is not None and answer.problem == "no answer within 2 s"
 
 
 def test_a_process_that_dies_is_an_answer_too(environ: dict[str, str]) -> None:
-    call = HubCall({"ask": "check"}, token=TOKEN, environ={**environ, "PYTHONHOME": "/nowhere"}, limit_seconds=PATIENCE)
-    answer = call.answer(wait_seconds=PATIENCE)
+    call = HubCall(
+        {"ask": "check"}, token=TOKEN, environ={**environ, "PYTHONHOME": "/nowhere"}, limit_seconds=DEADLINE_SECONDS
+    )
+    answer = call.answer(wait_seconds=DEADLINE_SECONDS)
     assert answer is not None and "the uploading process ended with exit status 1" in answer.problem
 
 
@@ -567,15 +571,17 @@ def test_the_process_does_not_outlive_who_asked(hub: ModelHub, environ: dict[str
     assert process.stdin is not None
     process.stdin.write(json.dumps({"ask": "check", "token": TOKEN}).encode() + b"\n")
     process.stdin.flush()
-    assert hub.held.wait(PATIENCE)
+    assert hub.held.wait(DEADLINE_SECONDS)
     process.stdin.close()
-    assert process.wait(PATIENCE) == 1
+    assert process.wait(DEADLINE_SECONDS) == 1
 
 
 def test_the_token_is_in_no_command_line_and_no_variable_of_the_process(hub: ModelHub, environ: dict[str, str]) -> None:
     hub.held_back = "whoami"
-    call = HubCall({"ask": "check"}, token=TOKEN, environ={**environ, "HF_TOKEN": TOKEN}, limit_seconds=PATIENCE)
-    assert hub.held.wait(PATIENCE)
+    call = HubCall(
+        {"ask": "check"}, token=TOKEN, environ={**environ, "HF_TOKEN": TOKEN}, limit_seconds=DEADLINE_SECONDS
+    )
+    assert hub.held.wait(DEADLINE_SECONDS)
     running = Path(f"/proc/{call.process_id}")
     if running.exists():  # Linux.
         assert TOKEN.encode() not in (running / "cmdline").read_bytes() + (running / "environ").read_bytes()

@@ -11,9 +11,9 @@ import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.utils import validate_repo_id
 
+from rgym_exp.training.history import Stretch, TrainingHistory
 from rgym_exp.training.hub_names import base_model_on_the_hub, base_model_to_show, is_user_name, repo_name
 from rgym_exp.training.model_card import CardFacts, TrainedHere, model_card
-from rgym_exp.training.story import Stretch, TrainingStory
 from tests.support.round_reports import round_report
 
 RUN: dict[str, Any] = {
@@ -168,53 +168,53 @@ def test_base_models_are_named_as_the_hub_knows_them() -> None:
     assert base_model_to_show("/nowhere/a/model") == "model"
 
 
-def test_a_story_of_any_length_has_at_most_twenty_stretches_and_forgets_no_round() -> None:
+def test_a_history_of_any_length_has_at_most_twenty_stretches_and_forgets_no_round() -> None:
     for rounds in (1, 19, 20, 21, 40, 41, 1000):
-        story = TrainingStory()
+        history = TrainingHistory()
         for step in range(1, rounds + 1):
-            story.add(round_report(step, own_reward=step / rounds))
-        curve = story.curve()
+            history.add(round_report(step, local_reward=step / rounds))
+        curve = history.curve()
         assert len(curve) <= 20
         assert (curve[0].first_step, curve[-1].last_step) == (1, rounds)
         assert all(b.first_step == a.last_step + 1 for a, b in zip(curve, curve[1:], strict=False))
         total = sum(range(1, rounds + 1)) / rounds
         assert sum(stretch.reward_sum for stretch in curve) == pytest.approx(total)
-        assert story.rounds == rounds
+        assert history.rounds == rounds
 
 
 def test_a_stretch_keeps_its_last_held_out_accuracy() -> None:
-    story = TrainingStory()
+    history = TrainingHistory()
     for step in range(1, 41):
-        story.add(round_report(step, held_out={10: 0.1, 25: 0.2}.get(step)))
-    assert {(s.first_step, s.held_out) for s in story.curve() if s.held_out} == {(9, 0.1), (25, 0.2)}
+        history.add(round_report(step, held_out={10: 0.1, 25: 0.2}.get(step)))
+    assert {(s.first_step, s.held_out) for s in history.curve() if s.held_out} == {(9, 0.1), (25, 0.2)}
 
 
 def test_a_reward_that_is_not_known_counts_for_nothing() -> None:
-    story = TrainingStory()
-    story.add(round_report(1, own_reward=math.nan))
-    assert story.curve()[0].reward is None
-    assert "| 1 |  |  |" in card(curve=story.curve())
+    history = TrainingHistory()
+    history.add(round_report(1, local_reward=math.nan))
+    assert history.curve()[0].reward is None
+    assert "| 1 |  |  |" in card(curve=history.curve())
 
 
 def test_peers_are_named_by_how_often_they_taught() -> None:
-    story = TrainingStory()
+    history = TrainingHistory()
     for step, peers in enumerate([("QmA", "QmB"), ("QmB",), ()], start=1):
-        story.add(round_report(step, foreign_peers=peers, foreign_groups=len(peers)))
-    assert story.peers(1) == ["QmB"]
-    assert (story.peer_count, story.rounds_with_others) == (2, 2)
+        history.add(round_report(step, external_peers=peers, external_groups=len(peers)))
+    assert history.peers(1) == ["QmB"]
+    assert (history.peer_count, history.rounds_with_others) == (2, 2)
 
 
 def test_a_resumed_run_goes_on_with_the_reports_of_this_model_only() -> None:
     # Another model's rounds; then this one's, whose node crashed after step 5 and went on from the checkpoint of 3.
     steps = [1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4, 5, 4, 5]
-    history = [round_report(step, own_reward=n) for n, step in enumerate(steps)]
-    story = TrainingStory(history)
-    story.add(round_report(6, own_reward=100))
-    told = [(stretch.first_step, stretch.reward) for stretch in story.curve()]
+    history = [round_report(step, local_reward=n) for n, step in enumerate(steps)]
+    history = TrainingHistory(history)
+    history.add(round_report(6, local_reward=100))
+    told = [(stretch.first_step, stretch.reward) for stretch in history.curve()]
     assert told == [(1, 7), (2, 8), (3, 9), (4, 12), (5, 13), (6, 100)]
 
 
 def test_a_new_model_inherits_no_history() -> None:
-    story = TrainingStory([round_report(step) for step in range(1, 9)])
-    story.add(round_report(1))
-    assert story.rounds == 1
+    history = TrainingHistory([round_report(step) for step in range(1, 9)])
+    history.add(round_report(1))
+    assert history.rounds == 1

@@ -93,8 +93,8 @@ def build(tiny_model_folder: Path) -> Build:
         config = TrainingConfig(
             device="cpu",
             dtype=dtype,
-            own_groups=groups,
-            foreign_groups=0,
+            local_groups=groups,
+            external_groups=0,
             num_generations=GROUP_SIZE,
             **chosen,
         )
@@ -124,7 +124,7 @@ def step_of(learner: Learner) -> tuple[torch.Tensor, dict[str, float]]:
 
 @pytest.mark.parametrize("loss_type", ["dapo", "grpo", "bnpo", "dr_grpo"])
 def test_the_gradient_is_that_of_one_process(peer: Peer, build: Build, loss_type: str) -> None:
-    # Five of six groups teach: two, two and one for the three ranks.
+    # Five of six groups have an advantage: two, two and one for the three ranks.
     alone, alone_logged = step_of(build(loss_type=loss_type))
     together, logged = step_of(build(peer.helpers, loss_type=loss_type))
     assert alone.abs().max() > 1e-3
@@ -133,18 +133,18 @@ def test_the_gradient_is_that_of_one_process(peer: Peer, build: Build, loss_type
     assert logged["grad_norm"] == pytest.approx(alone_logged["grad_norm"], rel=1e-5)
 
 
-def test_weights_on_foreign_groups_are_those_of_one_process(peer: Peer, build: Build) -> None:
+def test_weights_on_external_groups_are_those_of_one_process(peer: Peer, build: Build) -> None:
     def play() -> Rollout:
         return make_rollout(groups=6, sender=-5.5)
 
-    alone, _ = step_of(build(foreign_weight="bounded", play=play))
-    together, _ = step_of(build(peer.helpers, foreign_weight="bounded", play=play))
+    alone, _ = step_of(build(external_weight="bounded", play=play))
+    together, _ = step_of(build(peer.helpers, external_weight="bounded", play=play))
     trusting, _ = step_of(build(play=play))
     assert not torch.allclose(alone, trusting, atol=1e-5)
     assert torch.allclose(together, alone, atol=1e-6)
 
 
-def test_statistics_of_foreign_weights_are_those_of_one_process(peer: Peer, build: Build) -> None:
+def test_statistics_of_external_weights_are_those_of_one_process(peer: Peer, build: Build) -> None:
     def play() -> Rollout:
         rollout = make_rollout(groups=6, sender=-50.0)
         # The third group is another rank's: its weights must reach the log of rank 0 one by one.
@@ -156,9 +156,9 @@ def test_statistics_of_foreign_weights_are_those_of_one_process(peer: Peer, buil
         logged = next(row for row in learner.trainer.state.log_history if "loss" in row)
         return logged_weight_statistics(logged)
 
-    alone = statistics(build(foreign_weight="bounded", play=play))
-    together = statistics(build(peer.helpers, foreign_weight="bounded", play=play))
-    # Five groups teach.
+    alone = statistics(build(external_weight="bounded", play=play))
+    together = statistics(build(peer.helpers, external_weight="bounded", play=play))
+    # Five groups have an advantage.
     assert alone == {
         "mean": pytest.approx(0.96), "min": pytest.approx(0.8), "max": 1.0, "share_below_one": pytest.approx(0.2),
     }  # fmt: skip

@@ -90,9 +90,9 @@ def test_a_batch_that_teaches_nothing_changes_no_weight_and_still_counts_as_a_st
 
 def test_a_sender_that_was_surer_than_we_are_weighs_less_and_never_more(make_trainer: MakeTrainer) -> None:
     trusted = step_of(make_trainer(play=lambda: make_rollout(sender=0.0)))
-    surer = step_of(make_trainer(play=lambda: make_rollout(sender=0.0), weigh_foreign=True))
-    liar = step_of(make_trainer(play=lambda: make_rollout(sender=-50.0), weigh_foreign=True))
-    own = step_of(make_trainer(weigh_foreign=True))
+    surer = step_of(make_trainer(play=lambda: make_rollout(sender=0.0), weigh_external=True))
+    liar = step_of(make_trainer(play=lambda: make_rollout(sender=-50.0), weigh_external=True))
+    own = step_of(make_trainer(weigh_external=True))
     assert torch.allclose(surer, 0.8 * trusted, atol=1e-6)
     assert torch.allclose(liar, trusted, atol=1e-6)
     assert torch.allclose(own, trusted, atol=1e-6)
@@ -115,36 +115,36 @@ def weights_logged(trainer: SwarmTrainer) -> dict[str, float]:
     return logged_weight_statistics(kept.logs)
 
 
-def test_a_step_with_foreign_groups_logs_what_they_weighed(make_trainer: MakeTrainer) -> None:
+def test_a_step_with_external_groups_logs_what_they_weighed(make_trainer: MakeTrainer) -> None:
     trusting = weights_logged(make_trainer(play=lambda: make_rollout(sender=0.0)))
     assert trusting == {"mean": 1.0, "min": 1.0, "max": 1.0, "share_below_one": 0.0}
     # Nobody is surer than a sender whose every token had a probability of 1, and nobody less sure than the liar.
-    surer = weights_logged(make_trainer(play=lambda: make_rollout(sender=0.0), weigh_foreign=True))
+    surer = weights_logged(make_trainer(play=lambda: make_rollout(sender=0.0), weigh_external=True))
     assert surer == {name: pytest.approx(value) for name, value in
                      {"mean": 0.8, "min": 0.8, "max": 0.8, "share_below_one": 1.0}.items()}  # fmt: skip
-    liar = weights_logged(make_trainer(play=lambda: make_rollout(sender=-50.0), weigh_foreign=True))
+    liar = weights_logged(make_trainer(play=lambda: make_rollout(sender=-50.0), weigh_external=True))
     assert liar == trusting
 
 
-def test_a_step_on_own_groups_alone_logs_no_weights(make_trainer: MakeTrainer) -> None:
+def test_a_step_on_local_groups_alone_logs_no_weights(make_trainer: MakeTrainer) -> None:
     assert weights_logged(make_trainer()) == {}
-    assert weights_logged(make_trainer(weigh_foreign=True)) == {}
+    assert weights_logged(make_trainer(weigh_external=True)) == {}
 
 
 def mixed_rollout() -> Rollout:
-    """An own group and a foreign one that teach (and one that doesn't); half of the senders were surer than we are."""
+    """A local and an external group with an advantage, and one without; half of the senders were surer than we are."""
     rollout = make_rollout()
     for row in range(GROUP_SIZE, 2 * GROUP_SIZE):
-        rollout.foreign[row] = True
+        rollout.external[row] = True
         rollout.sender_mean_logprobs[row] = 0.0 if row % 2 else -50.0
     return rollout
 
 
 @pytest.mark.parametrize("groups_at_once", [1, GROUPS])
-def test_only_foreign_completions_are_counted_however_the_batch_is_cut_up(
+def test_only_external_completions_are_counted_however_the_batch_is_cut_up(
     make_trainer: MakeTrainer, groups_at_once: int
 ) -> None:
-    logged = weights_logged(make_trainer(play=mixed_rollout, weigh_foreign=True, groups_at_once=groups_at_once))
+    logged = weights_logged(make_trainer(play=mixed_rollout, weigh_external=True, groups_at_once=groups_at_once))
     expected = {"mean": 0.9, "min": 0.8, "max": 1.0, "share_below_one": 0.5}
     assert logged == {name: pytest.approx(value) for name, value in expected.items()}
 
@@ -183,8 +183,9 @@ def test_parts_done_again_after_out_of_memory_count_their_weights_once(make_trai
         rollout.sender_mean_logprobs[:GROUP_SIZE] = [0.0] * GROUP_SIZE
         return rollout
 
-    trainer = make_trainer(kind=FailsLate, play=play, groups=4, groups_at_once=2, weigh_foreign=True)
-    # Three groups teach. A first part counted twice would make it two groups of five that weigh less, not one of three.
+    trainer = make_trainer(kind=FailsLate, play=play, groups=4, groups_at_once=2, weigh_external=True)
+    # Three groups have an advantage. A first part counted twice would make it two of five that weigh less, not one of
+    # three.
     assert weights_logged(trainer)["share_below_one"] == pytest.approx(1 / 3)
     assert trainer.groups_at_once == 1
 

@@ -1,0 +1,207 @@
+"""A judge over HTTP. It may be a stranger's: what it says is typed and bounded here, or refused with a sentence.
+
+POST request-question/ {user_id, round_number, model_name}          -> {session_id, question, ...}
+POST submit-answer/    {session_id, round_number, user_answer}      -> {score, ...}
+GET  current_clue/     -> {game_id, clue_id, rounds_remaining, clue, choices}; game_id -1: no game
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+
+from rgym_exp.config.bounded import read_body, session_until
+from rgym_exp.config.shallow_json import shallow_json
+from rgym_exp.judge.judge import Clue, JudgeAway, JudgeRefusal, Question
+
+MAX_ANSWER_BYTES = 256 * 1024
+"""Of an HTTP answer, unpacked: 64 choices and a clue, with every letter spelt as \\uXXXX, and room."""
+MAX_TEXT_BYTES = 8 * 1024
+MAX_SESSION_ID = 200
+MAX_CHOICES = 64
+MAX_CHOICE = 200
+MAX_NUMBER = 2**63 - 1
+"""Of a game or clue: what the outbox's database holds."""
+MAX_SUBMITTED_BYTES = 16 * 1024
+"""Of a model's answer; what goes beyond is left out, as it says nothing more."""
+MAX_RETRY_AFTER_SECONDS = 300.0
+NO_GAME = -1
+
+
+class HttpJudge:
+    """Judge at ``base_url``. Nothing is asked before the first call; safe to use from several threads."""
+
+    def __init__(self, base_url: str, *, timeout_seconds: float = 10.0) -> None:
+        """``timeout_seconds`` is for a whole exchange, from the connection to the answer's last byte."""
+        self.base_url = base_url.rstrip("/")
+        self._timeout_seconds = timeout_seconds
+        # A proxy can't reach what listens on this machine only.
+        self._trust_env = not _is_loopback(urlsplit(self.base_url).hostname or "")
+
+    def ask(self, *, user_id: str, round: int, model_name: str) -> Question:
+        """See ``Judge.ask``."""
+        said = self._exchange(
+            "request-question/", {"user_id": user_id, "round_number": round, "model_name": model_name}
+        )
+        match said:
+            case {"session_id": str() | int() as session_id, "question": str(text)} if (
+                not isinstance(session_id, bool) and 1 <= len(str(session_id)) <= MAX_SESSION_ID and _is_text(text)
+            ):
+                return Question(session_id=session_id, text=text)
+        self._is_senseless("a question with its session")
+
+    def submit(self, question: Question, *, round: int, answer: str) -> float:
+        """See ``Judge.submit``."""
+        sent = answer.encode(errors="replace")[:MAX_SUBMITTED_BYTES].decode(errors="ignore")
+        said = self._exchange(
+            "submit-answer/", {"session_id": question.session_id, "round_number": round, "user_answer": sent}
+        )
+        match said:
+            case {"score": int() | float() as score} if not isinstance(score, bool) and 0 <= score <= 1:
+                return float(score)
+        self._is_senseless("a score from 0 to 1")
+
+    def current_clue(self) -> Clue | None:
+        """See ``Judge.current_clue``."""
+        match self._exchange("current_clue/", None):
+            case {"game_id": int(game)} if game == NO_GAME:
+                return None
+            case {
+                "game_id": int(game),
+                "clue_id": int(clue),
+                "rounds_remaining": int(remaining),
+                "clue": str(text),
+                "choices": list(choices),
+            } if (
+                all(_is_number(value) for value in (game, clue, remaining)) and _is_text(text) and _are_choices(choices)
+            ):
+                return Clue(game=game, clue=clue, rounds_remaining=remaining, text=text, choices=tuple(choices))
+        self._is_senseless("a clue with its game and choices")
+
+    def close(self) -> None:
+        """Nothing stays open between two calls."""
+
+    def _exchange(self, route: str, body: Mapping[str, Any] | None) -> Any:
+        """POST, or GET without a body; the parsed answer. Raises JudgeAway."""
+        deadline = time.monotonic() + self._timeout_seconds
+        try:
+            status, headers, content = self._send(route, body, deadline)
+            said = shallow_json(content) if 200 <= status < 300 else None
+        # Of these, urllib3's own and OSError are what requests lets through here and there.
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            if time.monotonic() >= deadline or isinstance(error, requests.exceptions.Timeout):
+                raise JudgeAway(
+                    f"The judge at {self.base_url} gave no whole answer within {self._timeout_seconds:g} s."
+                ) from error
+            if isinstance(error, ValueError) and not isinstance(error, requests.exceptions.RequestException):
+                self._is_senseless(f"an answer at all ({_one_line(str(error))})")
+            raise JudgeAway(f"No judge answers at {self.base_url} ({type(error).__name__}).") from error
+        if not 200 <= status < 300:
+            raise self._failure(status, headers, content)
+        return said
+
+    def _send(
+        self, route: str, body: Mapping[str, Any] | None, deadline: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        with session_until(deadline) as session:
+            session.trust_env = self._trust_env
+            with session.request(
+                *("GET" if body is None else "POST", f"{self.base_url}/{route}"),
+                data=None if body is None else json.dumps(body),
+                headers={
+                    "accept": "application/json",
+                    "user-agent": "rl-swarm",
+                    **({} if body is None else {"content-type": "application/json"}),
+                },
+                timeout=self._timeout_seconds,
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                content = read_body(answer, max_bytes=MAX_ANSWER_BYTES, deadline=deadline)
+                return answer.status_code, answer.headers, content
+
+    def _failure(self, status: int, headers: Mapping[str, str], content: bytes) -> JudgeAway:
+        """The error for an answer that says no."""
+        told = f": {reason}" if (reason := _reason(content)) else ""
+        pause = _retry_after(headers.get("retry-after", ""))
+        if 300 <= status < 400:
+            return JudgeAway(
+                f"The judge at {self.base_url} sends us elsewhere (status {status}), and redirects aren't followed: "
+                "network.judge_url must be its own address."
+            )
+        if status == 429 or (status == 503 and pause is not None):
+            return JudgeAway(
+                f"The judge at {self.base_url} asks for a pause (status {status}{told}).",
+                retry_after_seconds=pause or 0.0,
+            )
+        if status == 404:
+            return JudgeRefusal(f"The judge at {self.base_url} doesn't know what we ask for (status 404{told}).")
+        if 400 <= status < 500:
+            return JudgeRefusal(f"The judge at {self.base_url} refuses (status {status}{told}).")
+        return JudgeAway(f"The judge at {self.base_url} has trouble of its own (status {status}{told}).")
+
+    def _is_senseless(self, wanted: str) -> NoReturn:
+        raise JudgeAway(
+            f"What answers at {self.base_url} doesn't say {wanted}, as a judge does: it may be another program, or a "
+            "judge of another version."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_number(value: int) -> bool:
+    return not isinstance(value, bool) and 0 <= value <= MAX_NUMBER
+
+
+def _is_text(text: str) -> bool:
+    try:
+        return bool(text.strip()) and len(text.encode()) <= MAX_TEXT_BYTES
+    except UnicodeEncodeError:  # Half a surrogate pair: no tokenizer takes it.
+        return False
+
+
+def _are_choices(choices: list[Any]) -> bool:
+    return (
+        2 <= len(choices) <= MAX_CHOICES
+        and all(isinstance(choice, str) for choice in choices)
+        and all(choice.isprintable() and choice.strip() and len(choice) <= MAX_CHOICE for choice in choices)
+        and len({choice.strip() for choice in choices}) == len(choices)
+    )
+
+
+def _reason(content: bytes) -> str:
+    """A failure's words, where it has any."""
+    try:
+        match shallow_json(content):
+            case {"error": str(reason)} | {"detail": str(reason)}:
+                return _one_line(reason)
+    except ValueError:
+        pass
+    return ""
+
+
+def _retry_after(value: str) -> float | None:
+    """Seconds of a Retry-After header, bounded; None for what isn't a number (a date isn't worth reading)."""
+    try:
+        seconds = float(value)
+    except ValueError:
+        return None
+    return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS) if math.isfinite(seconds) else None
+
+
+def _one_line(text: str) -> str:
+    """A stranger's words, fit for a log line and a terminal."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:300]

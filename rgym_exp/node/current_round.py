@@ -1,0 +1,58 @@
+"""Which round it is: waiting for the next one, and jumping over those that were missed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rgym_exp.chain.coordinator import ChainUnavailable, Coordinator
+
+logger = logging.getLogger("rl_swarm.node")
+
+_SLOWEST_POLL_SECONDS = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurrentRound:
+    """A round that this node is about to play."""
+
+    round: int
+    stage: int
+    skipped: int
+    """Rounds between the last one played and this one: the swarm moved on meanwhile."""
+
+
+def await_current_round(
+    coordinator: Coordinator, last_round: int | None, *, poll_seconds: float, sleep: Callable[[float], object]
+) -> CurrentRound:
+    """Wait until the swarm is at a round that this node has not played, and return it.
+
+    While the chain cannot be reached the wait goes on, less and less often, and says so once.
+
+    Args:
+        last_round: the last round played; None before the first.
+        poll_seconds: pause between two looks at the chain.
+        sleep: waits for so many seconds (an event's ``wait``, so that a stop ends it).
+    """
+    pause, away = poll_seconds, False
+    while True:
+        try:
+            round_number, stage = coordinator.round_and_stage()
+        except ChainUnavailable as error:
+            if not away:
+                logger.warning("The chain does not answer (%s). Waiting for it; nothing is lost meanwhile.", error)
+            away, pause = True, min(pause * 2, _SLOWEST_POLL_SECONDS)
+            sleep(pause)
+            continue
+        if away:
+            logger.info("The chain answers again, at round %d.", round_number)
+            away, pause = False, poll_seconds
+        if last_round is None or round_number > last_round:
+            skipped = 0 if last_round is None else round_number - last_round - 1
+            if skipped:
+                logger.info("The swarm moved on from round %d to %d; skipping %d.", last_round, round_number, skipped)
+            return CurrentRound(round=round_number, stage=stage, skipped=skipped)
+        if round_number < last_round:
+            logger.debug("The chain is at round %d, before our %d; waiting.", round_number, last_round)
+        sleep(pause)

@@ -1,0 +1,346 @@
+"""The scoring sandbox: whatever an answer does, it gets a number, and the others get theirs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from reasoning_gym.factory import create_dataset
+
+from rgym_exp.tasks import scoring_worker
+from rgym_exp.tasks.scoring_sandbox import SandboxLimits, ScoringSandbox
+from rgym_exp.tasks.tasks_errors import SandboxError
+from rgym_exp.types import Problem
+
+SIZE = 2**40
+DATASETS = ["arc_1d", "binary_matrix", "decimal_arithmetic", "gcd", "propositional_logic", "spell_backward"]
+
+SLOW = "∧".join(f"a{n}" for n in range(40))
+"""A conclusion over 40 variables: propositional_logic's scorer would list all 2^40 assignments."""
+GREEDY = "∧".join(f"a{n}" for n in range(18))
+"""2^18 assignments of 18 variables: some 200 MB."""
+
+MakeSandbox = Callable[..., ScoringSandbox]
+
+
+@pytest.fixture
+def make_sandbox() -> Iterator[MakeSandbox]:
+    made: list[ScoringSandbox] = []
+
+    def make(datasets: Mapping[str, Mapping[str, Any]] | None = None, **limits: Any) -> ScoringSandbox:
+        params = datasets if datasets is not None else {name: {} for name in DATASETS}
+        made.append(ScoringSandbox(params, seed=0, size=SIZE, limits=SandboxLimits(**limits)))
+        return made[-1]
+
+    yield make
+    for sandbox in made:
+        sandbox.close()
+
+
+@pytest.fixture(scope="module")
+def shared_sandbox() -> Iterator[ScoringSandbox]:
+    sandbox = ScoringSandbox(
+        {name: {} for name in DATASETS}, seed=0, size=SIZE, limits=SandboxLimits(answer_cpu_seconds=0.1)
+    )
+    yield sandbox
+    sandbox.close()
+
+
+def problem(dataset: str = "gcd", index: int = 0) -> Problem:
+    item = create_dataset(dataset, seed=0, size=SIZE)[index]
+    return Problem(slot=index, dataset=dataset, question=item["question"], entry=item)
+
+
+def right(asked: Problem) -> tuple[Problem, str]:
+    return asked, asked.entry["answer"]
+
+
+def test_right_is_one_wrong_is_less_and_the_order_is_kept(shared_sandbox: ScoringSandbox) -> None:
+    first, second = problem(index=1), problem(index=2)
+    assert shared_sandbox.score([right(first), (first, "no"), right(second), (second, "-1")]) == [1.0, 0.0, 1.0, 0.0]
+    assert shared_sandbox.score([]) == []
+
+
+def test_one_worker_serves_many_batches(shared_sandbox: ScoringSandbox) -> None:
+    pid = shared_sandbox.worker_pid
+    scores = [shared_sandbox.score([right(problem(index=n))]) for n in range(20)]
+    assert scores == [[1.0]] * 20
+    assert shared_sandbox.worker_pid == pid
+
+
+def test_a_batch_larger_than_the_pipes_is_scored_whole(shared_sandbox: ScoringSandbox) -> None:
+    asked = problem()
+    padded = [(asked, "x" * 8000)] * 300
+    assert shared_sandbox.score([*padded, right(asked)]) == [0.0] * 300 + [1.0]
+
+
+def test_two_threads_may_score_at_once(shared_sandbox: ScoringSandbox) -> None:
+    scores: dict[int, list[float]] = {}
+
+    def score(number: int) -> None:
+        asked = problem(index=number)
+        scores[number] = shared_sandbox.score([right(asked), (asked, "no")] * 20)
+
+    threads = [threading.Thread(target=score, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert scores == {number: [1.0, 0.0] * 20 for number in range(4)}
+
+
+def test_an_answer_that_thinks_too_long_scores_zero_and_the_worker_goes_on(
+    make_sandbox: MakeSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox = make_sandbox(answer_cpu_seconds=0.2)
+    pid = sandbox.worker_pid
+    asked = problem()
+    with caplog.at_level(logging.INFO, "rl_swarm.tasks"):
+        assert sandbox.score([right(asked), (problem("propositional_logic"), SLOW), right(asked)]) == [1.0, 0.0, 1.0]
+    assert sandbox.worker_pid == pid
+    assert "1 of 3 answers scored 0 without a verdict: time 1" in caplog.text
+
+
+def test_a_problem_with_two_such_answers_gets_no_more_time(
+    make_sandbox: MakeSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox = make_sandbox(answer_cpu_seconds=0.2)
+    hostile, asked = problem("propositional_logic"), problem()
+    with caplog.at_level(logging.INFO, "rl_swarm.tasks"):
+        assert sandbox.score([(hostile, SLOW)] * 30 + [right(asked)]) == [0.0] * 30 + [1.0]
+    assert "after others of its problem 28, time 2" in caplog.text
+
+
+def test_an_answer_that_eats_memory_scores_zero_and_the_worker_is_replaced(
+    make_sandbox: MakeSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox = make_sandbox(answer_cpu_seconds=60.0, memory_bytes=32 * 1024 * 1024)
+    pid = sandbox.worker_pid
+    asked = problem()
+    with caplog.at_level(logging.INFO, "rl_swarm.tasks"):
+        assert sandbox.score([right(asked), (problem("propositional_logic"), GREEDY), right(asked)]) == [1.0, 0.0, 1.0]
+    assert "memory 1" in caplog.text
+    assert sandbox.worker_pid != pid
+    assert sandbox.score([right(asked)]) == [1.0]
+
+
+def test_an_answer_that_is_too_long_scores_zero_unread(
+    make_sandbox: MakeSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox = make_sandbox(answer_chars=10)
+    asked = problem()
+    with caplog.at_level(logging.INFO, "rl_swarm.tasks"):
+        assert sandbox.score([(asked, "1" * 11), right(asked)]) == [0.0, 1.0]
+    assert "too long 1" in caplog.text
+
+
+def test_a_worker_killed_between_batches_is_replaced_and_nothing_is_lost(make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox()
+    asked = problem()
+    assert sandbox.score([right(asked)]) == [1.0]
+    worker = psutil.Process(sandbox.worker_pid)
+    worker.kill()
+    assert sandbox.score([right(asked), (asked, "no"), right(asked)]) == [1.0, 0.0, 1.0]
+    assert sandbox.worker_pid != worker.pid
+
+
+def test_a_worker_killed_at_work_is_replaced_and_the_answer_it_was_at_is_tried_again(make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox()
+    asked = problem()
+    assert sandbox.score([right(asked)]) == [1.0]
+    os.kill(sandbox.worker_pid, signal.SIGSTOP)
+    scores: list[float] = []
+    scoring = threading.Thread(target=lambda: scores.extend(sandbox.score([right(asked)] * 3)))
+    scoring.start()
+    os.kill(sandbox.worker_pid, signal.SIGKILL)
+    scoring.join()
+    assert scores == [1.0, 1.0, 1.0]
+
+
+def test_a_worker_that_stops_answering_is_replaced_and_only_the_answer_it_was_at_is_lost(
+    make_sandbox: MakeSandbox,
+) -> None:
+    sandbox = make_sandbox(answer_wall_seconds=0.5)
+    asked = problem()
+    assert sandbox.score([right(asked)]) == [1.0]
+    stopped = sandbox.worker_pid
+    os.kill(stopped, signal.SIGSTOP)
+    assert sandbox.score([right(asked)] * 3) == [0.0, 1.0, 1.0]
+    assert not psutil.pid_exists(stopped)
+
+
+def test_a_batch_ends_in_time_even_when_the_worker_does_not_answer(
+    make_sandbox: MakeSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox = make_sandbox(batch_seconds=0.5)
+    asked = problem()
+    assert sandbox.score([right(asked)]) == [1.0]
+    os.kill(sandbox.worker_pid, signal.SIGSTOP)
+    with caplog.at_level(logging.INFO, "rl_swarm.tasks"):
+        assert sandbox.score([right(asked)] * 3) == [0.0, 0.0, 0.0]
+    assert "batch time 3" in caplog.text
+    assert sandbox.score([right(asked)]) == [1.0]
+
+
+def test_a_worker_that_cannot_start_is_an_error_and_not_a_zero(make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox({"gcd": {"max_value": 0}})
+    with pytest.raises(SandboxError, match="doesn't start .AssertionError: max_value must be > min_value."):
+        sandbox.score([right(problem())])
+
+
+def test_a_dataset_that_the_sandbox_was_not_made_for_is_an_error(make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox({"gcd": {}})
+    with pytest.raises(ValueError, match="not made for the dataset 'arc_1d'"):
+        sandbox.score([right(problem("arc_1d"))])
+
+
+def test_a_closed_sandbox_has_no_worker_and_says_so(make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox()
+    pid = sandbox.worker_pid
+    sandbox.close()
+    sandbox.close()
+    assert not psutil.pid_exists(pid)
+    with pytest.raises(SandboxError, match="has been closed"):
+        sandbox.score([right(problem())])
+
+
+def test_the_worker_sees_nothing_of_our_environment(make_sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_SECRET_TOKEN", "hidden")
+    sandbox = make_sandbox({"gcd": {}})
+    assert sandbox.score([right(problem())]) == [1.0]
+    assert "A_SECRET_TOKEN" not in psutil.Process(sandbox.worker_pid).environ()
+
+
+def test_the_worker_ends_when_its_node_dies(tmp_path: Path) -> None:
+    script = """
+        import sys
+        from rgym_exp.tasks.scoring_sandbox import ScoringSandbox
+        sandbox = ScoringSandbox({"gcd": {}}, seed=0, size=10)
+        sandbox.score([])
+        print(sandbox.worker_pid, flush=True)
+        sys.stdin.read()
+        """
+    root = Path(__file__).resolve().parents[3]
+    node = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert node.stdout
+    worker = psutil.Process(int(node.stdout.readline()))
+    node.kill()
+    node.communicate()
+    gone, _ = psutil.wait_procs([worker], timeout=20)
+    assert gone == [worker]
+
+
+HOSTILE = st.one_of(
+    st.text(max_size=200),
+    st.text(alphabet="0123456789.eE+-_ ,/\\{}$frac∞nai", max_size=60),
+    st.text(alphabet="PQRS∧∨¬→↔() abc", max_size=60),
+    st.builds(lambda piece, times: piece * times, st.sampled_from("([{-¬1'\"\\\n"), st.integers(1, 8000)),
+    st.sampled_from(
+        ["9" * 5000, "1e999999999", "nan", "-inf", "[" * 3000 + "]" * 3000, "1/0", "\ud800", "\x00", SLOW]
+        + ["lambda: 1", "().__class__.__bases__[0].__subclasses__()", "open('x','w')", "__import__('os').getpid()"]
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(HOSTILE, min_size=1, max_size=8))
+def test_no_text_raises_and_every_score_is_a_number_from_zero_to_one(
+    shared_sandbox: ScoringSandbox, texts: list[str]
+) -> None:
+    scores = shared_sandbox.score([(asked, text) for asked in HOSTILE_TO for text in texts])
+    assert len(scores) == len(texts) * len(HOSTILE_TO)
+    assert all(isinstance(score, float) and math.isfinite(score) and 0.0 <= score <= 1.0 for score in scores)
+
+
+HOSTILE_TO = [problem(dataset) for dataset in DATASETS]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("[[1, 0], [0, 1]]", [[1, 0], [0, 1]]), ("'a'", "a"), ("-3.5", -3.5), ("{1: None}", {1: None})]
+)
+def test_the_literal_parser_reads_literals(text: str, value: Any) -> None:
+    assert scoring_worker.literal(text) == value
+
+
+@pytest.mark.parametrize("text", ["f()", "x", "[1] * 9", "().__class__", "open", "2 ** 9", "[x for x in 'ab']", ""])
+def test_the_literal_parser_refuses_everything_else(text: str) -> None:
+    with pytest.raises((ValueError, SyntaxError)):
+        scoring_worker.literal(text)
+
+
+def test_behind_the_literal_parser_stands_a_second_refusal(tmp_path: Path) -> None:
+    attempts = [
+        "eval('1 + 1')",
+        "exec('x = 1')",
+        "open('/etc/passwd')",
+        "open('made', 'w')",
+        "os.listdir('/')",
+        "os.fork()",
+        "os.kill(1, 0)",
+        "os.remove('made')",
+        "subprocess.run(['true'])",
+        "socket.create_connection(('127.0.0.1', 9))",
+        "__import__('wave')",
+        "ctypes.CDLL(None)",
+        "pickle.loads(b'cos\\ngetpid\\n(tR.')",
+    ]
+    ends = confined(attempts, "sys.addaudithook(worker._refuse)", tmp_path)
+    assert ends == dict.fromkeys(attempts, "CodeRefused")
+
+
+def test_behind_the_second_refusal_stands_the_kernel(tmp_path: Path) -> None:
+    attempts = ["open('/etc/passwd')", "open('made', 'w')", "socket.socket()", "os.pipe()"]
+    ends = confined(attempts, "worker._confine(2**28)", tmp_path)
+    assert ends == dict.fromkeys(attempts, "OSError")
+    assert not (tmp_path / "made").exists()
+
+
+def confined(attempts: list[str], confinement: str, folder: Path) -> dict[str, str]:
+    """The exceptions that attempts end in, by name, in a process with only one of the worker's layers."""
+    script = f"""
+        import ctypes, json, os, pickle, socket, subprocess, sys
+        from rgym_exp.tasks import scoring_worker as worker
+        function = type(lambda: 0)
+        attempts = {{text: function(compile(text, "attempt", "eval"), globals()) for text in {attempts!r}}}
+        {confinement}
+        ends = {{}}
+        for text, attempt in attempts.items():
+            try:
+                attempt()
+                ends[text] = "nothing"
+            except BaseException as error:
+                ends[text] = type(error).__name__
+        print(json.dumps(ends))
+        """
+    root = str(Path(__file__).resolve().parents[3])
+    finished = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**os.environ, "PYTHONPATH": root},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    ends: dict[str, str] = json.loads(finished.stdout)
+    return ends

@@ -51,7 +51,7 @@ function handler(answer: (request: Request, context: Context) => Promise<unknown
   return async (request) => {
     try {
       const context = makeContext()
-      // Said by proxy.ts too; a door that is only watched from afar is open when the watch fails.
+      // Said by proxy.ts too; a check that is made in one place only is gone when that place is passed by.
       requireKnownHost(request.headers.get('host'), context.settings.allowedHosts)
       requireSameOrigin(request.headers)
       const content = await answer(request, context)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from rgym_exp.config.files import last_lines
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.errors import SwarmUserError
+from rgym_exp.observe.metrics import from_json
 
 if TYPE_CHECKING:
     from rgym_exp.chain.coordinator import PeerTotals
@@ -201,12 +201,11 @@ def _last_round(home: Home) -> Iterator[str]:
         return
     for line in reversed(lines[-2:]):  # a node that was killed leaves a torn last line
         try:
-            last = json.loads(line)
-            round, took_part = int(last["round"]), int(last["step"])
-            reward, when = float(last["local_reward"]), float(last["time"])
-        except (ValueError, KeyError, TypeError):
+            last = from_json(line)
+        except ValueError:
             continue
-        yield _line("last round", f"{round}, {_ago(when)}: reward {reward:.2f}; this node has played {took_part}")
+        told = f"{last.round}, {_ago(last.time)}: reward {last.local_reward:.2f}; this node has played {last.step}"
+        yield _line("last round", told)
         return
 
 

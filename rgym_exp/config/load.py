@@ -21,7 +21,7 @@ from rgym_exp.config.networks import DEFAULT_NETWORK, invite_settings, network_s
 from rgym_exp.config.overrides import parse_overrides
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config
-from rgym_exp.config.settings import Setting, apply, settings_from
+from rgym_exp.config.settings import Setting, apply, note_on_old_names, settings_from
 from rgym_exp.config.template import file_name, prepare_user_file
 from rgym_exp.config.validate import problems_of
 from rgym_exp.config.yaml_file import read_yaml
@@ -85,6 +85,7 @@ def load_with_notes(
     problems += _with_origins(problems_of(config), [*base, *chosen])
     if problems:
         raise ConfigError(joined(problems))
+    notes += note_on_old_names([*from_file, *from_line])
     return config, notes + _masked(invite, from_file, file_name(home))
 
 

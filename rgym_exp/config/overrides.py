@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from rgym_exp.aliases import CONFIG_KEYS
 from rgym_exp.config.keys import owner_of, schema_keys, sections
 from rgym_exp.config.settings import Setting, settings_from, unknown_key
 
@@ -51,7 +52,8 @@ def _remedy(text: str, parser: OverridesParser) -> str:
 
 
 def _read(override: Override, origin: str) -> tuple[list[Setting], list[str]]:
-    name, value = override.key_or_group.replace("/", "."), override.value()
+    said, value = override.key_or_group.replace("/", "."), override.value()
+    name = CONFIG_KEYS.get(said, said)
     if override.is_sweep_override():
         return [], [f"{origin}: a run takes one value for {name}, not several. For a text with commas, quote it."]
     if override.is_delete():
@@ -63,7 +65,7 @@ def _read(override: Override, origin: str) -> tuple[list[Setting], list[str]]:
         return settings_from(content, origin)
     if isinstance(value, Mapping) and owner_of(name) is None:
         return [], [unknown_key(name, origin)]
-    return [Setting(name=name, value=value, origin=origin)], []
+    return [Setting(name=name, value=value, origin=origin, old_name=said if said != name else None)], []
 
 
 def _default(name: str, origin: str) -> tuple[list[Setting], list[str]]:

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rgym_exp.aliases import CONFIG_KEYS
 from rgym_exp.config.keys import nearest, owner_of, schema_keys, sections
 
 
@@ -22,6 +23,8 @@ class Setting:
     """As read: plain Python values, perhaps with OmegaConf interpolations such as ``${training.seed}``."""
     origin: str
     """Where it was said, as a person would look for it: "configs/rg-swarm.yaml line 12"."""
+    old_name: str | None = None
+    """The name of the version before, where that one was used."""
 
 
 def settings_from(
@@ -41,6 +44,10 @@ def settings_from(
         where = f"{origin} line {lines[name]}" if lines and name in lines else origin
         if name in schema_keys():
             found.append(Setting(name=name, value=value, origin=where))
+        elif name in CONFIG_KEYS and CONFIG_KEYS[name].removeprefix(prefix) in mapping:
+            problems.append(f"{where}: {name} is the old name of {CONFIG_KEYS[name]}, which is there too. Keep one.")
+        elif name in CONFIG_KEYS:
+            found.append(Setting(name=CONFIG_KEYS[name], value=value, origin=where, old_name=name))
         elif name not in sections():
             problems.append(unknown_key(name, where))
         elif isinstance(value, Mapping):
@@ -50,6 +57,14 @@ def settings_from(
         elif value is not None:  # A section whose keys are all commented out reads as null.
             problems.append(f"{where}: {name} is a section and takes keys, not {shown(value)}.")
     return found, problems
+
+
+def note_on_old_names(settings: Iterable[Setting]) -> list[str]:
+    """One sentence that gives the new name of every key that was called by its old one; nothing without such."""
+    renamed = [f"{each.old_name} is now {each.name} ({each.origin})" for each in settings if each.old_name]
+    return (
+        [f"Names of the version before, which only this version still reads: {', '.join(renamed)}."] if renamed else []
+    )
 
 
 def literal(value: Any) -> Any:

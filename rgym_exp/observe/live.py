@@ -25,7 +25,7 @@ FRAMES_PER_SECOND = 4
 
 
 class LiveView:
-    """Shows the round, the reward curve, peers and transactions, and redraws itself while the node works.
+    """Shows the round, the reward curve, peers and transactions, and renews itself while the node works.
 
     It owns the terminal from ``started`` to ``close``: what anything else prints goes to the log. When it closes, the
     last frame stays on the normal screen.

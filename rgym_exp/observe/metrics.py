@@ -15,6 +15,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from rgym_exp.aliases import REPORT_KEYS
 from rgym_exp.types import RoundReport
 
 logger = logging.getLogger("rl_swarm.observe")
@@ -42,6 +43,7 @@ def from_json(line: str) -> RoundReport:
         raise ValueError("nested too deeply for a round's line") from None
     if not isinstance(content, dict) or not all(isinstance(content.get(key), (int, float)) for key in _NEEDED):
         raise ValueError(f"not a round's line: it lacks a number for one of {', '.join(_NEEDED)}")
+    content |= {name: content[old] for old, name in REPORT_KEYS.items() if old in content and name not in content}
     try:
         return RoundReport(**{field.name: _value(field.name, content.get(field.name)) for field in fields(RoundReport)})
     except OverflowError:

@@ -124,9 +124,11 @@ class KnownPeers:
         oldest = round_number - self.ROUNDS_REMEMBERED
         self._newest = {peer: newest for peer, newest in self._newest.items() if newest >= oldest}
         self._paces = {peer: pace for peer, pace in self._paces.items() if peer in self._newest}
-        return {peer: self._patience(peer, missed=newest < round_number - 1) for peer, newest in self._newest.items()}
+        return {
+            peer: self._longest_wait(peer, missed=newest < round_number - 1) for peer, newest in self._newest.items()
+        }
 
-    def _patience(self, peer_id: str, *, missed: bool) -> float:
+    def _longest_wait(self, peer_id: str, *, missed: bool) -> float:
         pace = self._paces.get(peer_id)
         if pace is None:
             return 0.0 if missed else math.inf

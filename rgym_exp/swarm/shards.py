@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import math
 
+from rgym_exp.aliases import DHT_KEY_PREFIX
+
 PEERS_PER_SHARD = 32
 MAX_LEVEL = 12
 _ROUNDS_REMEMBERED = 3
@@ -23,7 +25,7 @@ def shard_of(peer_id: str, round_number: int, level: int) -> int:
 
 def record_key(swarm_id: str, round_number: int, level: int, shard: int) -> str:
     """The DHT key under which a shard's announcements are stored, one subkey a peer."""
-    return f"rl-swarm/board/1\n{swarm_id}\n{round_number}\n{level}\n{shard}"
+    return f"{DHT_KEY_PREFIX}\n{swarm_id}\n{round_number}\n{level}\n{shard}"
 
 
 class SwarmSize:

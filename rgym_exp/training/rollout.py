@@ -53,8 +53,8 @@ def to_rollout(groups: Sequence[Group], *, me: str, tokens: ChatTokens, messages
 def external_weights(local_mean_logprobs: Tensor, sender_mean_logprobs: Tensor) -> Tensor:
     """clip(exp(mean log-prob under our policy - under the sender's), 0.8, 1.0) (HACPO, arXiv 2603.02604).
 
-    The upper bound is 1, so a sender that lies about its log-probs can only weaken its own groups. Local completions
-    and unknown senders (NaN) weigh 1.
+    The upper bound is 1, so a sender that lies about its log-probs can only lower the weight of its groups. Local
+    completions and unknown senders (NaN) weigh 1.
 
     Args:
         local_mean_logprobs: ``[B]``, nats per token.

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 GENERATIONS = 4
 """As the node's."""
 ROUNDS_AHEAD = 12
-"""The stranger hangs up its announcements before their rounds begin, so that the node can't miss them."""
+"""The stranger publishes its announcements before their rounds begin, so that the node can't miss them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +156,7 @@ def test_rubbish_among_the_announcements_is_counted(stage: Stage) -> None:
     mine = stage.hostile.announcement(round_number, b"x")
     record = signed(stage, mine)
     rubbish: list[tuple[object, object, str]] = [
-        # What hangs there, under which subkey, and the reason it is counted under.
+        # What is published there, under which subkey, and the reason it is counted under.
         (b"rubbish", stage.hostile.peer_id, "record_malformed"),
         ({"not": "bytes"}, stage.hostile.peer_id, "record_malformed"),
         (b"x" * 5000, stage.hostile.peer_id, "record_too_large"),

@@ -70,13 +70,13 @@ class HostilePeer:
         return replace(truth, **false_words)
 
     def announce(self, announcement: Announcement, served: bytes | None) -> None:
-        """Hang up an announcement in order, and serve these bytes (None: nothing) to those who ask for its share."""
+        """Publish an announcement in order, and serve these bytes (None: nothing) to those who ask for its share."""
         if served is not None:
             self._shares[bytes.fromhex(announcement.share_digest)] = served
         self._loop.call(self._records.publish(announcement), _CALL_SECONDS)
 
     def publish(self, round: int, value: object, *, subkey: object) -> None:
-        """Write anything at all where the announcements of a round hang."""
+        """Write anything at all where the announcements of a round are."""
         # The DHT itself lets only announcements through, so this goes round it.
         writing = self._records._node.store(
             record_key(self._invite.swarm_id, round, 0, 0), value, time.time() + 600, subkey=subkey

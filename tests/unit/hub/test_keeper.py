@@ -102,7 +102,7 @@ def test_a_peer_that_came_back_counts_again(round: int, seconds_later: float) ->
     assert activity.announced(round) == {"a"}
 
 
-def test_farewells_are_forgotten_and_fill_no_memory() -> None:
+def test_leave_notices_are_forgotten_and_fill_no_memory() -> None:
     activity = PeerActivity()
     activity.record(leave_notice(announcement(f"peer{number}", 1), round=1) for number in range(MAX_PEERS))
     activity.record([announcement("newcomer", 1), leave_notice(announcement("another", 1), round=1)])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rgym_exp.aliases import REPORT_KEYS
 from rgym_exp.observe.metrics import from_json, peak_memory_bytes, read_reports, scalars, to_json
 from rgym_exp.observe.tracker import JsonLinesTracker
 from rgym_exp.types import RoundReport
@@ -85,6 +86,14 @@ def test_a_line_of_another_version_reads_too() -> None:
     assert math.isnan(read.entropy)
     assert (read.dropped, read.external_peers, read.skipped, read.vote) == ({}, (), 0, None)
     assert read.local_reward == 0.31
+
+
+def test_a_line_of_the_version_before_reads_by_its_old_keys() -> None:
+    line = to_json(report())
+    for old, new in REPORT_KEYS.items():
+        assert f'"{new}":' in line
+        line = line.replace(f'"{new}":', f'"{old}":')
+    assert from_json(line) == report()
 
 
 BIG = '{"round": Infinity, "step": 1, "time": 0}'

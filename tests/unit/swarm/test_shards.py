@@ -1,4 +1,4 @@
-"""Where announcements hang, and how the number of shards follows the swarm's size."""
+"""Under which key announcements are published, and how the number of shards follows the swarm's size."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from rgym_exp.swarm.shards import MAX_LEVEL, SwarmSize, levels_to_read, shard_of
+from rgym_exp.aliases import DHT_KEY_PREFIX
+from rgym_exp.swarm.shards import MAX_LEVEL, SwarmSize, levels_to_read, record_key, shard_of
 
 
 @pytest.mark.parametrize(
@@ -82,3 +83,7 @@ def test_readers_look_one_level_up_and_down() -> None:
 
 def test_a_reader_who_knows_nothing_looks_at_every_level() -> None:
     assert levels_to_read(None, wide=True) == list(range(MAX_LEVEL + 1))
+
+
+def test_keys_are_spelt_as_in_the_version_before_so_that_both_meet() -> None:
+    assert record_key("swarm", 3, 2, 1) == f"{DHT_KEY_PREFIX}\nswarm\n3\n2\n1"

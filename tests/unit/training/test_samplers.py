@@ -86,6 +86,10 @@ def test_out_of_memory_while_sampling_halves_the_batch_and_remembers(make_traine
     inference.model = TightMemory(trainer.model)
     inference._source = inference.model  # type: ignore[assignment]
     tight = SharedPrefillSampler(inference, settings_of(trainer))
-    answers = tight.sample(PROMPTS, 1, greedy=True)
-    assert answers == whole.sample(PROMPTS, 1, greedy=True)
+    answers = [row for prompt in tight.sample(PROMPTS, 1, greedy=True) for row in prompt]
+    expected = [row for prompt in whole.sample(PROMPTS, 1, greedy=True) for row in prompt]
+    assert [row.token_ids for row in answers] == [row.token_ids for row in expected]
+    # Another batch size may take another kernel, and so round differently.
+    for row, same in zip(answers, expected, strict=True):
+        assert row.logprobs == pytest.approx(same.logprobs, abs=1e-5)
     assert tight._prompts_at_once == 1

@@ -76,7 +76,5 @@ def test_a_key_under_both_of_its_names_is_refused(tmp_path: Path) -> None:
     home.config_file.parent.mkdir(parents=True)
     old = OLD_NAME["training.local_groups"]
     home.config_file.write_text(f"training:\n  local_groups: 2\n  {old.removeprefix('training.')}: 3\n")
-    with pytest.raises(
-        ConfigError, match=f"line 3: {old} is the old name of training.local_groups"
-    ):
+    with pytest.raises(ConfigError, match=f"line 3: {old} is the old name of training.local_groups"):
         load_with_notes(home, environ={})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 
 from rgym_exp.training.samplers import InferenceCopy, SharedPrefillSampler, TrlSampler

@@ -5,7 +5,7 @@ import path from 'node:path'
 const root = path.resolve(import.meta.dirname, '..')
 for (const name of ['SwarmCoordinator', 'PredictionMarket']) {
   const built = JSON.parse(
-    await readFile(path.join(root, '..', 'contracts', 'build', `${name}.json`), 'utf8'),
+    await readFile(path.join(root, '..', 'rgym_exp', 'chain', 'abi', `${name}.json`), 'utf8'),
   )
   const target = path.join(root, 'lib', 'abi', `${name}.ts`)
   const text = `/** Written by \`npm run abi\` from the contracts' build; don't edit. */\nexport const ${name}Abi = ${JSON.stringify(built.abi)} as const\n`

@@ -39,10 +39,13 @@ class RpcRefusal(ChainUnavailable):
     """The RPC answered with an error of its own (a bad nonce, too little money), not of the contract."""
 
 
+ARTIFACTS = files("rgym_exp.chain").joinpath("abi")
+
+
 @cache
 def artifact(name: str = "SwarmCoordinator") -> dict[str, Any]:
     """A compiled contract, ``{abi, bytecode, compiler}``, as ``contracts/build.mjs`` wrote it."""
-    text = files("rgym_exp.chain").joinpath("abi", f"{name}.json").read_text(encoding="utf-8")
+    text = ARTIFACTS.joinpath(f"{name}.json").read_text(encoding="utf-8")
     return cast("dict[str, Any]", json.loads(text))
 
 

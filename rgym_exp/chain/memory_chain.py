@@ -1,6 +1,6 @@
 """The contract's rules in this process, for tests and for swarms simulated on one machine.
 
-``tests/unit/chain/test_memory.py`` plays the same script here and on a real chain and compares.
+``tests/unit/chain/test_coordinator_kinds.py`` plays the same script here and on a real chain and compares.
 """
 
 from __future__ import annotations

@@ -15,7 +15,9 @@ import {
 import { privateKeyToAccount } from 'viem/accounts'
 import { SwarmCoordinatorAbi } from '@/lib/abi/SwarmCoordinator'
 
-const CONTRACTS = path.resolve(import.meta.dirname, '..', '..', '..', 'contracts')
+const REPOSITORY = path.resolve(import.meta.dirname, '..', '..', '..')
+const CONTRACTS = path.join(REPOSITORY, 'contracts')
+const ARTIFACTS = path.join(REPOSITORY, 'rgym_exp', 'chain', 'abi')
 export const CHAIN_ID = 685_686
 
 /** The contract's owner and keeper in tests; the number 1 as a key, which nobody could think to be secret. */
@@ -77,7 +79,7 @@ export class Anvil {
 
   /** One of the contracts that `contracts/` builds. */
   async deploy(name: string, abi: Abi, args: readonly unknown[]): Promise<Address> {
-    const { bytecode } = JSON.parse(readFileSync(path.join(CONTRACTS, 'build', `${name}.json`), 'utf8')) as {
+    const { bytecode } = JSON.parse(readFileSync(path.join(ARTIFACTS, `${name}.json`), 'utf8')) as {
       bytecode: Hex
     }
     await this.client.setBalance({ address: OWNER.address, value: 10n ** 21n })

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from eth_account import Account
 
-from rgym_exp.chain.contract import Reverted, error_selectors
+from rgym_exp.chain.contract import Reverted, artifact, error_selectors
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.transactions import Transactor
@@ -130,7 +130,7 @@ def test_each_clue_is_a_sign_of_life(table):
 
 
 def test_a_market_needs_a_coordinator_that_is_a_contract_and_an_owner(table):
-    compiled = json.loads((CONTRACTS / "build" / "PredictionMarket.json").read_text())
+    compiled = artifact("PredictionMarket")
     factory = table.market.web3.eth.contract(abi=compiled["abi"], bytecode=compiled["bytecode"])
     deployer = Transactor(table.market, Account.create())
     for coordinator, owner, error in (

@@ -3,10 +3,10 @@ import { encodeFunctionData, type Hash, type Hex, isHex, type Log, parseAbi, par
 import { contractErrorName } from '../contract-errors'
 import type { AccountClient, OperationOverrides, OperationReceipt } from './alchemy-account'
 import { explained } from './alchemy-errors'
-import type { Replacement } from './transaction'
+import type { ReplacementPolicy } from './transaction'
 import { type ContractCall, ContractRefused, WalletUnavailable } from './wallet'
 
-export const OPERATION_REPLACEMENT: Replacement = { blockMs: 15_000, replacements: 2 }
+export const OPERATION_REPLACEMENT: ReplacementPolicy = { blockMs: 15_000, replacements: 2 }
 /** Bundlers want a tenth more for a replacement; an operation is stuck because it offered too little, so more helps. */
 const RAISE_PERCENT = 150n
 const ENTRY_POINT_EVENTS = parseAbi([
@@ -23,14 +23,14 @@ const ENTRY_POINT_EVENTS = parseAbi([
 export async function sendOperation(
   makeClient: () => Promise<AccountClient>,
   call: ContractCall,
-  replacement: Replacement = OPERATION_REPLACEMENT,
+  policy: ReplacementPolicy = OPERATION_REPLACEMENT,
 ): Promise<Hash> {
   const operation = new Operation(makeClient, call)
-  for (let replacement = 0; replacement <= replacement.replacements; replacement++) {
+  for (let replacement = 0; replacement <= policy.replacements; replacement++) {
     await operation.send()
-    if (await operation.isIncluded(replacement.blockMs)) return operation.result()
+    if (await operation.isIncluded(policy.blockMs)) return operation.result()
   }
-  throw operation.stuck((replacement.blockMs * (replacement.replacements + 1)) / 1000)
+  throw operation.stuck((policy.blockMs * (policy.replacements + 1)) / 1000)
 }
 
 /** One nonce, and all operations sent with it. */

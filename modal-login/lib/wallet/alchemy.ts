@@ -6,7 +6,7 @@ import { LOGIN_EXPIRED } from './alchemy-errors'
 import { OPERATION_REPLACEMENT, sendOperation } from './alchemy-operation'
 import { whoami } from './alchemy-whoami'
 import { permissionDeadline } from './permission-deadline'
-import type { Replacement } from './transaction'
+import type { ReplacementPolicy } from './transaction'
 import { type ApiKey, type ContractCall, type UserData, type Wallet, WalletUnavailable } from './wallet'
 
 /**
@@ -19,7 +19,7 @@ export class AlchemyWallet implements Wallet {
   constructor(
     private readonly settings: Settings,
     private readonly makeClient: AccountClientMaker = modularAccountClient,
-    private readonly replacement: Replacement = OPERATION_REPLACEMENT,
+    private readonly policy: ReplacementPolicy = OPERATION_REPLACEMENT,
   ) {}
 
   identify(whoamiStamp: unknown): Promise<UserData> {
@@ -40,7 +40,7 @@ export class AlchemyWallet implements Wallet {
   async send(key: ApiKey, call: ContractCall): Promise<Hash> {
     const deadline = permissionDeadline(key.deferredActionDigest ?? '0x')
     if (deadline !== null && deadline <= Date.now() / 1000) throw new WalletUnavailable(LOGIN_EXPIRED)
-    return await sendOperation(() => this.makeClient(this.settings, key), call, this.replacement)
+    return await sendOperation(() => this.makeClient(this.settings, key), call, this.policy)
   }
 }
 

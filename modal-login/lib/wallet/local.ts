@@ -6,7 +6,7 @@ import { type Chain, chainOf } from '../chain'
 import { readOrCreate } from '../files'
 import type { Settings } from '../settings'
 import { StoreDamaged } from '../store'
-import { type Replacement, sendTransaction } from './transaction'
+import { type ReplacementPolicy, sendTransaction } from './transaction'
 import { type ApiKey, type ContractCall, LoginRefused, type UserData, type Wallet } from './wallet'
 
 const stamp = z.object({ email: z.string().trim().toLowerCase().min(1).max(254) })
@@ -23,7 +23,7 @@ export class LocalWallet implements Wallet {
 
   constructor(
     settings: Settings,
-    private readonly replacement?: Replacement,
+    private readonly policy?: ReplacementPolicy,
   ) {
     this.chain = chainOf(settings)
     this.secretFile = path.join(settings.dataDir, 'localAccounts.secret')
@@ -55,7 +55,7 @@ export class LocalWallet implements Wallet {
   }
 
   send(key: ApiKey, call: ContractCall) {
-    return sendTransaction(this.chain, privateKeyToAccount(key.privateKey), call, this.replacement)
+    return sendTransaction(this.chain, privateKeyToAccount(key.privateKey), call, this.policy)
   }
 
   private async privateKey(email: string): Promise<`0x${string}`> {

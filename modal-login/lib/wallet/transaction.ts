@@ -17,12 +17,12 @@ import { currentFees, type Fees, raised } from './fees'
 import { type ContractCall, ContractRefused, WalletUnavailable } from './wallet'
 
 /** How long a transaction may wait for its block before it is replaced by one that offers more, and how often. */
-export interface Replacement {
+export interface ReplacementPolicy {
   blockMs: number
   replacements: number
 }
 
-const REPLACEMENT: Replacement = { blockMs: 15_000, replacements: 2 }
+const REPLACEMENT: ReplacementPolicy = { blockMs: 15_000, replacements: 2 }
 /** An estimate is exact for the state it was made on; another account's write may come in between. */
 const GAS_MARGIN_PERCENT = 130n
 /** How often a nonce that somebody else has taken (another server with the same key) is chosen anew. */
@@ -36,15 +36,15 @@ export async function sendTransaction(
   chain: Chain,
   account: LocalAccount,
   call: ContractCall,
-  replacement: Replacement = REPLACEMENT,
+  policy: ReplacementPolicy = REPLACEMENT,
 ): Promise<Hash> {
   await chain.requireContract(call.address)
   for (let attempt = 1; ; attempt++) {
-    const receipt = await new Sending(chain, account, call, replacement).run()
+    const receipt = await new Sending(chain, account, call, policy).run()
     if (receipt?.status === 'success') return receipt.transactionHash
     if (receipt) {
       // Another transaction came first in the block; asked again now, the contract says what it has against ours.
-      await new Sending(chain, account, call, replacement).estimateGas()
+      await new Sending(chain, account, call, policy).estimateGas()
       throw new ContractRefused('Reverted')
     }
     if (attempt === NONCE_TRIES)
@@ -61,7 +61,7 @@ class Sending {
     private readonly chain: Chain,
     private readonly account: LocalAccount,
     private readonly call: ContractCall,
-    private readonly replacement: Replacement,
+    private readonly policy: ReplacementPolicy,
   ) {
     this.data = encodeFunctionData(call)
   }
@@ -74,7 +74,7 @@ class Sending {
       client.getTransactionCount({ address: this.account.address, blockTag: 'pending' }),
     )
     let fees = await currentFees(this.chain)
-    for (let replacement = 0; replacement <= this.replacement.replacements; replacement++) {
+    for (let replacement = 0; replacement <= this.policy.replacements; replacement++) {
       if (replacement > 0) fees = raised(fees, await currentFees(this.chain))
       const isOurs = await this.broadcast(gas, nonce, fees)
       if (!isOurs) return await this.receipt()
@@ -83,7 +83,7 @@ class Sending {
     }
     throw new WalletUnavailable(
       `Transaction ${this.sent.at(-1)} has waited for its block for ` +
-        `${(this.replacement.blockMs * (this.replacement.replacements + 1)) / 1000} s, its fee raised twice. Try again later.`,
+        `${(this.policy.blockMs * (this.policy.replacements + 1)) / 1000} s, its fee raised twice. Try again later.`,
     )
   }
 
@@ -119,7 +119,7 @@ class Sending {
   }
 
   private async waitForBlock(nonce: number): Promise<TransactionReceipt | undefined | 'waiting'> {
-    const end = Date.now() + this.replacement.blockMs
+    const end = Date.now() + this.policy.blockMs
     for (let wait = 50; ; wait = Math.min(2 * wait, 1_000)) {
       const receipt = await this.receipt()
       if (receipt) return receipt

@@ -11,7 +11,7 @@ import { openPage, scrollsSideways } from '../support/watched-page'
 
 const LONG_EMAIL = `${'somebody.with.a.very.long.name.'.repeat(4)}@example.org`
 const PHONE = { viewport: { width: 360, height: 780 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true }
-const JUDGE_CLIENT = { viewport: { width: 880, height: 880 }, deviceScaleFactor: 2 }
+const DESKTOP = { viewport: { width: 880, height: 880 }, deviceScaleFactor: 2 }
 const SCHEMES = ['light', 'dark'] as const
 const [ours, another, stranger] = PEERS
 
@@ -42,7 +42,7 @@ afterEach(async () => {
 })
 
 test.each(SCHEMES)('in the %s scheme every text stands out from what is behind it', async (colorScheme) => {
-  const page = await open({ ...JUDGE_CLIENT, colorScheme })
+  const page = await open({ ...DESKTOP, colorScheme })
   await page.goto(site.urlWithToken)
   await page.getByRole('heading', { name: animalName(ours) }).waitFor()
   expect(await faintTexts(page)).toEqual([])

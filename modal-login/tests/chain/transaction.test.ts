@@ -3,11 +3,11 @@ import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { SwarmCoordinatorAbi } from '@/lib/abi/SwarmCoordinator'
 import { Chain } from '@/lib/chain'
-import { type Replacement, sendTransaction } from '@/lib/wallet/transaction'
+import { type ReplacementPolicy, sendTransaction } from '@/lib/wallet/transaction'
 import { ContractRefused, WalletUnavailable } from '@/lib/wallet/wallet'
 import { Anvil, CHAIN_ID, OWNER } from '../support/anvil'
 
-const REPLACEMENT: Replacement = { blockMs: 400, replacements: 2 }
+const REPLACEMENT: ReplacementPolicy = { blockMs: 400, replacements: 2 }
 
 let peers = 0
 const newPeer = () => `QmPeer${++peers}`
@@ -40,14 +40,14 @@ class OnChain {
     this.chain = new Chain({ chainId: CHAIN_ID, rpcUrl: anvil.rpcUrl })
   }
 
-  register(account: PrivateKeyAccount, peerId: string, replacement = REPLACEMENT): Promise<Hash> {
+  register(account: PrivateKeyAccount, peerId: string, policy = REPLACEMENT): Promise<Hash> {
     const call = {
       address: this.swarm,
       abi: SwarmCoordinatorAbi,
       functionName: 'registerPeer',
       args: [peerId],
     }
-    return sendTransaction(this.chain, account, call, replacement)
+    return sendTransaction(this.chain, account, call, policy)
   }
 
   async newAccount(wei: bigint): Promise<PrivateKeyAccount> {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rgym_exp.base.ports import free_port
 from rgym_exp.chain import anvil_process
 from tests.support.tiny_model import save_tiny_model
 
@@ -23,3 +24,12 @@ def no_unasked_renewals() -> Iterator[None]:
 def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a real, very small model and its tokenizer; read it, don't write to it."""
     return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def dead_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables that send every HTTP request to a proxy that isn't there, with no exception for anybody."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")

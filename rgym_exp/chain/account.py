@@ -17,8 +17,8 @@ from typing import Any
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
+from rgym_exp.base.files import write_new
 from rgym_exp.chain.coordinator import ChainError
-from rgym_exp.config.files import write_new
 
 logger = logging.getLogger("rl_swarm.chain")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
+from rgym_exp.base.child import end, tied
 from rgym_exp.chain import saved_state
 from rgym_exp.chain.coordinator import ChainError
 
@@ -25,7 +24,6 @@ RENEW_AT_BYTES = 4 * 1024 * 1024
 STEADY_SECONDS = 10.0
 """A process that lived shorter than this won't live longer the next time: it isn't started again."""
 
-_STARTER = Path(__file__).with_name("die_with_parent.py")
 _LISTENING = "Listening on 127.0.0.1:"
 
 
@@ -97,13 +95,8 @@ class AnvilProcess:
         process = self._process
         if process is None or process.poll() is not None:
             return
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
+        if not end(process, seconds=STOP_TIMEOUT_SECONDS, gently=False):
             logger.warning("The local chain didn't end within %.0f s and was killed.", STOP_TIMEOUT_SECONDS)
-            process.kill()
-            process.wait()
 
     def _run(self) -> None:
         """Thread "anvil": one life after the other."""
@@ -132,9 +125,8 @@ class AnvilProcess:
                 logger.warning("The local chain ended by itself (status %d); starting it again.", status)
 
     def _start(self) -> subprocess.Popen[str]:
-        starter = [sys.executable, "-I", "-S", str(_STARTER), str(os.getpid())]
         return subprocess.Popen(
-            [*starter, *self._command, "--port", str(self.port)],
+            tied([*self._command, "--port", str(self.port)]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

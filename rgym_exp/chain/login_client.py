@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,9 @@ from typing import Any, Literal, cast
 import requests
 from urllib3.exceptions import NewConnectionError
 
+from rgym_exp.base.http_client import fetch
+from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
-from rgym_exp.config.bounded import read_body, session_until
-from rgym_exp.config.shallow_json import shallow_json
 
 ANSWER_SECONDS = 10.0
 """For what the server knows by itself."""
@@ -202,25 +201,20 @@ class LoginClient:
     def _exchange(self, route: str, content: bytes | None, headers: dict[str, str]) -> tuple[int, Any]:
         url = f"{self.base_url}/{route}"
         seconds = self._answer_seconds if content is None else self._write_seconds
-        deadline = time.monotonic() + seconds
         try:
-            with session_until(deadline) as session:
+            answer = fetch(
+                url,
+                data=content,
+                headers=headers,
+                max_bytes=MAX_ANSWER_BYTES,
+                timeout_seconds=seconds,
+                connect_seconds=self._answer_seconds,
                 # Neither a proxy nor a .netrc of the environment may see or replace the token.
-                session.trust_env = False
-                method = "GET" if content is None else "POST"
-                with session.request(
-                    *(method, url),
-                    data=content,
-                    headers=headers,
-                    timeout=(self._answer_seconds, seconds),
-                    allow_redirects=False,
-                    stream=True,
-                ) as answer:
-                    body = read_body(answer, max_bytes=MAX_ANSWER_BYTES, deadline=deadline)
-                    return answer.status_code, _parsed(body) if answer.status_code != 200 else shallow_json(body)
+                trust_env=False,
+            )
+            return answer.status, _parsed(answer.body) if answer.status != 200 else shallow_json(answer.body)
         except requests.exceptions.RequestException as error:
-            is_too_slow = isinstance(error, requests.exceptions.ReadTimeout) or time.monotonic() >= deadline
-            if is_too_slow and not _is_unheard(error):
+            if isinstance(error, requests.exceptions.ReadTimeout):
                 raise LoginServerTrouble(
                     f"The login server at {self.page_url} gave no answer within {seconds:.0f} s. Its chain may be "
                     "slow; asked again shortly. The file logs/yarn.log of the node that started it may say more."

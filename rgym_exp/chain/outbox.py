@@ -27,6 +27,7 @@ from typing import Any, cast
 
 from eth_utils.address import to_checksum_address
 
+from rgym_exp.base.sqlite import connect
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.outbox_schema import prepare
 from rgym_exp.chain.writes import Kind, Status, Transaction
@@ -95,11 +96,7 @@ class Outbox:
         self._scope = {"target": target, "account": account}
         self._lock = threading.RLock()
         with self._trouble_named():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-            self._connection.row_factory = sqlite3.Row
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection = connect(path, durable=True)
             prepare(self._connection)
 
     def add(

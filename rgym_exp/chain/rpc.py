@@ -9,8 +9,8 @@ from typing import Any, cast
 from web3 import HTTPProvider, Web3
 from web3.types import RPCEndpoint, RPCResponse
 
-from rgym_exp.config.bounded import BoundedSession, read_body
-from rgym_exp.config.shallow_json import shallow_json
+from rgym_exp.base.http_client import BoundedSession, read_body
+from rgym_exp.base.shallow_json import shallow_json
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
@@ -55,6 +55,6 @@ class BoundedProvider(HTTPProvider):
     def _session(self) -> BoundedSession:
         """One a thread: sessions keep the connection open, and aren't made to be shared."""
         if not hasattr(self._per_thread, "session"):
-            self._per_thread.session = BoundedSession()
+            self._per_thread.session = BoundedSession(self._url)
         session: BoundedSession = self._per_thread.session
         return session

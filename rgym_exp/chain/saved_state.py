@@ -13,8 +13,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from rgym_exp.base.files import atomic_write
 from rgym_exp.chain.coordinator import ChainError
-from rgym_exp.config.files import atomic_write
 
 logger = logging.getLogger("rl_swarm.chain")
 

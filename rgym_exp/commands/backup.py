@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from rgym_exp.config.shallow_json import shallow_json
+from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.errors import SwarmUserError
 
 FORMAT = "rl-swarm-identity-1"

@@ -97,7 +97,7 @@ def execute(args: argparse.Namespace) -> int:
 
 async def _serve(plan: HubPlan, *, stop_with_parent: bool) -> None:
     """Run the hub, heeding the ways in which it can be told to stop."""
-    from rgym_exp.hub.parent import when_parent_is_gone
+    from rgym_exp.base.parent import when_parent_is_gone
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

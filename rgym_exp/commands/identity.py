@@ -78,8 +78,8 @@ def account_of(home: Home) -> str:
 
 def back_up(home: Home, target: Path, passphrase: str) -> None:
     """Write the encrypted backup with mode 0600; never over an existing file."""
+    from rgym_exp.base.files import write_new
     from rgym_exp.commands.backup import seal
-    from rgym_exp.config.files import write_new
     from rgym_exp.swarm.identity import load_identity
 
     _require_identity(home)
@@ -102,8 +102,8 @@ def back_up(home: Home, target: Path, passphrase: str) -> None:
 
 def restore(home: Home, source: Path, passphrase: str) -> None:
     """Put the files of a backup back. Raises a BackupError, with nothing changed, when a different key is there."""
+    from rgym_exp.base.files import write_new
     from rgym_exp.commands.backup import MAX_BACKUP_BYTES, unseal
-    from rgym_exp.config.files import write_new
 
     try:
         with source.open("rb") as file:

@@ -59,9 +59,9 @@ def check_login_app(folder: Path | None = None) -> Finding:
 
 def check_login_port(network: NetworkConfig) -> Finding:
     """The port of login server and web page: free, a login server's, or another program's."""
+    from rgym_exp.base.ports import is_free
     from rgym_exp.chain.coordinator import ChainError
     from rgym_exp.chain.login_client import LoginClient
-    from rgym_exp.config.ports import is_free
     from rgym_exp.login.login_errors import LoginError
     from rgym_exp.login.login_plan import wanted_port
 

@@ -6,16 +6,15 @@ import json
 import re
 import socket
 import time
-import urllib.parse
 from email.utils import parsedate_to_datetime
 
+from rgym_exp.base.http_client import is_loopback
+from rgym_exp.base.ports import is_free
+from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.commands.checks import Finding
 from rgym_exp.commands.text import plain
-from rgym_exp.config.ports import is_free
 from rgym_exp.config.schema import NetworkConfig
-from rgym_exp.config.shallow_json import shallow_json
-from rgym_exp.config.web import LOOPBACK_HOSTS
-from rgym_exp.hub.client import fetch, hub_status
+from rgym_exp.hub.client import ask, hub_status
 from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.hub_plan import DEFAULT_P2P_PORT, DEFAULT_PORT, DEFAULT_RPC_PORT
 
@@ -30,7 +29,7 @@ _MULTIADDR = re.compile(r"/(?:ip4|ip6|dns|dns4|dns6)/(?P<host>[^/]+)/tcp/(?P<por
 
 def is_own(hub_url: str | None) -> bool:
     """Whether the hub is one of this machine, which a run starts when it isn't there."""
-    return hub_url is not None and urllib.parse.urlsplit(hub_url).hostname in LOOPBACK_HOSTS
+    return hub_url is not None and is_loopback(hub_url)
 
 
 def check_port(port: int, purpose: str, *, hub_url: str | None) -> Finding:
@@ -49,7 +48,7 @@ def check_port(port: int, purpose: str, *, hub_url: str | None) -> Finding:
 def check_clock(url: str, *, now: float | None = None) -> Finding:
     """This machine's clock against the ``Date`` of an HTTP server."""
     try:
-        date = fetch(url).date
+        date = ask(url).headers.get("Date")
         theirs = parsedate_to_datetime(date or "").timestamp()
     except (HubError, ValueError, TypeError):
         return Finding(level="ok", what="clock not compared: no server to compare it with answers")
@@ -142,5 +141,5 @@ def code_at(rpc_url: str, address: str) -> str:
 def _call(rpc_url: str, method: str, params: list[str]) -> str:
     """One JSON-RPC read; raises HubError, ValueError, KeyError or TypeError when there is no proper answer."""
     request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
-    answer = shallow_json(fetch(rpc_url, data=request.encode(), timeout_seconds=10.0).body)
+    answer = shallow_json(ask(rpc_url, data=request.encode(), timeout_seconds=10.0).body)
     return str(answer["result"])

@@ -65,7 +65,7 @@ def execute(args: argparse.Namespace) -> int:
         )
     runs = [load(file, label) for file, label in zip(files, args.labels or labels_of(files), strict=True)]
 
-    from rgym_exp.config.files import atomic_write
+    from rgym_exp.base.files import atomic_write
     from rgym_exp.observe.plot import draw
 
     picture = draw(runs, form=form)

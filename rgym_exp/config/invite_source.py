@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
-import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
 
+import requests
+
+from rgym_exp.base.http_client import fetch, reason_of
+from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.config.config_errors import InviteError
-from rgym_exp.config.shallow_json import shallow_json
-from rgym_exp.config.web import open_url, read_capped
 
 MAX_BYTES = 64 * 1024
 TIMEOUT_SECONDS = 10.0
@@ -41,13 +40,15 @@ def _from_url(url: str) -> str:
     # People pass on the hub's address; its invite is one step further.
     address = urllib.parse.urlunsplit(parts._replace(path="/invite")) if parts.path in ("", "/") else url
     try:
-        with open_url(urllib.request.Request(address), timeout_seconds=TIMEOUT_SECONDS) as response:
-            text = _text(read_capped(response, max_bytes=MAX_BYTES, timeout_seconds=TIMEOUT_SECONDS), address)
-    except urllib.error.HTTPError as error:
-        raise InviteError(f"{address} answered {error.code} instead of an invite. Check the address.") from None
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
+        answer = fetch(address, max_bytes=MAX_BYTES, timeout_seconds=TIMEOUT_SECONDS, redirects=True)
+    except requests.exceptions.RequestException as error:
+        reason = reason_of(error)
         raise InviteError(f"{address} gave no invite ({reason}). Is the hub up, and the address right?") from None
+    except ValueError:
+        raise _too_large(address) from None
+    if answer.status >= 400:
+        raise InviteError(f"{address} answered {answer.status} instead of an invite. Check the address.")
+    text = _text(answer.body, address)
     return _inside_json(text)
 
 
@@ -64,5 +65,9 @@ def _inside_json(text: str) -> str:
 
 def _text(content: bytes, source: str) -> str:
     if len(content) > MAX_BYTES:
-        raise InviteError(f"{source} is too large to be an invite (over {MAX_BYTES} bytes).")
+        raise _too_large(source)
     return content.decode("utf-8", errors="replace")
+
+
+def _too_large(source: str) -> InviteError:
+    return InviteError(f"{source} is too large to be an invite (over {MAX_BYTES} bytes).")

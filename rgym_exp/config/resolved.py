@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from rgym_exp.base.files import atomic_write
 from rgym_exp.config.environment import secrets_in
-from rgym_exp.config.files import atomic_write
 from rgym_exp.config.schema import Config
 
 HIDDEN = "(not saved)"

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rgym_exp.base.files import atomic_write
 from rgym_exp.config.environment import is_set
-from rgym_exp.config.files import atomic_write
 from rgym_exp.config.paths import Home
 from rgym_exp.config.settings import settings_from, shown
 from rgym_exp.config.yaml_file import read_yaml

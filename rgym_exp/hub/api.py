@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from rgym_exp.base.http_client import is_loopback
 from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.rate_limit import RateLimit
 from rgym_exp.hub.rpc_proxy import MAX_BODY_BYTES, Forward, RpcProxy
@@ -77,7 +78,7 @@ def build_app(
 async def chain_forwarder(rpc_url: str) -> AsyncIterator[Forward]:
     """A ``Forward`` to the chain at this URL, for as long as the context lasts."""
     timeout = aiohttp.ClientTimeout(total=CHAIN_TIMEOUT_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=not is_loopback(rpc_url)) as session:
 
         async def forward(calls: list[dict[str, Any]]) -> Any:
             try:

@@ -24,6 +24,7 @@ from typing import Any
 from web3.exceptions import BlockNotFound
 from web3.types import FilterParams
 
+from rgym_exp.base.outage import Outage
 from rgym_exp.chain.contract import Reverted, RpcRefusal, SwarmContract
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
 from rgym_exp.hub.contract_events import read_events, reward_topic, winner_topic
@@ -56,7 +57,13 @@ class Follower:
             own_chain: the chain is the hub's devnet, which nobody reorganises and which may go back.
             rest_seconds: between two looks; None for LOOK_SECONDS or OTHER_CHAIN_LOOK_SECONDS.
         """
-        self.trouble: str | None = None
+        # A devnet's renewal costs one look, which is nobody's concern.
+        self.outage = Outage(
+            log,
+            failing="The leaderboard stands still and keeps trying: %s",
+            works="The leaderboard is up to date again.",
+            quiet=1,
+        )
         """Why the ledger can't be kept up just now, or None."""
         self.dropped: Counter[str] = Counter()
         """Events left out, by reason."""
@@ -71,20 +78,17 @@ class Follower:
 
     async def run(self) -> None:
         """Look again and again until cancelled."""
-        pause, failures = self._rest_seconds, 0
+        pause = self._rest_seconds
         try:
             while True:
                 try:
                     await asyncio.to_thread(self.look)
                 except (ChainError, HubError) as error:
-                    failures += 1
                     pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-                    # A devnet's renewal costs one look, which is nobody's concern.
-                    if failures >= 2:
-                        self._report(str(error))
+                    self.outage.fails(error)
                 else:
-                    pause, failures = self._rest_seconds, 0
-                    self._report(None)
+                    pause = self._rest_seconds
+                    self.outage.works()
                 await asyncio.sleep(pause)
         finally:
             self._stopped.set()
@@ -201,11 +205,3 @@ class Follower:
             )
         else:
             self._ledger.settle(totals)
-
-    def _report(self, trouble: str | None) -> None:
-        """Say it when trouble starts, and when it is over."""
-        if trouble and not self.trouble:
-            log.warning("The leaderboard stands still and keeps trying: %s", trouble)
-        elif self.trouble and not trouble:
-            log.info("The leaderboard is up to date again.")
-        self.trouble = trouble

@@ -10,13 +10,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rgym_exp.config.files import atomic_write
+from rgym_exp.base.files import atomic_write, set_aside
 from rgym_exp.judge.commitment import Opening, opening_of, read_opening, told_opening
 
 log = logging.getLogger("rl_swarm.hub.games")
@@ -85,9 +84,7 @@ def load_games(path: Path, market: str) -> KeptGames:
     try:
         kept = _games(json.loads(content))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
-        log.warning("%s is damaged (%s). It is kept as %s; its game is called off.", path, error, aside.name)
-        path.replace(aside)
+        set_aside(path, error, "Its game is called off.", log=log)
         return KeptGames(market=market)
     return kept if kept.market.lower() == market.lower() else KeptGames(market=market)
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from rgym_exp.base.outage import Outage
 from rgym_exp.chain.coordinator import ChainUnavailable
 from rgym_exp.chain.market import GameStatus
 from rgym_exp.errors import SwarmUserError
@@ -98,7 +99,11 @@ class GameMaster:
             root_of: the Merkle root that the contract was told for a game; blocking, as the market is.
             swarm_round: the swarm's round as the hub knows it; negative while unknown.
         """
-        self.trouble: str | None = None
+        self.outage = Outage(
+            log,
+            failing="The prediction market's games can't go on just now; trying again: %s",
+            works="The prediction market's games go on.",
+        )
         """Why games can't go on right now, or None."""
         self._market = market
         self._root_of = root_of
@@ -133,9 +138,7 @@ class GameMaster:
                 pause = self._troubled(pause, f"{type(error).__name__}: {error}")
             else:
                 pause = self._poll_seconds
-                if self.trouble:
-                    log.info("The prediction market's games go on.")
-                self.trouble = None
+                self.outage.works()
             await asyncio.sleep(pause)
 
     async def look(self) -> None:
@@ -308,9 +311,7 @@ class GameMaster:
         return rounds >= self._pace.rounds_per_clue and self._clock() - self._clue_since >= self._pace.shortest_seconds
 
     def _troubled(self, pause: float, trouble: str) -> float:
-        """Log trouble once; the pause until the next try."""
-        if not self.trouble:
-            log.warning("The prediction market's games can't go on just now; trying again: %s", trouble)
-        self.trouble = trouble
+        """The pause until the next try."""
+        self.outage.fails(trouble)
         self._asked = float("-inf")
         return min(2 * pause, LONGEST_PAUSE_SECONDS)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rgym_exp import __version__
+from rgym_exp.base.ports import is_free
 from rgym_exp.chain.account import LocalAccount, load_or_create_account
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
@@ -24,11 +25,10 @@ from rgym_exp.chain.deploy import MarketOwner, OwnerClient, deploy_coordinator, 
 from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.config.invite import Invite
-from rgym_exp.config.ports import is_free
+from rgym_exp.hub.addresses import bootnode_address, http_url
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
 from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.hub_plan import DEFAULT_RPC_PORT, HubPlan
-from rgym_exp.hub.hub_ports import bootnode_address, http_url
 from rgym_exp.hub.hub_record import HubRecord, save_record
 from rgym_exp.hub.judging import Judging, judging
 from rgym_exp.hub.keeper import Keeper
@@ -123,7 +123,7 @@ def status(invite: Invite, keeper: Keeper) -> Mapping[str, Any]:
         "peers": peers,
         "contract": invite.coordinator_address,
         "chain_id": invite.chain_id,
-        "trouble": keeper.trouble,
+        "trouble": keeper.outage.trouble,
         "version": __version__,
     }
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 
+from rgym_exp.base.lock import file_lock
 from rgym_exp.config.paths import Home
+from rgym_exp.hub.addresses import reachable_host, require_free
 from rgym_exp.hub.hub_errors import HubError
-from rgym_exp.hub.hub_ports import reachable_host, require_free
 from rgym_exp.hub.hub_record import HubRecord, load_record, new_swarm_id
 from rgym_exp.hub.keeper import RoundLimits
 
@@ -76,14 +76,12 @@ def planned(home: Home, options: HubOptions) -> Iterator[HubPlan]:
 def _only_hub_of(home: Home) -> Iterator[None]:
     """Hold the home's hub lock; raises a HubError when another hub has it. The system frees it however we end."""
     home.hub.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (home.hub / "hub.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+    with file_lock(home.hub / "hub.lock") as held:
+        if held is None:
             raise HubError(
                 f"Another hub already runs from {home.root}. Use that one (`rl-swarm invite` shows its invite), stop "
                 f"it first, or give this one a folder of its own with `--home DIR`."
-            ) from error
+            )
         yield
 
 

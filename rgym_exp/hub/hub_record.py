@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from rgym_exp.config.files import atomic_write
+from rgym_exp.base.files import atomic_write
 from rgym_exp.hub.hub_errors import HubError
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from rgym_exp.config.shallow_json import shallow_json
+from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.hub.rate_limit import RateLimit
 from rgym_exp.judge.judge import Clue
 from rgym_exp.judge.local_judge import LocalJudge

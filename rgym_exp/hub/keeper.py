@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from rgym_exp.base.outage import Outage
 from rgym_exp.errors import SwarmUserError
 from rgym_exp.hub.peer_activity import ACTIVE_ROUNDS, PeerActivity
 from rgym_exp.types import Announcement
@@ -98,8 +99,11 @@ class Keeper:
         """The contract's round; -1 until the chain has answered."""
         self.stage = 0
         self.round_started = clock()
-        self.trouble: str | None = None
-        """Why the keeper can't work right now, or None."""
+        self.outage = Outage(
+            log,
+            failing="The keeper can't advance rounds just now and keeps trying: %s",
+            works="The keeper works again.",
+        )
         self._client = client
         self._records = records
         self._limits = limits
@@ -127,7 +131,7 @@ class Keeper:
             else:
                 # In a large swarm a look at every shard takes long; most of the hub's time stays for others.
                 pause = max(self._poll_seconds, 3 * (time.monotonic() - began))
-                self._report(None)
+                self.outage.works()
             await asyncio.sleep(pause)
 
     async def look(self) -> bool:
@@ -177,12 +181,4 @@ class Keeper:
     def _troubled(self, error: Exception) -> None:
         """Whatever was known of the round is asked anew at the next look."""
         self._asked = float("-inf")
-        self._report(f"{error}")
-
-    def _report(self, trouble: str | None) -> None:
-        """Log trouble once when it starts and once when it is over."""
-        if trouble and not self.trouble:
-            log.warning("The keeper can't advance rounds just now and keeps trying: %s", trouble)
-        elif self.trouble and not trouble:
-            log.info("The keeper works again.")
-        self.trouble = trouble
+        self.outage.fails(error)

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from rgym_exp.base.outage import Outage
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.hub.follower import Follower
@@ -121,16 +122,14 @@ class Leaderboard:
             group.create_task(self._keep_fresh(), name="leaderboard rows")
 
     async def _keep_fresh(self) -> None:
-        trouble = ""
+        outage = Outage(log, failing="The leaderboard's rows are not up to date: %s")
         while True:
             models = dict(self._models()) if self._models else {}
             try:
                 await asyncio.to_thread(self.refresh, models)
-                trouble = ""
+                outage.works()
             except (HubError, ChainError, sqlite3.Error) as error:
-                if not trouble:
-                    log.warning("The leaderboard's rows are not up to date: %s", error)
-                trouble = str(error)
+                outage.fails(error)
             await asyncio.sleep(REFRESH_SECONDS)
 
     def refresh(self, models: Mapping[str, str] | None = None) -> None:
@@ -158,7 +157,7 @@ class Leaderboard:
         return replace(
             leaderboard.page,
             updated=round(time.monotonic() - leaderboard.made, 1),
-            trouble=self._follower.trouble,
+            trouble=self._follower.outage.trouble,
             peers=leaderboard.page.peers[:limit],
         )
 

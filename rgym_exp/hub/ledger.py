@@ -17,16 +17,15 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from rgym_exp.base.sqlite import changing, connect_or_begin_anew
 from rgym_exp.hub.contract_events import MAX_AMOUNT, ContractEvent, RewardEvent
 from rgym_exp.hub.hub_errors import HubError
-from rgym_exp.hub.ledger_tables import open_tables
+from rgym_exp.hub.ledger_tables import make_tables
 
 log = logging.getLogger("rl_swarm.hub.ledger")
 
@@ -85,15 +84,10 @@ class Ledger:
         self._path = path
         self._max_peers = max_peers
         self._lock = threading.Lock()
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._connection = open_tables(path)
-        except sqlite3.DatabaseError as error:
-            aside = path.with_name(f"{path.name}.damaged-{time.time():.0f}")
-            log.warning("The ledger %s is damaged (%s); it is now %s, and a new one begins.", path, error, aside.name)
-            self._move_aside(aside)
-            with self._trouble_named():
-                self._connection = open_tables(path)
+            self._connection = connect_or_begin_anew(path, make_tables, then="A new ledger begins.", log=log)
+        except OSError as error:
+            raise HubError(f"The leaderboard's file {error}.") from error
         identity = f"{chain_id}:{contract.lower()}"
         if is_new or self._meta("identity") not in (None, identity):
             self.start_anew()
@@ -194,17 +188,15 @@ class Ledger:
         rows = self._rows("SELECT value FROM meta WHERE name = ?", name)
         return str(rows[0][0]) if rows else None
 
-    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         with self._lock, self._trouble_named():
             return self._connection.execute(query, values).fetchall()
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """All of it or nothing of it."""
-        with self._lock, self._trouble_named():
-            self._connection.execute("BEGIN IMMEDIATE")
-            with self._connection:
-                yield self._connection
+        with self._lock, self._trouble_named(), changing(self._connection) as connection:
+            yield connection
 
     @contextmanager
     def _trouble_named(self) -> Iterator[None]:
@@ -215,11 +207,6 @@ class Ledger:
                 f"The leaderboard's file {self._path} can't be used: {error}. Check that its disk isn't full and that "
                 "the file is yours; if it is damaged, move it away (what it counted begins anew)."
             ) from error
-
-    def _move_aside(self, aside: Path) -> None:
-        self._path.replace(aside)
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
 
 
 def _add_reward(connection: sqlite3.Connection, event: RewardEvent) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -32,21 +31,6 @@ CREATE TABLE IF NOT EXISTS blocks (number INTEGER PRIMARY KEY, hash TEXT NOT NUL
 """
 
 
-def open_tables(path: Path) -> sqlite3.Connection:
-    """Open the file, with its tables made if they aren't there.
-
-    Raises:
-        sqlite3.DatabaseError: it is damaged, or no database.
-    """
-    connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        # A power cut may cost the last transactions, cursor included: they are read again.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(_SCHEMA)
-        if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError("its check found errors")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables that aren't there. Raises sqlite3.DatabaseError."""
+    connection.executescript(_SCHEMA)

@@ -9,11 +9,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from rgym_exp.base.child import end
+from rgym_exp.base.files import last_lines
+from rgym_exp.base.ports import free_port, is_free
 from rgym_exp.chain.anvil import find_or_install_anvil
-from rgym_exp.config.files import last_lines
 from rgym_exp.config.invite import Invite, read_invite
 from rgym_exp.config.paths import Home
-from rgym_exp.config.ports import free_port, is_free
 from rgym_exp.hub.client import hub_invite
 from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.hub_plan import DEFAULT_P2P_PORT, DEFAULT_PORT
@@ -36,7 +37,7 @@ class LocalHub:
     def stop(self) -> None:
         """End the hub if we started it; another's hub is left alone. May be called more than once."""
         if self.process is not None:
-            _end(self.process)
+            end(self.process, seconds=STOP_SECONDS)
 
 
 def find_or_start_hub(home: Home, *, port: int = DEFAULT_PORT, start_seconds: float = START_SECONDS) -> LocalHub:
@@ -59,7 +60,7 @@ def find_or_start_hub(home: Home, *, port: int = DEFAULT_PORT, start_seconds: fl
     try:
         return _wait(process, port, log_file, time.monotonic() + start_seconds)
     except BaseException:
-        _end(process)
+        end(process, seconds=STOP_SECONDS)
         raise
 
 
@@ -111,16 +112,3 @@ def _reason(log_file: Path) -> str:
     prefix = "rl-swarm hub: "
     sentences = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
     return (sentences or lines or ["it said nothing."])[-1]
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Close its standard input, which is the sign to end, and insist when it doesn't."""
-    if process.stdin is not None and not process.stdin.closed:
-        process.stdin.close()
-    for insist in (process.terminate, process.kill):
-        try:
-            process.wait(STOP_SECONDS)
-            return
-        except subprocess.TimeoutExpired:
-            insist()
-    process.wait()

@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from rgym_exp.config.shallow_json import shallow_json
+from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.hub.rate_limit import RateLimit
 
 log = logging.getLogger("rl_swarm.hub.rpc_proxy")

@@ -7,19 +7,15 @@ GET  current_clue/     -> {game_id, clue_id, rounds_remaining, clue, choices}; g
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import math
-import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import requests
-import urllib3
 
-from rgym_exp.config.bounded import read_body, session_until
-from rgym_exp.config.shallow_json import shallow_json
+from rgym_exp.base.http_client import fetch
+from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.judge.judge import Clue, JudgeAway, JudgeRefusal, Question
 
 MAX_ANSWER_BYTES = 256 * 1024
@@ -43,8 +39,6 @@ class HttpJudge:
         """``timeout_seconds`` is for a whole exchange, from the connection to the answer's last byte."""
         self.base_url = base_url.rstrip("/")
         self._timeout_seconds = timeout_seconds
-        # A proxy can't reach what listens on this machine only.
-        self._trust_env = not _is_loopback(urlsplit(self.base_url).hostname or "")
 
     def ask(self, *, user_id: str, round: int, model_name: str) -> Question:
         """See ``Judge.ask``."""
@@ -91,42 +85,25 @@ class HttpJudge:
 
     def _exchange(self, route: str, body: Mapping[str, Any] | None) -> Any:
         """POST, or GET without a body; the parsed answer. Raises JudgeAway."""
-        deadline = time.monotonic() + self._timeout_seconds
         try:
-            status, headers, content = self._send(route, body, deadline)
-            said = shallow_json(content) if 200 <= status < 300 else None
-        # Of these, urllib3's own and OSError are what requests lets through here and there.
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            if time.monotonic() >= deadline or isinstance(error, requests.exceptions.Timeout):
-                raise JudgeAway(
-                    f"The judge at {self.base_url} gave no whole answer within {self._timeout_seconds:g} s."
-                ) from error
-            if isinstance(error, ValueError) and not isinstance(error, requests.exceptions.RequestException):
-                self._is_senseless(f"an answer at all ({_one_line(str(error))})")
+            answer = fetch(
+                f"{self.base_url}/{route}",
+                data=None if body is None else json.dumps(body).encode(),
+                headers={"accept": "application/json", "content-type": "application/json"},
+                max_bytes=MAX_ANSWER_BYTES,
+                timeout_seconds=self._timeout_seconds,
+            )
+            if not 200 <= answer.status < 300:
+                raise self._failure(answer.status, answer.headers, answer.body)
+            return shallow_json(answer.body)
+        except requests.exceptions.Timeout as error:
+            raise JudgeAway(
+                f"The judge at {self.base_url} gave no whole answer within {self._timeout_seconds:g} s."
+            ) from error
+        except requests.exceptions.RequestException as error:
             raise JudgeAway(f"No judge answers at {self.base_url} ({type(error).__name__}).") from error
-        if not 200 <= status < 300:
-            raise self._failure(status, headers, content)
-        return said
-
-    def _send(
-        self, route: str, body: Mapping[str, Any] | None, deadline: float
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        with session_until(deadline) as session:
-            session.trust_env = self._trust_env
-            with session.request(
-                *("GET" if body is None else "POST", f"{self.base_url}/{route}"),
-                data=None if body is None else json.dumps(body),
-                headers={
-                    "accept": "application/json",
-                    "user-agent": "rl-swarm",
-                    **({} if body is None else {"content-type": "application/json"}),
-                },
-                timeout=self._timeout_seconds,
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
-                content = read_body(answer, max_bytes=MAX_ANSWER_BYTES, deadline=deadline)
-                return answer.status_code, answer.headers, content
+        except ValueError as error:
+            self._is_senseless(f"an answer at all ({_one_line(str(error))})")
 
     def _failure(self, status: int, headers: Mapping[str, str], content: bytes) -> JudgeAway:
         """The error for an answer that says no."""
@@ -153,13 +130,6 @@ class HttpJudge:
             f"What answers at {self.base_url} doesn't say {wanted}, as a judge does: it may be another program, or a "
             "judge of another version."
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_number(value: int) -> bool:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from rgym_exp.judge.back_off import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, BackOff
-from rgym_exp.judge.background import Background
+from rgym_exp.base.back_off import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, BackOff
+from rgym_exp.base.background import Background
 from rgym_exp.judge.judge import Judge, JudgeAway, JudgeRefusal, Question
 
 logger = logging.getLogger("rl_swarm.judge")
@@ -60,7 +60,8 @@ class JudgeClient:
         self._every_rounds = every_rounds
         self._wanted = questions
         self._back_off = BackOff(
-            well="The judge answers again.",
+            logger,
+            works="The judge answers again.",
             first_seconds=first_pause_seconds,
             longest_seconds=longest_pause_seconds,
             clock=clock,
@@ -160,7 +161,7 @@ class JudgeClient:
 
     def _went_wrong(self, error: Exception) -> None:
         if isinstance(error, JudgeAway):
-            self._back_off.failed(error)
+            self._back_off.failed(error, wished_seconds=error.retry_after_seconds)
         else:
             logger.debug("The judge failed.", exc_info=error)
             kind = type(self._judge).__name__

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from rgym_exp.base.outage import Outage
+from rgym_exp.base.sqlite import changing, connect_or_begin_anew
 
 log = logging.getLogger("rl_swarm.judge")
 
@@ -108,20 +110,11 @@ class JudgeRecord:
         Raises:
             OSError: the file can't be opened or written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._path = path
         self._since_pruned = 0
-        self._troubled = False
-        try:
-            self._connection = _opened(path)
-        except _Damaged as error:
-            aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
-            log.warning("%s is damaged (%s). It is kept as %s, and a new record begins.", path, error, aside.name)
-            path.replace(aside)
-            for left in ("-wal", "-shm"):
-                path.with_name(path.name + left).unlink(missing_ok=True)
-            self._connection = _opened(path)
+        self._recording = Outage(log, failing=f"What the judge scores can't be recorded in {path} just now: %s")
+        self._connection = connect_or_begin_anew(path, _prepare, then="A new record begins.", log=log)
 
     def asked(self, *, peer_id: str, model_name: str, round: int, now: float) -> None:
         """A question was handed out."""
@@ -184,21 +177,19 @@ class JudgeRecord:
 
     def prune(self, *, answers: int = ANSWERS_KEPT, sums: int = SUMS_KEPT, peers: int = PEERS_KEPT) -> None:
         """Drop what is oldest beyond these numbers of rows. Happens by itself every so often."""
-        with self._lock, self._connection:
+        with self._lock, changing(self._connection):
             self._keep(answers, sums, peers)
 
     def _write(self, values: _Values, *statements: str) -> None:
         with self._lock:
             try:
-                with self._connection:
+                with changing(self._connection) as connection:
                     for statement in statements:
-                        self._connection.execute(statement, values)
+                        connection.execute(statement, values)
                     self._prune()
-                self._troubled = False
+                self._recording.works()
             except sqlite3.Error as error:
-                if not self._troubled:
-                    log.warning("What the judge scores can't be recorded in %s just now: %s", self._path, error)
-                self._troubled = True
+                self._recording.fails(error)
 
     def _prune(self) -> None:
         self._since_pruned += 1
@@ -223,36 +214,10 @@ class JudgeRecord:
             return self._connection.execute(query, values).fetchall()
 
 
-class _Damaged(Exception):
-    """The file is there, and is no record."""
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    """A connection to a record in order. Raises _Damaged, or OSError when the file can't be used at all."""
-    connection = None
-    try:
-        connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
-        # After a power cut the last few answers may be missing, which is all that is at stake here.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        _require_order(connection)
-        connection.executescript(_SCHEMA)
-        return connection
-    except (_Damaged, sqlite3.Error) as error:
-        if connection is not None:
-            connection.close()
-        if isinstance(error, sqlite3.OperationalError):
-            # The file's place, or its lock: nothing is wrong with what is in it.
-            raise OSError(f"{path} can't be opened: {error}") from error
-        raise error if isinstance(error, _Damaged) else _Damaged(str(error)) from error
-
-
-def _require_order(connection: sqlite3.Connection) -> None:
-    """Raise _Damaged unless the file is whole, and its tables, if there are any yet, are ours."""
-    if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-        raise _Damaged("its pages are not in order")
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables; raises sqlite3.DatabaseError unless those that are there are ours."""
     for table, columns in _COLUMNS.items():
         found = tuple(row["name"] for row in connection.execute(f"PRAGMA table_info({table})"))
         if found not in ((), columns):
-            raise _Damaged(f"its table {table} is not as this program makes it")
+            raise sqlite3.DatabaseError(f"its table {table} is not as this program makes it")
+    connection.executescript(_SCHEMA)

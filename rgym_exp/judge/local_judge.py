@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from rgym_exp.base.background import Background
 from rgym_exp.errors import SwarmUserError
-from rgym_exp.judge.background import Background
 from rgym_exp.judge.judge_record import JudgedAnswer, JudgeRecord, RoundTally, Tally
 from rgym_exp.judge.sessions import Session, SessionLimits, SessionRefused, Sessions
 from rgym_exp.types import Problem

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rgym_exp.config.files import atomic_write
-from rgym_exp.config.shallow_json import shallow_json
+from rgym_exp.base.files import atomic_write, set_aside
+from rgym_exp.base.outage import Outage
+from rgym_exp.base.shallow_json import shallow_json
 
 logger = logging.getLogger("rl_swarm.judge")
 
@@ -90,12 +91,13 @@ class StateFile:
     def __init__(self, path: Path, *, market: str, peer_id: str) -> None:
         self._path = path
         self._owner = {"market": market, "peer_id": peer_id}
-        self._failing = False
+        failing = f"{path} can't be written (%s): a restart now would forget the last bets."
+        self._writing = Outage(logger, failing=failing)
 
     def load(self) -> PlayState:
         """The state; an empty one without a file, and with a warning where the file can't be used.
 
-        Such a file is set aside with ``.old`` at its end, for whoever wants to look at it.
+        Such a file is set aside, for whoever wants to look at it.
         """
         try:
             if self._path.stat().st_size > _MAX_BYTES:
@@ -108,13 +110,8 @@ class StateFile:
         except FileNotFoundError:
             return PlayState()
         except (OSError, ValueError) as error:
-            aside = self._set_aside()
-            logger.warning(
-                "%s can't be used (%s): bets of before are not remembered here, so their games may stay unclaimed.%s",
-                self._path,
-                error,
-                aside,
-            )
+            then = "Bets of before are not remembered here, so their games may stay unclaimed."
+            set_aside(self._path, error, then, log=logger)
             return PlayState()
 
     def save(self, state: PlayState) -> None:
@@ -123,19 +120,9 @@ class StateFile:
         try:
             atomic_write(self._path, json.dumps(content, ensure_ascii=False, indent=1).encode())
         except OSError as error:
-            if not self._failing:
-                logger.warning("%s can't be written (%s): a restart now would forget the last bets.", self._path, error)
-            self._failing = True
+            self._writing.fails(error)
         else:
-            self._failing = False
-
-    def _set_aside(self) -> str:
-        aside = self._path.with_name(self._path.name + ".old")
-        try:
-            self._path.replace(aside)
-        except OSError:
-            return ""
-        return f" It is kept as {aside.name}."
+            self._writing.works()
 
 
 class RecordFile:
@@ -143,7 +130,7 @@ class RecordFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._failing = False
+        self._writing = Outage(logger, failing=f"{path} can't be written (%s): some lines will be missing there.")
 
     def write(self, event: str, text: str) -> None:
         """Append a line; a disk that can't take it costs a warning.
@@ -160,11 +147,9 @@ class RecordFile:
             with self._path.open("a", encoding="utf-8", errors="replace") as file:
                 file.write(f"{when} {event:<8} {printable}\n")
         except OSError as error:
-            if not self._failing:
-                logger.warning("%s can't be written (%s): some lines will be missing there.", self._path, error)
-            self._failing = True
+            self._writing.fails(error)
         else:
-            self._failing = False
+            self._writing.works()
 
 
 def _plain(state: PlayState) -> dict[str, Any]:

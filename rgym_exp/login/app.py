@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
@@ -14,7 +13,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from rgym_exp.login import child
+from rgym_exp.base.child import last_words, start_logged
+from rgym_exp.base.lock import file_lock
+from rgym_exp.base.outage import Outage
 from rgym_exp.login.login_errors import LoginError
 from rgym_exp.login.node_js import NodeJs
 
@@ -40,6 +41,7 @@ class LoginApp:
         self.folder = folder
         self._node = node
         self._log_file = log_file
+        self._waiting = Outage(logger, failing="%s", level=logging.INFO)
 
     def is_built(self) -> bool:
         """Whether the build is there and of these very sources. Raises LoginError when there is no program at all."""
@@ -62,15 +64,19 @@ class LoginApp:
         lock_file = self.folder / "temp-data" / "build.lock"
         try:
             lock_file.parent.mkdir(exist_ok=True, mode=0o700)
-            with lock_file.open("w") as lock:
-                _take(lock.fileno(), stop)
+            with file_lock(lock_file, wait=stop, on_wait=self._say_that_it_waits) as lock:
+                if lock is None:
+                    raise BuildStopped
                 if not self.is_built():
-                    self._build(lock.fileno(), stop, background)
+                    self._build(lock, stop, background)
         except OSError as error:
             raise LoginError(
                 f"The login server can't be built in {self.folder} ({error}). Make the folder writable, or name a "
                 "folder with a build by LOGIN_APP_DIR."
             ) from error
+
+    def _say_that_it_waits(self, seconds: float) -> None:
+        self._waiting.fails("Another process builds the login server; waiting for it.")
 
     def _build(self, lock: int, stop: threading.Event, background: bool) -> None:
         if self._node.npm is None:
@@ -108,7 +114,7 @@ class LoginApp:
     def _run(self, purpose: str, command: Sequence[str], lock: int, stop: threading.Event, seconds: float) -> None:
         """Run one command, its output in the log, until it ends; end it and what it started when we must."""
         began = time.monotonic()
-        process = child.start(
+        process = start_logged(
             _absolute(command),
             cwd=self.folder,
             environ=self._node.environment(),
@@ -128,24 +134,10 @@ class LoginApp:
             _end_group(process)
         if process.returncode != 0:
             raise LoginError(
-                f"The login server: npm could not {purpose} ({child.last_words(self._log_file, lines=3)}). Check the "
+                f"The login server: npm could not {purpose} ({last_words(self._log_file, lines=3)}). Check the "
                 f"connection and the free disk space (log: {self._log_file}), then start again."
             )
         logger.debug("The login server: %s took %.0f s.", purpose, time.monotonic() - began)
-
-
-def _take(lock: int, stop: threading.Event) -> None:
-    told = False
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if not told:
-                logger.info("Another process builds the login server; waiting for it.")
-                told = True
-        if stop.wait(LOOK_SECONDS):
-            raise BuildStopped
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

@@ -11,7 +11,7 @@ import webbrowser
 from collections.abc import Mapping
 from pathlib import Path
 
-from rgym_exp.config.files import atomic_write
+from rgym_exp.base.files import atomic_write
 
 logger = logging.getLogger("rl_swarm.login")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Literal
 
-from rgym_exp.config.files import atomic_write
+from rgym_exp.base.files import atomic_write
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config
 from rgym_exp.login.login_errors import LoginError

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from rgym_exp.base.http_client import is_loopback
 from rgym_exp.config.paths import Home, login_app_dir, login_data_dir
 from rgym_exp.config.schema import Config
-from rgym_exp.config.web import LOOPBACK_HOSTS
 from rgym_exp.login.login_errors import LoginError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def plan_of(config: Config, home: Home, environ: Mapping[str, str] = os.environ)
 
 def is_on_this_machine(login_url: str | None) -> bool:
     """Whether the login server of this address is one that a run starts, and not somebody's elsewhere."""
-    return login_url is None or urlsplit(login_url).hostname in LOOPBACK_HOSTS
+    return login_url is None or is_loopback(login_url)
 
 
 def require_alchemy_key(environ: Mapping[str, str] = os.environ) -> None:

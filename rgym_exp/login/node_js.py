@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rgym_exp.config.environment import SECRET_VARIABLES
 from rgym_exp.login.login_errors import NodeMissing
 
 OLDEST = (20, 9)
@@ -29,9 +30,10 @@ class NodeJs:
     version: str
 
     def environment(self, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-        """Variables for its programs: npm's scripts call ``node`` by name, and must find this one."""
+        """Variables for its programs, without our secrets: npm's scripts call ``node`` by name, and must find this."""
         path = os.pathsep.join(filter(None, [str(self.node.parent), environ.get("PATH")]))
-        return {**environ, "PATH": path, "NEXT_TELEMETRY_DISABLED": "1"}
+        known = {name: value for name, value in environ.items() if name not in SECRET_VARIABLES}
+        return {**known, "PATH": path, "NEXT_TELEMETRY_DISABLED": "1"}
 
 
 def find_node(environ: Mapping[str, str] = os.environ) -> NodeJs:

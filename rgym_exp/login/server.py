@@ -6,27 +6,23 @@ only when the server is gone. The others use it, and try for the lock now and th
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
 import queue
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from rgym_exp.base.child import end, last_words, start_logged
+from rgym_exp.base.files import atomic_write
+from rgym_exp.base.lock import file_lock
+from rgym_exp.base.ports import free_port_from, is_free
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.login_client import LoginClient, LoginServerAway, LoginServerTrouble
-from rgym_exp.config.files import atomic_write
-from rgym_exp.config.ports import is_free
-from rgym_exp.login import child
 from rgym_exp.login.login_errors import DataInUse, LoginError
 from rgym_exp.login.login_plan import LoginPlan
-from rgym_exp.login.login_ports import free_port_from
 from rgym_exp.login.node_js import NodeJs
 
 logger = logging.getLogger("rl_swarm.login")
@@ -105,7 +101,7 @@ class LoginServer:
         try:
             self._plan.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             while not self._stop.is_set():
-                with _lock_of(self._plan.data_dir) as lock:
+                with file_lock(self._plan.data_dir / "server.lock") as lock:
                     if lock is not None:
                         self._lead(lock)
                         return
@@ -164,7 +160,7 @@ class LoginServer:
                 return
             if time.monotonic() - began < STEADY_SECONDS:
                 raise LoginError(
-                    f"The login server ended by itself (status {status}: {child.last_words(self._plan.log_file)}) and "
+                    f"The login server ended by itself (status {status}: {last_words(self._plan.log_file)}) and "
                     f"is not started again. Start the node again when {self._plan.log_file} shows why."
                 )
             logger.warning("The login server ended by itself (status %d); starting it again.", status)
@@ -187,12 +183,12 @@ class LoginServer:
                 break  # otherwise somebody took the port while it started: the next one
         self._end()
         raise LoginError(
-            f"The login server did not start; the last it said: {child.last_words(self._plan.log_file)} "
+            f"The login server did not start; the last it said: {last_words(self._plan.log_file)} "
             f"(log: {self._plan.log_file})."
         )
 
     def _spawn(self, port: int, lock: int) -> subprocess.Popen[bytes]:
-        return child.start(
+        return start_logged(
             [str(self._node.node), "scripts/start.mjs"],
             cwd=self._plan.app_dir,
             environ={**self._node.environment(), **self._plan.environment(port), "LOGIN_ENDS_WITH_STDIN": "1"},
@@ -226,19 +222,8 @@ class LoginServer:
         self._port = port
 
     def _end(self) -> None:
-        process = self._process
-        if process is None:
-            return
-        if process.stdin is not None and not process.stdin.closed:
-            process.stdin.close()
-        for insist in (process.terminate, process.kill):
-            if process.poll() is not None:
-                return
-            insist()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
+        if self._process is not None:
+            end(self._process, seconds=STOP_SECONDS, gently=False)
 
 
 def running_server(plan: LoginPlan) -> int | None:
@@ -255,18 +240,6 @@ def running_server(plan: LoginPlan) -> int | None:
 def own_page_plan(plan: LoginPlan, data_dir: Path) -> LoginPlan:
     """The same server with data of its own."""
     return replace(plan, data_dir=data_dir.absolute())
-
-
-@contextmanager
-def _lock_of(data_dir: Path) -> Iterator[int | None]:
-    """The data folder's lock for as long as the context lasts; None when another has it."""
-    with open(os.open(data_dir / "server.lock", os.O_RDWR | os.O_CREAT, 0o600), "r+b") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
-        yield lock.fileno()
 
 
 def _note(data_dir: Path) -> Path:

@@ -6,7 +6,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from rgym_exp.config.files import write_new
+from rgym_exp.base.files import write_new
 from rgym_exp.login.login_errors import LoginError
 
 TOKEN_BYTES = 32

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rgym_exp.base.outage import Outage
 from rgym_exp.chain.coordinator import ChainUnavailable, Coordinator
 
 logger = logging.getLogger("rl_swarm.node")
@@ -35,19 +36,23 @@ def await_current_round(
         poll_seconds: pause between two looks at the chain.
         sleep: waits for so many seconds (an event's ``wait``, so that a stop ends it).
     """
-    pause, away = poll_seconds, False
+    pause = poll_seconds
+    outage = Outage(
+        logger,
+        failing="The chain does not answer (%s). Waiting for it; nothing is lost meanwhile.",
+        works="The chain answers again.",
+    )
     while True:
         try:
             round_number, stage = coordinator.round_and_stage()
         except ChainUnavailable as error:
-            if not away:
-                logger.warning("The chain does not answer (%s). Waiting for it; nothing is lost meanwhile.", error)
-            away, pause = True, min(pause * 2, _SLOWEST_POLL_SECONDS)
+            outage.fails(error)
+            pause = min(pause * 2, _SLOWEST_POLL_SECONDS)
             sleep(pause)
             continue
-        if away:
-            logger.info("The chain answers again, at round %d.", round_number)
-            away, pause = False, poll_seconds
+        if outage.trouble:
+            outage.works()
+            pause = poll_seconds
         if last_round is None or round_number > last_round:
             skipped = 0 if last_round is None else round_number - last_round - 1
             if skipped:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rgym_exp.base.lock import file_lock
 from rgym_exp.config.paths import Home
 from rgym_exp.errors import SwarmUserError
 
@@ -22,12 +22,10 @@ def only_node_of(home: Home) -> Iterator[None]:
         HomeTaken: another process holds it.
     """
     home.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (home.state / "run.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+    with file_lock(home.state / "run.lock") as held:
+        if held is None:
             raise HomeTaken(
                 f"A node already runs from {home.root}. Stop it first, or give this one a folder of its own with "
                 "--home DIR: it will be another peer."
-            ) from error
+            )
         yield

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from rgym_exp.base.back_off import BackOff
+from rgym_exp.base.background import Background
 from rgym_exp.chain.market import ONE_TOKEN, Bet, GameStatus, Market
-from rgym_exp.judge.back_off import BackOff
-from rgym_exp.judge.background import Background
 from rgym_exp.judge.judge import Clue, Judge
 from rgym_exp.judge.play import answer_texts, best_choice, clue_chat, stake_on
 from rgym_exp.judge.prg_files import PlacedBet, PlayedGame, PlayState, RecordFile, StateFile
@@ -77,16 +77,17 @@ class MarketPlayer:
         self._balance: int | None = None
         self._rounds = 0
         self._attempts: dict[int, _Attempt] = {}
-        back_off = partial(BackOff, clock=clock)
-        self._with_judge = back_off(failing="No clues for the prediction market", well="There are clues again.")
+        back_off = partial(BackOff, logger, clock=clock)
+        self._with_judge = back_off(failing="No clues for the prediction market", works="There are clues again.")
         self._with_market = back_off(
-            failing="The prediction market can't be asked now", well="The prediction market answers again."
+            failing="The prediction market can't be asked now", works="The prediction market answers again."
         )
         self._with_outbox = back_off(
-            failing="Bets and claims can't be made now", well="Bets and claims can be made again."
+            failing="Bets and claims can't be made now", works="Bets and claims can be made again."
         )
         self._with_model = back_off(
-            failing="The model can't score the answers of the prediction market", well="The model scores answers again."
+            failing="The model can't score the answers of the prediction market",
+            works="The model scores answers again.",
         )
 
     @property
@@ -129,7 +130,7 @@ class MarketPlayer:
             (look.asked_market, look.market_error, self._with_market),
         ):
             if error is not None:
-                back_off.failed(error)
+                back_off.failed(error, wished_seconds=getattr(error, "retry_after_seconds", None))
             elif asked:
                 back_off.worked()
 

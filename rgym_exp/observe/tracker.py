@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from rgym_exp.base.background import Background
+from rgym_exp.base.outage import Outage
 from rgym_exp.errors import SwarmUserError
 from rgym_exp.observe.metrics import to_json
 from rgym_exp.types import RoundReport
@@ -78,32 +78,26 @@ class Trackers:
     """Hands each report to several trackers. One that fails is named once in the log; training never stops for it."""
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
-        self._trackers = tuple(trackers)
-        self._failed: set[int] = set()
+        failing = "{} failed: %s. The run goes on; it is tried again after each round."
+        self._trackers = [
+            (tracker, Outage(logger, failing=failing.format(type(tracker).__name__))) for tracker in trackers
+        ]
 
     def log_round(self, report: RoundReport) -> None:
-        for number, tracker in enumerate(self._trackers):
+        for tracker, outage in self._trackers:
             try:
                 tracker.log_round(report)
             except Exception as error:  # Services, plug-ins and full disks fail in any way they like.
-                self._say_once(number, tracker, error)
+                outage.fails(error)
             else:
-                self._failed.discard(number)
+                outage.works()
 
     def close(self) -> None:
-        for number, tracker in enumerate(self._trackers):
+        for tracker, outage in self._trackers:
             try:
                 tracker.close()
             except Exception as error:  # As above.
-                self._say_once(number, tracker, error)
-
-    def _say_once(self, number: int, tracker: Tracker, error: Exception) -> None:
-        if number in self._failed:
-            return
-        self._failed.add(number)
-        logger.warning(
-            "%s failed: %s. The run goes on; it is tried again after each round.", type(tracker).__name__, error
-        )
+                outage.fails(error)
 
 
 class BehindTheRounds:
@@ -116,29 +110,20 @@ class BehindTheRounds:
         self._name = type(service).__name__
         self._service = Trackers([service])
         self._close_seconds = close_seconds
-        self._rounds: queue.Queue[RoundReport | None] = queue.Queue()
         self._left_out = 0
-        # A daemon: what hangs in it at the end is left behind.
-        self._thread = threading.Thread(target=self._run, name=f"tracker-{self._name}", daemon=True)
-        self._thread.start()
+        self._background = Background(f"tracker-{self._name}")
 
     def log_round(self, report: RoundReport) -> None:
-        if self._rounds.qsize() < _ROUNDS_KEPT:
-            self._rounds.put(report)
+        if self._background.waiting < _ROUNDS_KEPT:
+            self._background.submit(lambda: self._service.log_round(report))
             return
         self._left_out += 1
         if self._left_out == 1:
             logger.warning("%s is %d rounds behind; it gets no more until it has moved on.", self._name, _ROUNDS_KEPT)
 
     def close(self) -> None:
-        self._rounds.put(None)
-        self._thread.join(self._close_seconds)
-        if self._thread.is_alive():
+        self._background.submit(self._service.close)
+        if not self._background.close(timeout_seconds=self._close_seconds):
             logger.warning("%s is not done after %g s and is left behind.", self._name, self._close_seconds)
         if self._left_out:
             logger.warning("%s was not given %d rounds, since it was too slow.", self._name, self._left_out)
-
-    def _run(self) -> None:
-        while (report := self._rounds.get()) is not None:
-            self._service.log_round(report)
-        self._service.close()

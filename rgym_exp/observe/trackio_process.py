@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rgym_exp.base.child import end
 from rgym_exp.observe.tracker import TrackerError
 
 _START_SECONDS = 60.0
@@ -90,15 +91,7 @@ class TrackioProcess:
         if self._process is None:
             return
         process, self._process = self._process, None
-        with contextlib.suppress(BrokenPipeError):
-            # Closing its input is what ends it.
-            assert process.stdin is not None
-            process.stdin.close()
-        try:
-            process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, seconds=_END_SECONDS)
         if process.stdout is not None:
             process.stdout.close()
 

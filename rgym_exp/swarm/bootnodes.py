@@ -16,6 +16,7 @@ from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 from hivemind.utils.multiaddr import Multiaddr
 
+from rgym_exp.base.outage import Outage
 from rgym_exp.swarm.swarm_errors import SwarmError
 
 _PROBE_SECONDS = 2.0
@@ -69,20 +70,19 @@ class BootnodeKeeper:
     async def run(self) -> None:
         """For ever: look whether a bootnode is connected, and if none is, try to reach one."""
         pause = _FIRST_PAUSE_SECONDS
-        is_told = False
+        outage = Outage(
+            logger,
+            failing="None of the %s bootnodes can be reached. Going on without; trying again in the background.",
+        )
         while self._bootnodes:
             in_touch = await self._connected() or await self._reach_any()
             self._first_round_over.set()
             if in_touch:
-                is_told, pause = False, _FIRST_PAUSE_SECONDS
+                outage.works()
+                pause = _FIRST_PAUSE_SECONDS
                 await asyncio.sleep(_CHECK_SECONDS)
                 continue
-            if not is_told:
-                logger.warning(
-                    "None of the %d bootnodes can be reached. Going on without; trying again in the background.",
-                    len(self._bootnodes),
-                )
-                is_told = True
+            outage.fails(len(self._bootnodes))
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         self._first_round_over.set()

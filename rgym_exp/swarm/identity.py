@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from rgym_exp.config.files import write_new
+from rgym_exp.base.files import write_new
 from rgym_exp.swarm.swarm_errors import IdentityError
 
 RSA_BITS = 2048

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from rgym_exp.config.files import atomic_write
+from rgym_exp.base.files import atomic_write, sync
 from rgym_exp.errors import SwarmUserError
 
 logger = logging.getLogger("rl_swarm.training")
@@ -92,13 +92,13 @@ class CheckpointStore:
             written: the folder below ``staging()`` that the Trainer wrote.
         """
         atomic_write(written / _RECORD, json.dumps(asdict(record), indent=2).encode())
-        for file in written.iterdir():
-            _sync(file)
+        for file in (*written.iterdir(), written):
+            sync(file)
         target = self._folder / f"step-{record.step:08d}"
         # A checkpoint of the same step is of the same weights; the new one has the newer round.
         shutil.rmtree(target, ignore_errors=True)
         os.rename(written, target)
-        _sync(self._folder)
+        sync(self._folder)
         shutil.rmtree(self._folder / _STAGING, ignore_errors=True)
         for old in self._complete()[: -self._keep]:
             shutil.rmtree(old.folder, ignore_errors=True)
@@ -134,11 +134,3 @@ class CheckpointStore:
                 continue
             found.append(Checkpoint(folder=folder, record=record))
         return sorted(found, key=lambda checkpoint: checkpoint.record.step)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

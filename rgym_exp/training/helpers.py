@@ -9,14 +9,13 @@ the others, and rounds, resamples and evaluations may ask as often as they like.
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from torch import Tensor
 
+from rgym_exp.base.background import Background
 from rgym_exp.config.launch import Launch
 from rgym_exp.errors import SwarmUserError
 from rgym_exp.training.orders import AddGradients, End, Failed, Order, SetUp, TakeWeights
@@ -47,7 +46,7 @@ class HelperRanks:
         Raises:
             RankLost: one of them is gone.
         """
-        self._line = _Line()
+        self._line = Background("ranks")
         self._ranks = self._line.submit(connect).result()
         self._weights_of: int | None = None
 
@@ -111,25 +110,3 @@ class HelperRanks:
             if isinstance(reply, Failed):
                 raise HelperFailed(f"Process {rank} of this peer failed: {reply.why} See logs/rank-{rank}.log.")
         return replies
-
-
-class _Line:
-    """Does one job after another in a thread of its own, also those that nobody waits for any more."""
-
-    def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
-        # A daemon: a helper that never answers must not keep this process from ending.
-        threading.Thread(target=self._work, name="ranks", daemon=True).start()
-
-    def submit(self, job: Callable[[], Result]) -> Future[Result]:
-        future: Future[Result] = Future()
-        self._jobs.put((future, job))
-        return future
-
-    def _work(self) -> None:
-        while True:
-            future, job = self._jobs.get()
-            try:
-                future.set_result(job())
-            except BaseException as error:  # Handed to whoever waits for it.
-                future.set_exception(error)

@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 from huggingface_hub import HfApi, get_session
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+from rgym_exp.base.parent import when_parent_is_gone
 from rgym_exp.training.hub_answer import HubAnswer, first_line, without
 from rgym_exp.training.hub_names import is_user_name
 
@@ -39,7 +39,7 @@ class _NoRight(Exception):
 def main() -> None:
     """Answer the one question on standard input (keys as in ``answer_to``)."""
     asked = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_whoever_asked, daemon=True).start()
+    when_parent_is_gone(lambda: os._exit(1))
     get_session().timeout = _TIME_LIMITS
     answer = answer_to(asked)
     print(answer.to_json(), flush=True)
@@ -123,11 +123,6 @@ def _reason(error: BaseException) -> str:
     if "/xet-write-token/" in reason:
         reason += "; with HF_HUB_DISABLE_XET=1 the upload does without Xet storage, which not every hub has"
     return f"{reason}: {_reason(error.__cause__)}" if isinstance(error, RuntimeError) and error.__cause__ else reason
-
-
-def _end_with_whoever_asked() -> None:
-    sys.stdin.read()
-    os._exit(1)
 
 
 if __name__ == "__main__":

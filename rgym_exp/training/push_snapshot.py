@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from rgym_exp.config.files import atomic_write
+from rgym_exp.base.files import atomic_write
 from rgym_exp.errors import SwarmUserError
 
 _ADAPTER = "adapter_config.json"

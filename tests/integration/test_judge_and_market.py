@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from rgym_exp.base.ports import free_port
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.config.invite import Invite
-from rgym_exp.config.ports import free_port
 from rgym_exp.hub.client import hub_leaderboard
 from rgym_exp.swarm.names import animal_name
 from tests.support.judge_stand_in import WRONG, JudgeStandIn, right

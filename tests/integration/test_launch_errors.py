@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rgym_exp.config.ports import free_port
+from rgym_exp.base.ports import free_port
 from tests.support.processes import HubProgram, NodeProgram, Program, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]

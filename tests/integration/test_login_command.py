@@ -17,10 +17,10 @@ import psutil
 import pytest
 import requests
 
+from rgym_exp.base.ports import free_port, is_free
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.contract_coordinator import read_peer_totals
 from rgym_exp.config.paths import login_app_dir
-from rgym_exp.config.ports import free_port, is_free
 from tests.support.processes import DEADLINE_SECONDS, REPOSITORY, HubProgram, NodeProgram, Program, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]

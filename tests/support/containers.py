@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from rgym_exp.base.ports import free_port
 from rgym_exp.config.paths import Home
-from rgym_exp.config.ports import free_port
 from rgym_exp.observe.metrics import read_reports
 from rgym_exp.swarm.identity import load_identity
 from rgym_exp.types import RoundReport

@@ -13,11 +13,11 @@ from typing import Any, Self
 
 import requests
 
+from rgym_exp.base.files import write_new
+from rgym_exp.base.ports import free_port
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.login_client import LoginClient
-from rgym_exp.config.files import write_new
 from rgym_exp.config.paths import login_app_dir
-from rgym_exp.config.ports import free_port
 from tests.support.processes import wait_for
 
 ANSWER_SECONDS = 30.0

@@ -18,11 +18,11 @@ from typing import Any, Self, TypeVar
 
 import psutil
 
+from rgym_exp.base.ports import free_port
 from rgym_exp.chain.account import load_account
 from rgym_exp.chain.outbox import read_outbox
 from rgym_exp.config.invite import Invite, read_invite
 from rgym_exp.config.paths import Home
-from rgym_exp.config.ports import free_port
 from rgym_exp.hub.client import hub_status
 from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.observe.metrics import read_reports

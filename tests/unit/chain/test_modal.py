@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
+from rgym_exp.base.ports import free_port
 from rgym_exp.chain.contract import Reverted
 from rgym_exp.chain.coordinator import ChainError, PeerTotals
 from rgym_exp.chain.deploy import deploy_market
@@ -24,7 +25,6 @@ from rgym_exp.chain.factory import make_coordinator
 from rgym_exp.chain.market import ONE_TOKEN
 from rgym_exp.chain.modal import ModalCoordinator
 from rgym_exp.chain.outbox import read_outbox
-from rgym_exp.config.ports import free_port
 from tests.support.earlier_market import hide_views
 from tests.support.login_stand_in import HANGS_UP, Answer, Asked, LoginStandIn, Says, says
 

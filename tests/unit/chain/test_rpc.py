@@ -55,6 +55,11 @@ def test_an_honest_answer_comes_through(serve: Serve) -> None:
     assert rpc.connect(url).eth.chain_id == 42
 
 
+def test_our_own_chain_is_asked_though_a_proxy_is_set(serve: Serve, dead_proxy: None) -> None:
+    url = serve(lambda answer: answer.wfile.write(b'{"jsonrpc": "2.0", "id": 0, "result": "0x2a"}') and None)
+    assert rpc.connect(url).eth.chain_id == 42
+
+
 def test_an_answer_that_is_too_large_is_not_read_to_its_end(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rpc, "MAX_ANSWER_BYTES", 100_000)
     broke_off = threading.Event()

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from rgym_exp import cli
+from rgym_exp.base.ports import free_port
 from rgym_exp.commands import checks, network_checks
 from rgym_exp.commands.checks import Finding
 from rgym_exp.commands.doctor import worded
 from rgym_exp.config.paths import Home
-from rgym_exp.config.ports import free_port
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.hub.client import hub_status
 from rgym_exp.hub.hub_errors import HubError
@@ -136,7 +136,7 @@ def test_a_clock_without_a_server_to_compare_with_is_no_problem() -> None:
 def test_a_hub_that_is_away_is_a_failure_unless_a_run_would_start_it(monkeypatch: pytest.MonkeyPatch) -> None:
     away = network(hub_url=f"http://127.0.0.1:{free_port()}")
     assert network_checks.check_hub(away).level == "ok"
-    monkeypatch.setattr(network_checks, "LOOPBACK_HOSTS", ())
+    monkeypatch.setattr(network_checks, "is_loopback", lambda url: False)
     assert network_checks.check_hub(away).level == "failure"
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from rgym_exp.base.ports import free_port
 from rgym_exp.commands.judge_checks import check_judge, check_market
-from rgym_exp.config.ports import free_port
 from rgym_exp.config.schema import NetworkConfig
 from tests.support.judge_stand_in import WRONG, Behaviour, JudgeStandIn
 

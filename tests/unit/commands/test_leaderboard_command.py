@@ -18,9 +18,9 @@ from aiohttp import web
 from rich.console import Console
 
 from rgym_exp import cli
+from rgym_exp.base.ports import free_port
 from rgym_exp.commands.leaderboard import MODEL_FROM_COLUMNS, show
 from rgym_exp.config.invite import Invite
-from rgym_exp.config.ports import free_port
 from rgym_exp.hub.api import serving
 from rgym_exp.hub.leaderboard_page import Page, page_from_json
 from rgym_exp.swarm.identity import load_or_create_identity

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from rgym_exp.base.ports import free_port
 from rgym_exp.commands import login_checks
 from rgym_exp.commands.status import report
 from rgym_exp.config.paths import Home
-from rgym_exp.config.ports import free_port
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.login import node_js
 from rgym_exp.login.choice import remember_mode

@@ -129,7 +129,7 @@ def test_a_login_on_the_testnet_without_alchemys_key_is_told_before_anything_sta
 
 
 def test_a_login_on_a_swarm_of_this_machine_needs_its_hub(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    from rgym_exp.config.ports import free_port
+    from rgym_exp.base.ports import free_port
 
     home.hub.mkdir(parents=True)
     (home.hub / "hub.json").write_text(

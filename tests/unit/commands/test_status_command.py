@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from rgym_exp.base.ports import free_port
 from rgym_exp.chain.outbox import Outbox
 from rgym_exp.commands.status import report
 from rgym_exp.commands.where import network_of, own_hub_url
 from rgym_exp.config.paths import Home
-from rgym_exp.config.ports import free_port
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
 from rgym_exp.hub.hub_record import HubRecord, save_record
 from rgym_exp.hub.rate_limit import RateLimit

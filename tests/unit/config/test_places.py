@@ -1,12 +1,9 @@
-"""Where things are kept, and how files are written."""
+"""Where things are kept."""
 
-import os
-import stat
 from pathlib import Path
 
 import pytest
 
-from rgym_exp.config.files import atomic_write, last_lines
 from rgym_exp.config.paths import Home, cache_dir, login_app_dir, login_data_dir, login_token_file
 
 
@@ -47,35 +44,3 @@ def test_the_login_server_and_its_data_may_be_moved_together_or_apart() -> None:
     moved = {"LOGIN_APP_DIR": "/a", "LOGIN_DATA_DIR": "/d"}
     assert login_data_dir(moved, wallet="local") == Path("/d")
     assert (login_app_dir(moved), login_data_dir(moved)) == (Path("/a"), Path("/d"))
-
-
-def test_a_file_is_replaced_whole_and_has_the_mode_asked_for(tmp_path: Path) -> None:
-    file = tmp_path / "new" / "key"
-    atomic_write(file, b"one", mode=0o600)
-    atomic_write(file, b"two", mode=0o600)
-    assert file.read_bytes() == b"two"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert [entry.name for entry in file.parent.iterdir()] == ["key"]
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "state"
-    atomic_write(file, b"old")
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        atomic_write(file, b"new")
-    assert file.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
-
-
-def test_the_last_lines_of_a_log_are_told_however_it_ends(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_bytes(b"first\n\n  50 %\r100 %\nbroken \xff\n\nlast, cut off")
-    assert last_lines(log) == ["first", "50 %", "100 %", "broken \ufffd", "last, cut off"]
-    assert last_lines(log, max_bytes=7) == ["cut off"]
-    log.write_bytes(b"")
-    assert last_lines(log) == []

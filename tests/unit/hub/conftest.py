@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rgym_exp.config.ports import free_port
+from rgym_exp.base.ports import free_port
 from tests.unit.hub.hub_process import HubProcess
 
 

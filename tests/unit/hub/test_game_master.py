@@ -445,14 +445,14 @@ async def test_trouble_is_waited_out_and_told_once(
                 for _ in range(3):
                     looked.clear()
                     await looked.wait()
-                assert master.trouble is not None
+                assert master.outage.trouble is not None
                 away = False
                 while not any(game.status == "revealed" for game in contract.games):
                     await asyncio.sleep(0.005)
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-    assert master.trouble is None
+    assert master.outage.trouble is None
     assert caplog.text.count("can't go on just now") == 1
     assert caplog.text.count("games go on") == 1
 

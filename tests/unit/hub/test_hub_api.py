@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
-from rgym_exp.config.ports import free_port
+from rgym_exp.base.ports import free_port
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
+from rgym_exp.hub.client import hub_status
 from rgym_exp.hub.rate_limit import RateLimit
 from rgym_exp.hub.rpc_proxy import MAX_BODY_BYTES, RpcProxy
 
@@ -76,3 +79,16 @@ async def test_a_client_that_asks_too_often_is_told_so(url: str) -> None:
             async with session.get(f"{url}/invite") as answer:
                 statuses.append(answer.status)
     assert statuses == [200] * 20 + [429]
+
+
+async def test_our_own_hub_and_its_chain_answer_though_a_proxy_is_set(url: str, dead_proxy: None) -> None:
+    assert (await asyncio.to_thread(hub_status, url))["swarm_id"] == "s"
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response([{"jsonrpc": "2.0", "id": 0, "result": "0x2a"}])
+
+    chain = web.Application()
+    chain.add_routes([web.post("/", answer)])
+    port = free_port()
+    async with serving(chain, "127.0.0.1", port), chain_forwarder(f"http://127.0.0.1:{port}") as forward:
+        assert (await forward([{"method": "eth_chainId"}]))[0]["result"] == "0x2a"

@@ -17,14 +17,14 @@ import psutil
 import pytest
 from eth_account import Account
 
+from rgym_exp.base.ports import free_port
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.rpc import connect
 from rgym_exp.config.invite import Invite, read_invite
 from rgym_exp.config.paths import Home
-from rgym_exp.config.ports import free_port
 from rgym_exp.hub import hub
-from rgym_exp.hub.client import fetch, hub_status
+from rgym_exp.hub.client import ask, hub_status
 from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.hub_plan import HubOptions, planned
 from rgym_exp.judge.http_judge import HttpJudge
@@ -40,7 +40,7 @@ def rpc(invite: Invite, method: str, *params: Any) -> dict[str, Any]:
     """One call through the hub's RPC proxy."""
     assert invite.rpc_url is not None
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-    answer: dict[str, Any] = json.loads(fetch(invite.rpc_url, data=body).body)
+    answer: dict[str, Any] = json.loads(ask(invite.rpc_url, data=body).body)
     return answer
 
 
@@ -152,7 +152,7 @@ async def test_a_hub_judges_its_peers_and_runs_games_that_go_on_after_a_restart(
     clue = await asyncio.to_thread(node.current_clue)
     assert clue is not None and (clue.game, clue.clue) == (0, 0)
     assert await asyncio.to_thread(market.current_round, 0) == 0
-    told = json.loads((await asyncio.to_thread(fetch, f"{invite.hub_url}/games/0")).body)
+    told = json.loads((await asyncio.to_thread(ask, f"{invite.hub_url}/games/0")).body)
     assert (told["status"], told["clues"]) == ("running", [clue.text])
 
     children = hub.children()
@@ -194,13 +194,13 @@ def test_a_host_who_wants_no_judge_has_none_and_no_market(start_hub: StartHub) -
     status = hub_status(invite.hub_url)
     assert (status["judge"], status["game"]) == (None, None)
     with pytest.raises(HubError, match="404"):
-        fetch(f"{invite.hub_url}/current_clue/")
+        ask(f"{invite.hub_url}/current_clue/")
 
 
 def test_a_host_who_wants_no_market_still_has_a_judge(start_hub: StartHub) -> None:
     invite = read_invite(start_hub("--no-market").invite())
     assert invite.judge_url == invite.hub_url and invite.prg_address is None
-    assert json.loads(fetch(f"{invite.hub_url}/current_clue/").body)["game_id"] == -1
+    assert json.loads(ask(f"{invite.hub_url}/current_clue/").body)["game_id"] == -1
 
 
 async def _status_at(hub_url: str, round: int) -> Any:

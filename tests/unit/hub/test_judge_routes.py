@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from rgym_exp.config.ports import free_port
+from rgym_exp.base.ports import free_port
 from rgym_exp.hub.api import build_app, serving
 from rgym_exp.hub.judge_routes import judge_routes
 from rgym_exp.hub.rate_limit import RateLimit

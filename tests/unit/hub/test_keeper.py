@@ -247,7 +247,7 @@ async def test_an_advance_whose_answer_got_lost_is_not_repeated() -> None:
 async def test_a_keeper_that_learned_the_round_knows_it_before_it_is_at_work() -> None:
     keeper = keeper_with(CountingClient(round=7), ListedRecords(), Clock())
     await keeper.learn_round()
-    assert (keeper.round, keeper.trouble) == (7, None)
+    assert (keeper.round, keeper.outage.trouble) == (7, None)
 
 
 async def test_a_keeper_that_could_not_learn_the_round_says_why_and_asks_again_at_work() -> None:
@@ -255,7 +255,7 @@ async def test_a_keeper_that_could_not_learn_the_round_says_why_and_asks_again_a
     keeper = keeper_with(client, ListedRecords(), Clock())
     client.away = 1
     await keeper.learn_round()
-    assert keeper.round == -1 and keeper.trouble is not None and "does not answer" in keeper.trouble
+    assert keeper.round == -1 and keeper.outage.trouble is not None and "does not answer" in keeper.outage.trouble
     await keeper.look()
     assert keeper.round == 7
 
@@ -266,11 +266,11 @@ async def test_a_keeper_waits_out_a_chain_that_is_away_and_says_so_meanwhile() -
     client.away = 2
     keeping = asyncio.create_task(keeper.run())
     try:
-        while keeper.trouble is None:
+        while keeper.outage.trouble is None:
             await asyncio.sleep(0)
-        assert "does not answer" in keeper.trouble
+        assert "does not answer" in keeper.outage.trouble
         await asyncio.wait_for(records.reads.wait(), 10)
-        while keeper.trouble is not None:
+        while keeper.outage.trouble is not None:
             await asyncio.sleep(0)
         assert keeper.round == 0
     finally:

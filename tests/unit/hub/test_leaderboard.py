@@ -15,10 +15,10 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rgym_exp.base.ports import free_port
+from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.coordinator import ChainUnavailable
-from rgym_exp.config.ports import free_port
-from rgym_exp.config.shallow_json import shallow_json
 from rgym_exp.hub.api import serving
 from rgym_exp.hub.client import MAX_ANSWER_BYTES, hub_leaderboard
 from rgym_exp.hub.contract_events import RewardEvent

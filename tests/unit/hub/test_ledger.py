@@ -16,13 +16,13 @@ from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
 from web3 import Web3
 
+from rgym_exp.base.ports import free_port
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.coordinator import ChainUnavailable
 from rgym_exp.chain.deploy import deploy_coordinator
 from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.saved_state import BLOCKS_KEPT
 from rgym_exp.chain.transactions import Transactor
-from rgym_exp.config.ports import free_port
 from rgym_exp.hub.contract_events import MAX_AMOUNT, RewardEvent, VoteEvent, read_events, reward_topic, winner_topic
 from rgym_exp.hub.follower import CONFIRMATIONS, Follower
 from rgym_exp.hub.hub_errors import HubError
@@ -342,7 +342,7 @@ async def test_a_chain_that_is_away_is_waited_for_and_said_once(
     task.cancel()
     await asyncio.wait([task])
     assert len([record for record in caplog.records if "stands still" in record.message]) == 1
-    assert follower.trouble is not None and "doesn't answer" in follower.trouble
+    assert follower.outage.trouble is not None and "doesn't answer" in follower.outage.trouble
 
 
 # ------------------------------------------------------------------ the file

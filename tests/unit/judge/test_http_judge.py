@@ -66,6 +66,11 @@ def test_the_games_clue_is_read(server: JudgeStandIn) -> None:
     assert server.asked == [("GET", "current_clue/", None)]
 
 
+def test_our_own_judge_is_asked_though_a_proxy_is_set(server: JudgeStandIn, dead_proxy: None) -> None:
+    server.clue = CLUE
+    assert judge_at(server).current_clue() is not None
+
+
 @pytest.mark.parametrize("said", [stand_in.NO_GAME, {"game_id": -1}, {"game_id": -1, "choices": None}])
 def test_no_game_is_no_clue(server: JudgeStandIn, said: Any) -> None:
     server.clue = said

@@ -87,7 +87,7 @@ def test_a_damaged_record_is_kept_aside_and_a_new_one_begins(
     assert record.answer_count() == 1
     record.close()
     assert [kept.read_bytes() for kept in path.parent.glob("judge.sqlite.damaged-*")] == [content]
-    assert "is damaged" in caplog.text
+    assert "can't be used" in caplog.text
 
 
 def test_a_database_of_something_else_is_no_record(path: Path) -> None:

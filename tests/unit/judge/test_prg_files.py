@@ -178,7 +178,7 @@ def test_a_damaged_or_unknown_file_costs_a_warning_and_is_set_aside(
     path.write_bytes(content)
     assert file_in(tmp_path).load() == PlayState()
     assert "can't be used" in caplog.text
-    assert (tmp_path / "prg_state.json.old").read_bytes() == content
+    assert [kept.read_bytes() for kept in tmp_path.glob("prg_state.json.damaged-*")] == [content]
     assert not path.exists()
 
 

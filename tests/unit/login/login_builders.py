@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rgym_exp.config.ports import free_port
+from rgym_exp.base.ports import free_port
 from rgym_exp.login.login_plan import LoginPlan
 
 CONTRACT = "0x5afE56e7A0B986fB31e3830a70fd7cd38250A9e2"

@@ -11,8 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
+from rgym_exp.base.ports import free_port
 from rgym_exp.config.paths import Home
-from rgym_exp.config.ports import free_port
 from rgym_exp.login import node_page as page_module
 from rgym_exp.login.login_errors import NodeMissing
 from rgym_exp.login.login_plan import LoginPlan

@@ -19,6 +19,11 @@ class Background:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """Calls that it has not begun."""
+        return self._calls.qsize()
+
     def submit(self, call: Callable[[], _T]) -> Future[_T]:
         """Have ``call`` made in the thread, after those handed in before it."""
         future: Future[_T] = Future()

@@ -23,3 +23,10 @@ def free_port(host: str = "127.0.0.1") -> int:
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def free_port_from(port: int) -> int:
+    """The wanted port on loopback, else the next free one (people remember 3001, not 48213), else any."""
+    return (
+        next((each for each in range(port, min(port + 50, 65536)) if is_free("127.0.0.1", each)), None) or free_port()
+    )

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from rgym_exp.judge.background import Background
+from rgym_exp.base.background import Background
 
 
 def test_calls_are_made_one_after_the_other_in_their_order() -> None:

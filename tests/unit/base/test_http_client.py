@@ -1,4 +1,4 @@
-"""A session that ends at its deadline, whatever the server does to hold it, with TLS and without."""
+"""The HTTP client: it ends at its deadline, whatever the server does to hold it, and asks this machine directly."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from rgym_exp.config.bounded import BoundedSession, read_body, session_until
+from rgym_exp.base.http_client import BoundedSession, fetch, is_loopback, read_body, reason_of
+from rgym_exp.base.ports import free_port
 
 Talk = Callable[[socket.socket, threading.Event], None]
 
@@ -106,12 +107,14 @@ def serving(talk: Talk, tls: Path | None) -> Iterator[str]:
         thread.join(10)
 
 
-def fetch(url: str, tls: Path | None, seconds: float) -> bytes:
+def get(url: str, tls: Path | None, seconds: float) -> bytes:
     deadline = time.monotonic() + seconds
-    with session_until(deadline) as session:
-        session.trust_env = False
-        with session.get(url, timeout=10 * seconds, stream=True, verify=str(tls) if tls else True) as answer:
-            return read_body(answer, max_bytes=1000, deadline=deadline)
+    with (
+        BoundedSession(url) as session,
+        session.until(deadline),
+        session.get(url, timeout=10 * seconds, stream=True, verify=str(tls) if tls else True) as answer,
+    ):
+        return read_body(answer, max_bytes=1000, deadline=deadline)
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "tls"])
@@ -121,7 +124,7 @@ def tls(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
 
 def test_a_whole_answer_in_time_comes_through(tls: Path | None) -> None:
     with serving(answers, tls) as url:
-        assert fetch(url, tls, 10) == b"{}"
+        assert get(url, tls, 10) == b"{}"
 
 
 @pytest.mark.parametrize("talk", [drips_headers, keeps_saying_go_on, stalls_in_the_body])
@@ -129,7 +132,7 @@ def test_a_server_that_always_says_a_little_more_is_cut_off_at_the_deadline(talk
     began = time.monotonic()
     with serving(talk, tls) as url:
         with pytest.raises(requests.exceptions.RequestException):
-            fetch(url, tls, 0.5)
+            get(url, tls, 0.5)
         # The read time-out is 5 s, and no answer of these ever ends.
         assert 0.4 < time.monotonic() - began < 3
 
@@ -145,8 +148,7 @@ def test_a_session_that_is_kept_uses_its_connection_again_and_is_still_cut_off_a
             return read_body(answer, max_bytes=1000, deadline=deadline)
 
     # The server takes one connection only.
-    with serving(answers_twice_then_drips, tls) as url, BoundedSession() as session:
-        session.trust_env = False
+    with serving(answers_twice_then_drips, tls) as url, BoundedSession(url) as session:
         assert [ask(10), ask(10)] == [b"{}", b"{}"]
         began = time.monotonic()
         with pytest.raises(requests.exceptions.RequestException):
@@ -171,8 +173,7 @@ def test_a_session_that_is_dropped_leaves_no_open_connection(tls: Path | None, n
             ended.set()
 
     def ask_and_forget() -> None:
-        session = BoundedSession()
-        session.trust_env = False
+        session = BoundedSession(url)
         with session.until(time.monotonic() + 10):
             assert session.get(url, timeout=10, verify=str(tls) if tls else True).content == b"{}"
 
@@ -183,8 +184,73 @@ def test_a_session_that_is_dropped_leaves_no_open_connection(tls: Path | None, n
 
 def test_no_timer_outlives_its_session() -> None:
     with serving(answers, None) as url:
-        fetch(url, None, 3600)
+        get(url, None, 3600)
     timers = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
     for timer in timers:
         timer.join(10)
     assert not any(timer.is_alive() for timer in timers)
+
+
+def answers_at_length(connection: socket.socket, over: threading.Event) -> None:
+    connection.sendall(b"HTTP/1.1 404 Not Found\r\nx-word: hello\r\ncontent-length: 100\r\n\r\n" + bytes(100))
+
+
+def test_an_answer_is_told_whatever_its_status() -> None:
+    with serving(answers_at_length, None) as url:
+        answer = fetch(url, max_bytes=100, timeout_seconds=10)
+    assert (answer.status, answer.headers["X-Word"], answer.body) == (404, "hello", bytes(100))
+
+
+def test_an_answer_of_one_byte_too_many_is_refused() -> None:
+    with serving(answers_at_length, None) as url, pytest.raises(ValueError, match="over 99 bytes"):
+        fetch(url, max_bytes=99, timeout_seconds=10)
+
+
+def test_no_answer_in_time_is_a_time_out_and_a_refused_connection_says_so() -> None:
+    with serving(stalls_in_the_body, None) as url, pytest.raises(requests.exceptions.ReadTimeout) as slow:
+        fetch(url, max_bytes=100, timeout_seconds=0.3)
+    with pytest.raises(requests.exceptions.ConnectionError) as refused:
+        fetch(f"http://127.0.0.1:{free_port()}", max_bytes=100, timeout_seconds=10)
+    assert (reason_of(slow.value), reason_of(refused.value)) == ("no whole answer in time", "Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("url", "is_here"),
+    [
+        ("http://127.0.0.1:8600/status", True),
+        ("http://localhost", True),
+        ("http://[::1]:1/", True),
+        ("http://127.9.9.9", True),
+        ("http://192.0.2.7", False),
+        ("http://localhost.example.org", False),
+        ("http://[", False),
+        ("nonsense", False),
+    ],
+)
+def test_this_machine_is_known_by_its_names(url: str, is_here: bool) -> None:
+    assert is_loopback(url) == is_here
+
+
+PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+
+
+@pytest.fixture(params=["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def proxy_variable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The one variable that names a proxy; nothing names what is to be asked without it."""
+    for name in (*PROXY_VARIABLES, "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    return str(request.param)
+
+
+def test_this_machine_is_asked_directly_though_a_proxy_is_set(
+    proxy_variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(proxy_variable, f"http://127.0.0.1:{free_port()}")
+    with serving(answers, None) as url:
+        assert fetch(url, max_bytes=100, timeout_seconds=10).body == b"{}"
+
+
+def test_other_machines_are_asked_through_the_proxy(proxy_variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(answers, None) as proxy:
+        monkeypatch.setenv(proxy_variable, proxy)
+        assert fetch("http://swarm.invalid/status", max_bytes=100, timeout_seconds=10).body == b"{}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from rgym_exp.config.ports import is_free
+from rgym_exp.base.ports import is_free
 from rgym_exp.hub.hub_errors import HubError
 
 

@@ -1,10 +1,12 @@
-"""Writing a file so that a crash leaves the old one or the new one, never half of either; reading the end of one."""
+"""Writing a file so that a crash leaves the old one or the new one; reading the end of one; putting one aside."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import tempfile
+import time
 from pathlib import Path
 
 
@@ -31,7 +33,7 @@ def atomic_write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _flush_folder(folder)
+    sync(folder)
 
 
 def write_new(path: Path, data: bytes) -> None:
@@ -58,7 +60,7 @@ def write_new(path: Path, data: bytes) -> None:
             _copy_exclusively(path, data)  # a file system without hard links
     finally:
         os.unlink(name)
-    _flush_folder(folder)
+    sync(folder)
 
 
 def last_lines(path: Path, *, max_bytes: int = 8192) -> list[str]:
@@ -75,6 +77,31 @@ def last_lines(path: Path, *, max_bytes: int = 8192) -> list[str]:
     return [line for line in lines if line]
 
 
+def set_aside(path: Path, reason: object, then: str, *, log: logging.Logger) -> Path | None:
+    """Rename a file that can't be used, and what SQLite keeps beside it, and warn; None where it can't be renamed.
+
+    Args:
+        reason: what is wrong with it.
+        then: a sentence about what that means.
+    """
+    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
+    count = 1
+    while aside.exists():
+        count += 1
+        aside = aside.with_name(f"{aside.name.partition('~')[0]}~{count}")
+    fate = f"It is kept as {aside.name}."
+    kept: Path | None = aside
+    try:
+        for beside in ("-wal", "-shm"):
+            if (lies_there := path.with_name(path.name + beside)).exists():
+                lies_there.rename(aside.with_name(aside.name + beside))
+        path.rename(aside)
+    except OSError as error:
+        fate, kept = f"It could not be moved ({error.strerror}).", None
+    log.warning("%s can't be used (%s). %s %s", path, reason, fate, then)
+    return kept
+
+
 def _copy_exclusively(path: Path, data: bytes) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)
@@ -82,9 +109,9 @@ def _copy_exclusively(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _flush_folder(folder: Path) -> None:
-    # Without this a power cut may forget the rename although the bytes are on the disk.
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Have a file's bytes, or a folder's entries, on the disk: else a power cut may forget a rename. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

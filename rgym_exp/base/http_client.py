@@ -1,21 +1,107 @@
-"""Asking an HTTP server that may be a stranger's: bounded in size and in time."""
+"""Asking an HTTP server that may be a stranger's: bounded in size and in time, and past no proxy that can't reach it.
+
+One rule for proxies: what listens on this machine is asked directly, whatever HTTP_PROXY and ALL_PROXY say, since no
+proxy reaches it; for all else the environment decides (NO_PROXY included).
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import math
 import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
 _CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a server said."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By name, in any case."""
+    body: bytes
+
+
+def is_loopback(url: str) -> bool:
+    """Whether ``url`` names this machine: localhost, 127.0.0.0/8 or ::1."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def fetch(
+    url: str,
+    *,
+    max_bytes: int,
+    timeout_seconds: float,
+    data: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    connect_seconds: float | None = None,
+    redirects: bool = False,
+    trust_env: bool = True,
+) -> Answer:
+    """GET, or POST where there is ``data``; an answer of any status.
+
+    Args:
+        timeout_seconds: for the whole exchange, from the connection to the answer's last byte.
+        connect_seconds: for the connection alone; None for the same as the whole.
+        trust_env: whether proxies and a .netrc of the environment count, for a server on another machine.
+
+    Raises:
+        requests.exceptions.ReadTimeout: no whole answer in time.
+        requests.exceptions.RequestException: no answer for another reason (``reason_of`` says it in words).
+        ValueError: it has more than ``max_bytes``, or the address is none.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    try:
+        with BoundedSession(url) as session, session.until(deadline):
+            session.trust_env &= trust_env
+            with session.request(
+                *("GET" if data is None else "POST", url),
+                data=data,
+                headers={"User-Agent": "rl-swarm", **(headers or {})},
+                timeout=(connect_seconds or timeout_seconds, timeout_seconds),
+                allow_redirects=redirects,
+                stream=True,
+            ) as answer:
+                body = read_body(answer, max_bytes=max_bytes, deadline=deadline)
+                return Answer(status=answer.status_code, headers=answer.headers, body=body)
+    except requests.exceptions.ConnectTimeout:
+        raise
+    # urllib3's own errors and OSError are what requests lets through here and there.
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        if time.monotonic() >= deadline:
+            raise requests.exceptions.ReadTimeout("no whole answer in time") from error
+        if isinstance(error, requests.exceptions.RequestException):
+            raise
+        raise requests.exceptions.ConnectionError(str(error)) from error
+
+
+def reason_of(error: BaseException) -> str:
+    """Why there is no answer, in the system's words where it has some ("Connection refused")."""
+    if isinstance(error, requests.exceptions.Timeout):
+        return "no whole answer in time"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error)
 
 
 def read_body(answer: requests.Response, *, max_bytes: int, deadline: float) -> bytes:
@@ -38,7 +124,7 @@ def read_body(answer: requests.Response, *, max_bytes: int, deadline: float) -> 
                 break
     except urllib3.exceptions.HTTPError as error:
         raise requests.exceptions.ConnectionError(f"the answer broke off: {error}") from error
-    # Also after a last byte: the end may be where ``session_until`` cut it off.
+    # Also after a last byte: the end may be where ``until`` cut it off.
     if time.monotonic() >= deadline:
         raise requests.exceptions.ReadTimeout("no whole answer in time")
     return bytes(body)
@@ -52,8 +138,10 @@ class BoundedSession(requests.Session):
     For one thread at a time, as requests' own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, url: str) -> None:
+        """``url``: what is going to be asked; with the path or without."""
         super().__init__()
+        self.trust_env = not is_loopback(url)
         self._carrier = _Carrier()
         self.mount("http://", self._carrier)
         self.mount("https://", self._carrier)
@@ -73,13 +161,6 @@ class BoundedSession(requests.Session):
         finally:
             timer.cancel()
             self._carrier.deadline = math.inf
-
-
-@contextlib.contextmanager
-def session_until(deadline: float) -> Iterator[requests.Session]:
-    """A session for one exchange, cut off at the deadline (of ``time.monotonic``)."""
-    with BoundedSession() as session, session.until(deadline):
-        yield session
 
 
 class _Carrier(HTTPAdapter):

@@ -14,7 +14,7 @@ from pathlib import Path
 REPLACED = {
     r"foreign": "external",
     r"\bown_(groups|reward|completions)\b|\bOwnDraws\b|\bown (groups?|completions?)\b": "local",
-    r"has_signal|\b(carr(y|ies)|without|no) signal\b|teach(es)? nothing|groups? that teach|zero_variance": (
+    r"has_signal|\b(carr(y|ies)|without|no) signal\b|\b_?(teach(es)?|taught)_?\b|_teach(es)?_|zero_variance": (
         "zero-advantage group"
     ),
     r"redraw": "resample",

@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rgym_exp.chain.coordinator import ChainError, Coordinator
 from rgym_exp.judge.judge_client import JudgeClient
@@ -185,8 +186,11 @@ def _score_shares(
     collect more votes by sending more.
     """
     looked_at = _GROUPS_LOOKED_AT * settings.groups_per_peer
-    drawn = [(item.share, rng.sample(item.share.groups, min(looked_at, len(item.share.groups)))) for item in received]
-    in_turns = [(share, groups[index]) for index in range(looked_at) for share, groups in drawn if index < len(groups)]
+    drawn = [
+        [(item.share, group) for group in rng.sample(item.share.groups, min(looked_at, len(item.share.groups)))]
+        for item in received
+    ]
+    in_turns = [pair for turn in zip_longest(*drawn) for pair in turn if pair is not None]
     rebuilt: list[tuple[str, Problem, tuple[Completion, ...]]] = [
         (
             share.peer_id,

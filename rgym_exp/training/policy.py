@@ -76,7 +76,7 @@ class ChatTokens:
         ids = self.plain(completion.text)
         fits = len(ids) < self._max_completion_length
         ids = ids[: self._max_completion_length]
-        # An answer of no tokens cannot be trained on; that it ended at once is what it taught.
+        # An answer of no tokens cannot be trained on; that it ended at once is what it is trained on.
         return [*ids, self._tokenizer.eos_token_id] if (completion.ended and fits) or not ids else ids
 
     def plain(self, text: str) -> list[int]:

@@ -152,7 +152,7 @@ class SwarmTrainer(GRPOTrainer):
         """One optimizer step's forward and backward passes; returns the loss of the whole batch."""
         model.train()
         batch = self._prepare_inputs(inputs)
-        loss = self.gradient(self, model, batch, self._groups_that_teach(batch))
+        loss = self.gradient(self, model, batch, self._groups_with_advantage(batch))
         self._step += 1
         return loss
 
@@ -175,7 +175,7 @@ class SwarmTrainer(GRPOTrainer):
         self._metrics["train"][EXTERNAL_WEIGHT].extend(self._weights)
         return loss
 
-    def _groups_that_teach(self, batch: Batch) -> list[int]:
+    def _groups_with_advantage(self, batch: Batch) -> list[int]:
         """Indices of the groups with an advantage. One without has a gradient of exactly 0, save for a KL term."""
         advantages = batch["advantages"].view(-1, self._group_size)
         everything = list(range(advantages.size(0)))

@@ -41,12 +41,12 @@ def test_the_small_model_learns_from_three_rounds_and_goes_on_from_its_checkpoin
         # Every second round, and the last.
         assert [report.held_out is not None for report in reports] == [False, True, True]
         # Untrained, the model answers few questions: now and then three rounds bring only zero-advantage groups.
-        taught = any(report.zero_advantage_share < 1 for report in reports)
-        assert any(report.grad_norm > 0 for report in reports) == taught
+        has_advantage = any(report.zero_advantage_share < 1 for report in reports)
+        assert any(report.grad_norm > 0 for report in reports) == has_advantage
 
         checkpoint = node.checkpoint()
         assert checkpoint is not None and checkpoint.step == 3
-        assert (changed_share(node, step=3) > 0.5) == taught
+        assert (changed_share(node, step=3) > 0.5) == has_advantage
         wait_for(
             lambda: not hub.hub_status()["peers"], what="the hub's peers without the one that left", programs=(hub,)
         )

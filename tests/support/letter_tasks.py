@@ -1,5 +1,5 @@
-"""Tasks on which a model that knows nothing earns about every second reward, so that every group has something to
-teach: begin the answer with one of the letters asked for, which are half of all there are."""
+"""Tasks on which a model that knows nothing earns about every second reward, so that hardly a group has
+zero advantage: begin the answer with one of the letters asked for, which are half of all there are."""
 
 from __future__ import annotations
 

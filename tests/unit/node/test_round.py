@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from rgym_exp.chain.memory_chain import MemoryChain
 from rgym_exp.node.batch import TrainingBatch
 from rgym_exp.node.round import Components, play_round
-from rgym_exp.types import RoundReport
+from rgym_exp.tasks.source import MemoryTasks
+from rgym_exp.training.policy import Chat
+from rgym_exp.types import Completion, Problem, RoundReport
 from tests.unit.node.conftest import STEP, MakeComponents, ScriptedPolicy, settings
 
 
@@ -93,6 +96,61 @@ def test_zero_advantage_groups_are_resampled_but_the_first_draw_is_reported(make
     assert len(batch.groups) == 4
     assert report.local_reward == 0
     assert report.zero_advantage_share == 1
+
+
+class BetterAtTheSecondDraw(ScriptedPolicy):
+    """Wrong in all of its first draw, half right in what is resampled."""
+
+    def complete(self, prompts: Sequence[Chat], copies: int) -> list[list[Completion]]:
+        self.right_every = 2 if self.calls else 0
+        return super().complete(prompts, copies)
+
+
+def test_reward_and_mean_are_those_of_the_first_draw_whatever_resampling_found(
+    make_components: MakeComponents, chain: MemoryChain
+) -> None:
+    batch, report = play(make_components("alice", BetterAtTheSecondDraw(right_every=0)))
+    assert [group.mean_reward for group in batch.groups] == [0.5] * 4
+    assert (report.local_reward, chain.rewards[(0, 0, "alice")]) == (0, 0)
+    assert report.zero_advantage_share == 0.5  # of all eight groups drawn
+
+
+def test_groups_whose_rewards_differ_by_little_have_an_advantage_too(make_components: MakeComponents) -> None:
+    class HalfPoints(MemoryTasks):
+        def score(self, answers: Sequence[tuple[Problem, str]]) -> list[float]:
+            return [0.05 * score for score in super().score(answers)]
+
+    policy = ScriptedPolicy()
+    _, report = play(replace(make_components("alice", policy), tasks=HalfPoints()))
+    assert (policy.calls, report.zero_advantage_share) == ([4], 0)
+
+
+def test_of_a_large_share_no_more_groups_are_scored_than_of_a_small_one(
+    make_components: MakeComponents, chain: MemoryChain
+) -> None:
+    scored: set[int] = set()
+
+    class Watched(MemoryTasks):
+        def score(self, answers: Sequence[tuple[Problem, str]]) -> list[float]:
+            scored.update(problem.slot for problem, _ in answers if problem.question not in own)
+            return super().score(answers)
+
+    alice = replace(make_components("alice"), tasks=Watched())
+    bob = make_components("bob")
+    own = {
+        alice.tasks.problem(swarm_id="test-swarm", round=round, peer_id="alice", slot=slot).question
+        for round in (0, 1)
+        for slot in range(16)
+    }
+    many = {"local_groups": 14, "max_slots": 16}
+    play(alice), play(bob, **many)
+    chain.advance()
+    with ThreadPoolExecutor(2) as pool:
+        mine = pool.submit(play, alice, 0, groups_per_peer=1)
+        pool.submit(play, bob, 0, **many).result()
+        _, report = mine.result()
+    assert report.external_peers == ("bob",)
+    assert len(scored) == 4
 
 
 def test_slots_never_go_beyond_the_bound_that_receivers_enforce(make_components: MakeComponents) -> None:

@@ -16,6 +16,11 @@ def test_a_group_whose_rewards_are_equal_is_not_selected() -> None:
     assert select(groups, count=4, per_peer=4, rng=random.Random(0)) == [groups[1]]
 
 
+def test_rewards_need_not_differ_by_much() -> None:
+    close = make_group("a", 0, (0.5, 0.49))
+    assert select([close], count=4, per_peer=4, rng=random.Random(0)) == [close]
+
+
 def test_no_more_than_a_quota_comes_from_one_peer() -> None:
     groups = [make_group("a", slot, MIXED) for slot in range(8)] + [make_group("b", 0, MIXED)]
     chosen = select(groups, count=8, per_peer=2, rng=random.Random(0))

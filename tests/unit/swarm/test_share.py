@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import msgpack
 import pytest
@@ -178,3 +179,21 @@ def _decoded_or_rejected(data: bytes) -> bool:
         return isinstance(decode_share(data, _LIMITS), Share)
     except ShareRejected:
         return True
+
+
+def test_a_million_empty_lists_are_never_built() -> None:
+    """Each is one byte sent and 56 in memory; the texts of these groups are no texts, which is only seen when they are
+    all there."""
+    column = b"\xdc\x00\x40" + b"\x90" * 64
+    columns = b"\xdc\x00\x40" + column * 64
+    group = b"\x94\x00" + columns * 3
+    packed = b"\x96\x01\xa1s\x05\xa1p\xa1t" + b"\xdc\x00\x40" + group * 64
+    tracemalloc.start()
+    try:
+        with pytest.raises(ShareRejected, match="share_malformed"):
+            decode_share(_frame(packed), ShareLimits(max_unpacked_bytes=len(packed)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The unpacked bytes themselves are one megabyte; the lists would be fifty more.
+    assert peak < 10 * len(packed)

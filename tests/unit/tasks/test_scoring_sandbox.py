@@ -21,10 +21,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reasoning_gym.factory import create_dataset
 
-from rgym_exp.tasks import scoring_worker
+from rgym_exp.tasks import scoring_worker, worker_process
 from rgym_exp.tasks.scoring_sandbox import SandboxLimits, ScoringSandbox
 from rgym_exp.tasks.tasks_errors import SandboxError
 from rgym_exp.types import Problem
+from tests.unit.tasks.probing_worker import ATTEMPTS
 
 SIZE = 2**40
 DATASETS = ["arc_1d", "binary_matrix", "decimal_arithmetic", "gcd", "propositional_logic", "spell_backward"]
@@ -313,6 +314,30 @@ def test_behind_the_second_refusal_stands_the_kernel(tmp_path: Path) -> None:
     ends = confined(attempts, "worker._confine(2**28)", tmp_path)
     assert ends == dict.fromkeys(attempts, "OSError")
     assert not (tmp_path / "made").exists()
+
+
+@pytest.fixture
+def probing_sandbox(make_sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch) -> ScoringSandbox:
+    """A sandbox with the real worker, whose one dataset tries what an answer names."""
+    monkeypatch.setattr(worker_process, "_SCRIPT", Path(__file__).with_name("probing_worker.py"))
+    return make_sandbox({"probe": {}})
+
+
+@pytest.mark.parametrize(
+    ("attempt", "refused_by"),
+    [
+        *((attempt, "CodeRefused") for attempt in ATTEMPTS if attempt not in ("open a descriptor", "nothing")),
+        # No audit event tells of this one: the kernel's limit on descriptors does it.
+        ("open a descriptor", "OSError"),
+    ],
+)
+def test_a_running_worker_refuses(
+    probing_sandbox: ScoringSandbox, attempt: str, refused_by: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = Problem(slot=0, dataset="probe", question="", entry={})
+    with caplog.at_level(logging.INFO, "rl_swarm.tasks"):
+        assert probing_sandbox.score([(asked, attempt), (asked, "nothing")]) == [0.0, 1.0]
+    assert f"1 of 2 answers scored 0 without a verdict: {refused_by} 1" in caplog.text
 
 
 def confined(attempts: list[str], confinement: str, folder: Path) -> dict[str, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from rgym_exp.training.checkpoint import CheckpointStore, SwarmRecord
+from rgym_exp.training.checkpoint import Checkpoint, CheckpointStore, SwarmRecord
 
 
 def record(step: int, **changes: object) -> SwarmRecord:
@@ -17,11 +19,11 @@ def record(step: int, **changes: object) -> SwarmRecord:
     return SwarmRecord(**{**chosen, **changes})
 
 
-def write(store: CheckpointStore, step: int, **changes: object) -> None:
+def write(store: CheckpointStore, step: int, **changes: object) -> Checkpoint:
     folder = store.staging() / f"checkpoint-{step}"
     folder.mkdir()
     (folder / "model.safetensors").write_text(f"weights of step {step}")
-    store.commit(folder, record(step, **changes))
+    return store.commit(folder, record(step, **changes))
 
 
 def test_the_newest_checkpoint_comes_back_with_its_record_and_files(tmp_path: Path) -> None:
@@ -66,6 +68,29 @@ def test_a_folder_without_a_readable_record_is_named_and_left_aside(
         latest = store.latest()
     assert latest is not None and latest.record.step == 5
     assert "step-00000009" in caplog.text
+
+
+def test_all_of_it_is_on_the_disk_before_it_has_its_name_and_the_name_before_older_ones_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CheckpointStore(tmp_path, keep=1)
+    write(store, 5)
+    done: list[tuple[str, str]] = []
+    fsync, rename, rmtree = os.fsync, os.rename, shutil.rmtree
+
+    def note(what: str, path: object) -> None:
+        done.append((what, Path(str(path)).name))
+
+    monkeypatch.setattr(os, "fsync", lambda file: (note("sync", os.readlink(f"/proc/self/fd/{file}")), fsync(file))[1])
+    monkeypatch.setattr(os, "rename", lambda source, target: (note("rename", target), rename(source, target))[1])
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **_: (note("remove", path), rmtree(path, ignore_errors=True))[1])
+    newest = write(store, 6).folder
+
+    named = done.index(("rename", newest.name))
+    files = {file.name for file in newest.iterdir()}
+    assert files > {"swarm.json"}
+    assert {("sync", name) for name in (*files, "checkpoint-6")} <= set(done[:named])
+    assert done.index(("sync", tmp_path.name), named) < done.index(("remove", "step-00000005"))
 
 
 def test_writing_the_same_step_again_replaces_it(tmp_path: Path) -> None:

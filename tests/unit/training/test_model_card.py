@@ -82,7 +82,7 @@ def test_it_says_how_long_how_well_and_with_whom() -> None:
     assert "Swarm: `friends-1` on network `invite`; this peer: `QmMe`." in text
 
 
-def test_who_trained_alone_claims_no_teachers() -> None:
+def test_who_trained_alone_names_no_others() -> None:
     text = card(rounds_with_others=0, peer_names=(), peer_count=0)
     assert "it has trained by itself" in text
     assert "Learned from" not in text
@@ -196,7 +196,7 @@ def test_a_reward_that_is_not_known_counts_for_nothing() -> None:
     assert "| 1 |  |  |" in card(curve=history.curve())
 
 
-def test_peers_are_named_by_how_often_they_taught() -> None:
+def test_peers_are_named_by_how_often_they_were_trained_on() -> None:
     history = TrainingHistory()
     for step, peers in enumerate([("QmA", "QmB"), ("QmB",), ()], start=1):
         history.add(round_report(step, external_peers=peers, external_groups=len(peers)))

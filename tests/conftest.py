@@ -12,6 +12,12 @@ from rgym_exp.chain import anvil_process
 from tests.support.tiny_model import save_tiny_model
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with processes of their own take minutes: they begin first, so that no worker is left alone with one."""
+    items.sort(key=lambda item: item.get_closest_marker("integration") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_unasked_renewals() -> Iterator[None]:
     """Devnets that many tests share grow, and a renewal in the middle of a test would cost it a request."""

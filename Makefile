@@ -4,25 +4,24 @@ VENV ?= $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV),.venv)
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 
-.PHONY: help check lint types test format constraints benchmarks
+.PHONY: help quick check static test format constraints benchmarks
 
 help:  ## List the targets
 	@grep -E '^[a-z]+: .*## |^[a-z]+:  ## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-check: lint types test  ## Everything that must pass before a change lands (run_tests.sh does the same from a clean checkout)
+quick:  ## Linters, types and the unit tests of what changed, in less than a minute
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/quick.py
 
-lint:  ## ruff and shellcheck
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/shellcheck -x run_rl_swarm.sh run_tests.sh .ci/run scripts/environment.sh docker/*.sh tests/docker/run
+check:  ## Everything that must pass before a change lands, as CI runs it; BASE=COMMIT may leave the image's tests out
+	PARTS="static web python image" ./run_tests.sh
 
-types:  ## mypy
-	$(BIN)/mypy
+static:  ## ruff, the replaced words, shellcheck, mypy
+	ONLY=static ./run_tests.sh
 
-test:  ## The unit tests, then the integration tests
-	$(BIN)/python -m pytest tests/unit tests/integration
+test:  ## The unit tests and the integration tests
+	ONLY=python ./run_tests.sh
 
-format:  ## Rewrite the Python files the way `make lint` wants them
+format:  ## Rewrite the Python files the way the linters want them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

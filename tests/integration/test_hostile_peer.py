@@ -80,7 +80,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> 
         assert "Traceback" not in node.log()
         assert "not foreseen" not in node.log()
         node.ctrl_c()
-        assert node.wait(10) == 0
+        assert node.wait() == 0
 
 
 def groups_of(*slots: int, generations: int = GENERATIONS) -> tuple[SharedGroup, ...]:

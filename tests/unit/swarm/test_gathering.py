@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -28,6 +27,8 @@ from tests.unit.swarm.swarm_builders import (
 
 OWN = "QmOwn"
 RULES = ShareRules(swarm_id=SWARM_ID, tasks_digest=TASKS_DIGEST, max_slots=MAX_SLOTS, num_generations=GENERATIONS)
+FAR_TOO_LONG = 3600.0
+"""Seconds that a gathering may take; pytest's own time-out is far shorter."""
 
 
 class FakeSwarm:
@@ -117,9 +118,7 @@ Gather = Callable[[int], RoundGathering]
 
 
 async def test_with_nobody_known_it_ends_at_once(gather: Gather) -> None:
-    begin = time.monotonic()
-    assert await gather(5).finish(timeout_seconds=60, enough_shares=8) == []
-    assert time.monotonic() - begin < 5
+    assert await gather(5).finish(timeout_seconds=FAR_TOO_LONG, enough_shares=8) == []
 
 
 async def test_it_takes_what_is_there_although_nobody_was_known(gather: Gather, swarm: FakeSwarm) -> None:
@@ -151,14 +150,12 @@ async def test_a_peer_silent_for_two_rounds_is_not_waited_for(gather: Gather, sw
     swarm.publish("QmAway", 3)
     await gather(4).finish(timeout_seconds=0.3, enough_shares=8)
     await gather(5).finish(timeout_seconds=0.3, enough_shares=8)
-    begin = time.monotonic()
-    assert await gather(6).finish(timeout_seconds=60, enough_shares=8) == []
-    assert time.monotonic() - begin < 5
+    assert await gather(6).finish(timeout_seconds=FAR_TOO_LONG, enough_shares=8) == []
 
 
 async def played(gathering: RoundGathering) -> list[str]:
     """The peers whose shares came, in a round that has all the time it wants."""
-    return [share.share.peer_id for share in await gathering.finish(timeout_seconds=60, enough_shares=8)]
+    return [share.share.peer_id for share in await gathering.finish(timeout_seconds=FAR_TOO_LONG, enough_shares=8)]
 
 
 async def look_again(swarm: FakeSwarm, times: int = 4) -> None:
@@ -214,9 +211,7 @@ async def test_a_peer_that_never_came_while_we_were_there_is_waited_for_in_one_r
 ) -> None:
     swarm.publish("QmAway", 3)
     assert await gather(4).finish(timeout_seconds=0.3, enough_shares=8) == []
-    begin = time.monotonic()
     assert await played(gather(5)) == []
-    assert time.monotonic() - begin < 5
 
 
 async def test_a_peer_that_published_a_leave_notice_is_not_waited_for(gather: Gather, swarm: FakeSwarm) -> None:

@@ -74,19 +74,46 @@ def gather(peer: Exchange, round: int, enough: int = 8, seconds: float = 30) -> 
     return {share.share.peer_id: share for share in received}
 
 
+def gather_all(peer: Exchange, round: int, peer_ids: set[str]) -> dict[str, ReceivedShare]:
+    """What ``peer`` gathers as soon as the announcements of these peers have spread to it."""
+    received: dict[str, ReceivedShare] = {}
+
+    def all_are_here() -> bool:
+        received.clear()
+        received.update(gather(peer, round, enough=len(peer_ids)))
+        return received.keys() == peer_ids
+
+    wait_until(all_are_here)
+    return received
+
+
+def drops_of(peer: Exchange, round: int) -> Counter[str]:
+    """What it drops of the one share of a round, from which it must take nothing, as soon as it has met it."""
+    dropped: Counter[str] = Counter()
+
+    def has_dropped() -> bool:
+        assert gather(peer, round) == {}
+        dropped.update(peer.dropped())
+        return dropped.total() > 0
+
+    wait_until(has_dropped)
+    return dropped
+
+
 def test_what_three_peers_publish_each_of_them_gathers(make_peer: MakePeer) -> None:
     peers = [make_peer(index) for index in range(3)]
     for round in (4, 5):
         gatherings = [peer.start_gathering(round) for peer in peers]
         announcements = {peer.peer_id: publish(peer, round) for peer in peers}
         for peer, gathering in zip(peers, gatherings, strict=True):
-            received = gathering.close(timeout_seconds=30, enough_shares=2)
-            others = [other for other in peers if other is not peer]
-            assert {share.announcement.peer_id for share in received} == {other.peer_id for other in others}
-            for share in received:
-                assert share.announcement == announcements[share.share.peer_id]
-                assert share.share == make_share(share.share.peer_id, round)
-            assert set(peer.peers()) == {other.peer_id for other in others}
+            others = {other.peer_id for other in peers if other is not peer}
+            received = {share.share.peer_id: share for share in gathering.close(timeout_seconds=30, enough_shares=2)}
+            if received.keys() != others:  # an announcement had not spread yet when this peer stopped waiting
+                received = gather_all(peer, round, others)
+            for peer_id, share in received.items():
+                assert share.announcement == announcements[peer_id]
+                assert share.share == make_share(peer_id, round)
+            assert set(peer.peers()) == others
             assert peer.dropped() == {}
 
 
@@ -123,17 +150,13 @@ def test_a_peer_that_leaves_is_waited_for_no_longer(make_peer: MakePeer, rounds_
 def test_alone_a_peer_does_not_wait(make_peer: MakePeer) -> None:
     peer = make_peer(0)
     publish(peer, 4)
-    begin = time.monotonic()
-    assert gather(peer, 4, seconds=60) == {}
-    assert time.monotonic() - begin < 10
+    assert gather(peer, 4, seconds=3600) == {}  # pytest's own time-out is far shorter
 
 
 def test_other_tasks_are_left_alone_and_counted(make_peer: MakePeer) -> None:
     peer, other = make_peer(0), make_peer(1, tasks_digest="other")
     publish(other, 4, tasks_digest="other")
-    dropped: Counter[str] = Counter()
-    wait_until(lambda: gather(peer, 4) == {} and dropped.update(peer.dropped()) is None and dropped.total() > 0)
-    assert set(dropped) == {"other_tasks"}
+    assert set(drops_of(peer, 4)) == {"other_tasks"}
 
 
 def test_publishing_in_anothers_name_or_too_much_is_a_mistake_of_the_caller(make_peer: MakePeer) -> None:
@@ -247,8 +270,7 @@ def test_what_a_hostile_peer_serves_is_dropped_and_counted(
         data = encode_share(share)
         hostile.serve(answer(data))
         hostile.announce(round, data, **announcement_changes)
-        assert gather(victim, round) == {}
-        assert victim.dropped() == {reason: 1}, HOSTILITIES[round]
+        assert drops_of(victim, round) == {reason: 1}, HOSTILITIES[round]
 
 
 def test_a_peer_that_hangs_does_not_hold_up_the_others(
@@ -259,8 +281,9 @@ def test_a_peer_that_hangs_does_not_hold_up_the_others(
     hostile = make_hostile(victim)
     own = encode_share(make_share(hostile.records.peer_id, 4))
     hostile.serve(framed(own)[:100], hang=True)
-    hostile.announce(4, own)
     publish(honest, 4)
+    gather_all(victim, 4, {honest.peer_id})
+    hostile.announce(4, own)
     gathering = victim.start_gathering(4)
     assert hostile.asked.wait(30)
     received = gathering.close(timeout_seconds=60, enough_shares=8)
@@ -276,7 +299,7 @@ def test_a_share_that_fits_its_announcement_is_taken_from_the_same_peer(
     own = encode_share(make_share(hostile.records.peer_id, 4))
     hostile.serve(framed(own))
     hostile.announce(4, own)
-    (received,) = gather(victim, 4).values()
+    received = gather_all(victim, 4, {hostile.records.peer_id})[hostile.records.peer_id]
     assert received.announcement.share_digest == hashlib.sha256(own).hexdigest()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -55,9 +54,7 @@ def test_what_one_publishes_the_others_gather(swarm: MemorySwarm) -> None:
 def test_alone_nobody_waits(swarm: MemorySwarm) -> None:
     a = peer(swarm, "QmA")
     publish(a, 3)
-    begin = time.monotonic()
-    assert a.start_gathering(3).close(timeout_seconds=60, enough_shares=8) == []
-    assert time.monotonic() - begin < 5
+    assert a.start_gathering(3).close(timeout_seconds=3600, enough_shares=8) == []  # pytest's own is far shorter
 
 
 def test_a_peer_of_the_round_before_is_waited_for(swarm: MemorySwarm) -> None:

@@ -29,6 +29,7 @@ from rgym_exp.observe.metrics import read_reports
 from rgym_exp.swarm.identity import load_identity
 from rgym_exp.training.checkpoint import CheckpointStore, SwarmRecord
 from rgym_exp.types import RoundReport
+from tests.support.preloaded import ProcessCopy, original
 
 REPOSITORY = Path(__file__).parents[2]
 DEADLINE_SECONDS = 120.0
@@ -76,24 +77,36 @@ class Program:
         launcher: Sequence[str] = (),
     ) -> None:
         """``largest_file_bytes``: no file may grow beyond this, as on a disk that is full. ``launcher``: Python's
-        arguments to start it by, for several processes as one peer."""
+        arguments to start it by, for several processes as one peer. With neither this nor variables of its own, which
+        libraries may read while they are loaded, it is a copy of a process that has loaded them."""
         home.mkdir(parents=True, exist_ok=True)
         self.name = f"{command} in {home.name}"
         self.home = Home(root=home, identity_path=None)
         self.terminal = home / "terminal.txt"
         self._began_at = self.terminal.stat().st_size if self.terminal.exists() else 0
         self._children: dict[int, psutil.Process] = {}
+        words = [command, "--home", str(home), *arguments]
+        self.process: subprocess.Popen[bytes] | ProcessCopy
         with self.terminal.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, *launcher, "-m", "rgym_exp.cli", command, "--home", str(home), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=home,
-                env=_environment(environ or {}),
-                start_new_session=True,
-                preexec_fn=None if largest_file_bytes is None else partial(_limit_files, largest_file_bytes),
-            )
+            if environ or launcher:
+                self.process = subprocess.Popen(
+                    [sys.executable, *launcher, "-m", "rgym_exp.cli", *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    cwd=home,
+                    env=process_environ(environ or {}),
+                    start_new_session=True,
+                    preexec_fn=None if largest_file_bytes is None else partial(_limit_files, largest_file_bytes),
+                )
+            else:
+                self.process = original().start(
+                    words,
+                    folder=home,
+                    output=output.fileno(),
+                    environ=process_environ({}),
+                    largest_file_bytes=largest_file_bytes,
+                )
 
     def __enter__(self) -> Self:
         return self
@@ -298,7 +311,8 @@ def small_settings(model: Path) -> list[str]:
     ]
 
 
-def _environment(more: Mapping[str, str]) -> dict[str, str]:
+def process_environ(more: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a test's process: those of this one without what steers a node, and ``more``."""
     ours = {name: value for name, value in os.environ.items() if name not in _STEERING}
     path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**ours, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}

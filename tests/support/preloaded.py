@@ -2,7 +2,7 @@
 
 Loading them costs a node seven seconds of a processor, and tests of swarms start dozens of nodes. A copy runs the
 command from its first line on, in a session, folder and environment of its own. What it doesn't show is the loading
-itself: tests of several processes, logins and the first run start theirs the usual way.
+itself: tests of several processes, of the model hub and of the first run start theirs the usual way.
 
 Run as a program, with a socket's number as its argument, this is the process that is copied.
 """

@@ -39,6 +39,9 @@ LOOK_SECONDS = 0.1
 _STEERING = ("IDENTITY_PATH", "RL_SWARM_HOME", "MODEL_NAME", "PRG_GAME", "CPU_ONLY", "CONNECT_TO_TESTNET")
 """Variables that would make a test's process another one than the test means."""
 
+_READ_WHILE_LOADING = ("HF_", "HUGGINGFACE_", "OMP_")
+"""What the variables begin with that libraries read when they are imported."""
+
 _T = TypeVar("_T")
 
 
@@ -77,8 +80,8 @@ class Program:
         launcher: Sequence[str] = (),
     ) -> None:
         """``largest_file_bytes``: no file may grow beyond this, as on a disk that is full. ``launcher``: Python's
-        arguments to start it by, for several processes as one peer. With neither this nor variables of its own, which
-        libraries may read while they are loaded, it is a copy of a process that has loaded them."""
+        arguments to start it by, for several processes as one peer. Without one it is a copy of a process that has
+        loaded the libraries, unless ``environ`` changes a variable that they read then."""
         home.mkdir(parents=True, exist_ok=True)
         self.name = f"{command} in {home.name}"
         self.home = Home(root=home, identity_path=None)
@@ -88,7 +91,7 @@ class Program:
         words = [command, "--home", str(home), *arguments]
         self.process: subprocess.Popen[bytes] | ProcessCopy
         with self.terminal.open("ab") as output:
-            if environ or launcher:
+            if launcher or _changes_loading(environ or {}):
                 self.process = subprocess.Popen(
                     [sys.executable, *launcher, "-m", "rgym_exp.cli", *words],
                     stdin=subprocess.DEVNULL,
@@ -104,7 +107,7 @@ class Program:
                     words,
                     folder=home,
                     output=output.fileno(),
-                    environ=process_environ({}),
+                    environ=process_environ(environ or {}),
                     largest_file_bytes=largest_file_bytes,
                 )
 
@@ -316,6 +319,11 @@ def process_environ(more: Mapping[str, str]) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if name not in _STEERING}
     path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**ours, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
+
+
+def _changes_loading(more: Mapping[str, str]) -> bool:
+    usual = process_environ({})
+    return any(name.startswith(_READ_WHILE_LOADING) and usual.get(name) != value for name, value in more.items())
 
 
 def _limit_files(largest_bytes: int) -> None:

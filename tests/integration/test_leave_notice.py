@@ -37,7 +37,7 @@ def test_a_node_that_is_stopped_keeps_nobody_waiting_and_may_come_back(tmp_path:
 
 def test_a_node_that_was_alone_leaves_its_round_finished(tmp_path: Path, tiny_model_folder: Path) -> None:
     # The node has published a leave notice before the round may end.
-    with HubProgram(tmp_path / "hub", "--round-minimum", "20", "--round-limit", "3600") as hub:
+    with HubProgram(tmp_path / "hub", "--round-minimum", "10", "--round-limit", "3600") as hub:
         for runs in (1, 2):
             with NodeProgram(tmp_path / "ada", tiny_model_folder, "training.max_rounds=1", invite=hub.invite()) as ada:
                 assert ada.wait() == 0

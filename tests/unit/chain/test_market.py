@@ -140,8 +140,8 @@ def play(host, anna, ben, settle):
 def test_memory_follows_the_same_rules_as_the_contract(games, make_player, wait_until):
     memory = MemoryChain()
     in_memory = play(memory, memory.coordinator("0xAnna"), memory.coordinator("0xBen"), lambda: None)
-    nodes = [make_player(name=name) for name in ("anna", "ben")]
-    on_chain = play(OnChain(games), *nodes, lambda: wait_until(settled(*nodes)))
+    nodes = anna, ben = [make_player(name=name) for name in ("anna", "ben")]
+    on_chain = play(OnChain(games), anna, ben, lambda: wait_until(settled(*nodes)))
     for each, (remembered, real) in enumerate(zip(in_memory, on_chain, strict=True)):
         if each == 1:  # Ben's claim of Anna's peer names accounts, which differ.
             remembered, real = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -11,13 +11,14 @@ from rgym_exp.chain.memory_chain import MemoryChain
 from rgym_exp.node.current_round import await_current_round
 
 
-def waits(events: list[Callable[[], object]]) -> tuple[list[float], Callable[[float], None]]:
+def waits(events: Sequence[Callable[[], object]]) -> tuple[list[float], Callable[[float], None]]:
     """A sleep that records how long it was, and lets the next event happen."""
     slept: list[float] = []
+    left = list(events)
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
-        events.pop(0)()
+        left.pop(0)()
 
     return slept, sleep
 

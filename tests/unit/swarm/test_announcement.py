@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgpack
 import pytest
@@ -126,7 +127,7 @@ def test_a_record_signed_by_another_key_is_rejected(identities: list[Identity]) 
     ],
 )
 def test_a_field_that_receivers_refuse_is_refused_before_sending(
-    identities: list[Identity], changes: dict[str, object]
+    identities: list[Identity], changes: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match="Receivers would refuse"):
         encode_announcement(make_announcement(identities[0].peer_id, **changes), identities[0], level=0)

@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import msgpack
 import pytest
@@ -28,7 +29,7 @@ def key_for(peer_id: str, round: int = ROUND, level: int = 0, swarm_id: str = SW
     return DHTID.generate(source=record_key(swarm_id, round, level, shard_of(peer_id, round, level))).to_bytes()
 
 
-def record_of(identity: Identity, *, level: int = 0, round: int = ROUND, **changes: object) -> DHTRecord:
+def record_of(identity: Identity, *, level: int = 0, round: int = ROUND, **changes: Any) -> DHTRecord:
     announcement = make_announcement(identity.peer_id, round, **changes)
     return DHTRecord(
         key=key_for(identity.peer_id, round, level, announcement.swarm_id),
@@ -66,7 +67,7 @@ def test_an_announcement_under_another_peers_subkey_is_refused(
 
 @pytest.mark.parametrize("place", [{"round": ROUND + 1}, {"level": 1}, {"swarm_id": "other"}])
 def test_an_announcement_in_a_place_where_it_does_not_belong_is_refused(
-    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity], place: dict[str, object]
+    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity], place: dict[str, Any]
 ) -> None:
     record = replace(record_of(identities[0]), key=key_for(identities[0].peer_id, **place))
     assert not validator.validate(record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_a_sound_share_is_admitted_with_its_announcement() -> None:
         ({"group_count": MAX_SLOTS + 1}, "group_count"),
     ],
 )
-def test_an_announcement_against_the_rules_is_not_followed(changes: dict[str, object], reason: str) -> None:
+def test_an_announcement_against_the_rules_is_not_followed(changes: dict[str, Any], reason: str) -> None:
     assert objection_to_announcement(make_announcement(PEER, **{"round": 3, **changes}), round=3, rules=RULES) == reason
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import FunctionType
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
@@ -18,7 +19,7 @@ from rgym_exp.tasks import scoring_worker  # noqa: E402
 CODE = compile("1 + 1", "probe", "eval")
 ATTEMPTS = {
     "run code": lambda: exec(CODE),
-    "make a function of code": lambda: type(lambda: 0)(CODE, {}),
+    "make a function of code": lambda: FunctionType(CODE, {}),
     "read a file": lambda: open("/etc/passwd"),  # noqa: SIM115
     "write a file": lambda: open("made", "w"),  # noqa: SIM115
     "remove a file": lambda: os.remove("made"),

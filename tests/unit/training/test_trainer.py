@@ -45,7 +45,7 @@ def plain_trl_step(tiny_model_folder: Path, tmp_path: Path, **changes: Any) -> t
     return step_of(
         GRPOTrainer(
             model=AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=torch.float32),
-            reward_funcs=swarm_reward,
+            reward_funcs=swarm_reward,  # type: ignore[arg-type]
             rollout_func=rollout_func,
             processing_class=AutoTokenizer.from_pretrained(tiny_model_folder),
             train_dataset=placeholder_data(),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import zstandard
 
 from rgym_exp.swarm.share import encode_share
 from rgym_exp.swarm.swarm_errors import ShareRejected
@@ -100,6 +101,15 @@ def test_groups_of_any_size_from_two_pass_where_the_size_is_not_set() -> None:
     }
     assert objection_to_share(sizes[5], make_announcement(PEER, 3), free) is None
     assert objection_to_share(sizes[1], make_announcement(PEER, 3), free) == "group_size"
+
+
+def test_limits_of_the_rules_hold_while_a_share_is_unpacked() -> None:
+    unpacked = zstandard.ZstdCompressor().compress(bytes(2 * RULES.max_share_bytes + 1))
+    with pytest.raises(ShareRejected, match="share_too_large"):
+        admit(unpacked, make_announcement(PEER, 3), RULES)
+    long = make_share(PEER, 3, groups=(group(0), group(1, *(Completion(text="a" * 101, ended=True),) * 2)))
+    with pytest.raises(ShareRejected, match="share_malformed"):
+        admit(encode_share(long), make_announcement(PEER, 3), RULES)
 
 
 def test_bytes_that_are_no_share_are_refused() -> None:

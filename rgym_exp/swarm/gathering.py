@@ -190,7 +190,7 @@ class RoundGathering:
         if peer_id == self._own or announcement.share_digest in digests or len(digests) >= _ANNOUNCEMENTS_PER_PEER:
             return False
         digests.add(announcement.share_digest)
-        if peer_id in self._received or peer_id in self._fetching:
+        if peer_id in self._received:
             return False
         self._known.seen(peer_id, announcement.round, after_seconds=self._clock() - self._began)
         objection = objection_to_announcement(announcement, round=self.round, rules=self._rules)
@@ -202,14 +202,17 @@ class RoundGathering:
         return True
 
     def _launch(self) -> None:
-        while (
-            self._queue
-            and not self._is_over
-            and len(self._fetching) < self._fetches_at_once
-            and len(self._fetching) + len(self._received) < self._enough
-        ):
-            announcement = self._queue.popleft()
-            if announcement.peer_id not in self._fetching and announcement.peer_id not in self._received:
+        self._queue = deque(waiting for waiting in self._queue if waiting.peer_id not in self._received)
+        for announcement in list(self._queue):
+            if (
+                self._is_over
+                or len(self._fetching) >= self._fetches_at_once
+                or len(self._fetching) + len(self._received) >= self._enough
+            ):
+                return
+            # Who announced anew while we fetch what it announced before keeps its place: that may come to nothing.
+            if announcement.peer_id not in self._fetching:
+                self._queue.remove(announcement)
                 self._fetching[announcement.peer_id] = asyncio.create_task(self._take_in(announcement))
 
     async def _take_in(self, announcement: Announcement) -> None:

@@ -76,7 +76,7 @@ def test_a_setting_reaches_the_node_only_when_it_is_set(variable: str) -> None:
     # Set to nothing would count as an answer, and a person would no longer be asked.
     without = read("--profile", "swarm", "--profile", "joiner")["services"]
     assert all(without[name]["environment"].get(variable) is None for name in NODES)
-    given = read("--profile", "swarm", "--profile", "joiner", **{variable: "something"})["services"]
+    given = read("--profile", "swarm", "--profile", "joiner", **{variable: "something"})["services"]  # type: ignore[arg-type]
     assert all(given[name]["environment"][variable] == "something" for name in NODES)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import psutil
 
@@ -46,7 +46,7 @@ _T = TypeVar("_T")
 
 
 def wait_for(
-    look: Callable[[], _T | None], *, what: str, programs: tuple[Program, ...] = (), seconds: float = DEADLINE_SECONDS
+    look: Callable[[], _T | None], *, what: str, programs: Sequence[Watched] = (), seconds: float = DEADLINE_SECONDS
 ) -> _T:
     """What ``look`` returns as soon as that is true. Fails with the programs' last words when it takes too long, or at
     once when one of them has ended."""
@@ -61,6 +61,19 @@ def wait_for(
             last_words = "\n".join(program.last_words() for program in programs)
             raise AssertionError(f"{what}: not seen, and {why}.\n{last_words}")
         threading.Event().wait(LOOK_SECONDS)
+
+
+class Watched(Protocol):
+    """What ``wait_for`` looks at while it waits: a process or a container."""
+
+    name: str
+
+    @property
+    def status(self) -> int | None:
+        """The exit status; None while it runs."""
+
+    def last_words(self) -> str:
+        """The end of what it said."""
 
 
 class Program:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
 
@@ -12,7 +13,7 @@ from rgym_exp.base.background import Background
 def test_calls_are_made_one_after_the_other_in_their_order() -> None:
     background = Background("test")
     made: list[int] = []
-    futures = [background.submit(lambda number=number: made.append(number)) for number in range(50)]
+    futures = [background.submit(partial(made.append, number)) for number in range(50)]
     futures[-1].result(timeout=10)
     assert made == list(range(50))
     assert background.close(timeout_seconds=10)

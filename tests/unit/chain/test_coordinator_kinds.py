@@ -51,9 +51,12 @@ def test_memory_follows_the_same_rules_as_the_contract(chain, make_node, wait_un
     anna, ben = memory.coordinator("0xAnna"), memory.coordinator("0xBen")
     in_memory = play(anna, ben, anna.advance, lambda: None)
 
-    nodes = [make_node(name=name) for name in ("anna", "ben")]
+    nodes = anna_of_chain, ben_of_chain = [make_node(name=name) for name in ("anna", "ben")]
     on_chain = play(
-        *nodes, chain.owner.advance_round, lambda: wait_until(lambda: all(node.pending() == 0 for node in nodes))
+        anna_of_chain,
+        ben_of_chain,
+        chain.owner.advance_round,
+        lambda: wait_until(lambda: all(node.pending() == 0 for node in nodes)),
     )
     assert in_memory == on_chain
 

@@ -140,8 +140,8 @@ def play(host, anna, ben, settle):
 def test_memory_follows_the_same_rules_as_the_contract(games, make_player, wait_until):
     memory = MemoryChain()
     in_memory = play(memory, memory.coordinator("0xAnna"), memory.coordinator("0xBen"), lambda: None)
-    nodes = [make_player(name=name) for name in ("anna", "ben")]
-    on_chain = play(OnChain(games), *nodes, lambda: wait_until(settled(*nodes)))
+    nodes = anna, ben = [make_player(name=name) for name in ("anna", "ben")]
+    on_chain = play(OnChain(games), anna, ben, lambda: wait_until(settled(*nodes)))
     for each, (remembered, real) in enumerate(zip(in_memory, on_chain, strict=True)):
         if each == 1:  # Ben's claim of Anna's peer names accounts, which differ.
             remembered, real = [
@@ -515,6 +515,27 @@ def test_memory_has_a_market_and_can_be_away():
     for ask in (lambda: node.market.balance("QmA"), lambda: node.market.result(game=0, peer_id="QmA")):
         with pytest.raises(ChainUnavailable):
             ask()
+
+
+def test_memorys_tokens_cost_one_more_with_every_clue():
+    chain = MemoryChain()
+    node, early, late = (chain.coordinator(f"0x{name}") for name in ("Loser", "Early", "Late"))
+    for each, peer in ((node, "QmL"), (early, "QmE"), (late, "QmT")):
+        each.register(peer)
+    game = chain.new_game(3, 2)
+    bet(node, game, choice=1, stake=100 * ONE_TOKEN, peer_id="QmL")
+    bet(early, game, choice=0, stake=12 * ONE_TOKEN, peer_id="QmE")
+    chain.next_clue()
+    bet(early, game, 1, choice=0, stake=12 * ONE_TOKEN, peer_id="QmE")
+    chain.next_clue()
+    bet(late, game, 2, choice=0, stake=6 * ONE_TOKEN, peer_id="QmT")
+    chain.reveal(0)
+    # Early has 12 / 1 + 12 / 2 = 18 tokens of the answer for 24, late 6 / 3 = 2 for 6; 100 were lost to them.
+    assert chain.market.games[game].tokens == {
+        ("QmL", 1): 100 * ONE_TOKEN, ("QmE", 0): 18 * ONE_TOKEN, ("QmT", 0): 2 * ONE_TOKEN,
+    }  # fmt: skip
+    payouts = [node.market.result(game=game, peer_id=peer).payout for peer in ("QmE", "QmT", "QmL")]
+    assert payouts == [(24 + 90) * ONE_TOKEN, (6 + 10) * ONE_TOKEN, 0]
 
 
 def test_memory_games_go_on_as_their_owner_says():

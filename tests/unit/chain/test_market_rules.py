@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from eth_account import Account
+from eth_utils.address import to_checksum_address
 
 from rgym_exp.chain.contract import Reverted, artifact, error_selectors
 from rgym_exp.chain.coordinator import ChainError
@@ -447,7 +448,9 @@ def test_a_coordinator_that_calls_back_gains_nothing(devnet, reentering):
     factory = fair.market.web3.eth.contract(abi=reentering["abi"], bytecode=reentering["bytecode"])
     receipt = Transactor(fair.market, devnet.owner).execute(factory.constructor())
     table = MarketTable(devnet, coordinator=str(receipt["contractAddress"]))
-    evil = table.market.web3.eth.contract(address=table.market.coordinator(), abi=reentering["abi"])
+    evil = table.market.web3.eth.contract(
+        address=to_checksum_address(table.market.coordinator()), abi=reentering["abi"]
+    )
 
     def attack(function: str, *arguments: Any) -> list[dict[str, Any]]:
         """Do it through the coordinator, which does it again from within; these inner calls of the market."""

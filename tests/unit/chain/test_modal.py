@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eth_account import Account
@@ -37,7 +38,7 @@ class Login:
 
     def __init__(self, chain) -> None:
         self.chain = chain
-        self.market = None
+        self.market: Any = None
         """The user, as who plays in the prediction market; None where there is none."""
         self.user = chain.person()
         self.turns = threading.Lock()

@@ -18,7 +18,7 @@ from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.coordinator import ChainUnavailable
 from tests.support.serving import serving
 
-Write = Callable[[BaseHTTPRequestHandler], None]
+Write = Callable[[BaseHTTPRequestHandler], object]
 NOWHERE = "0x" + 40 * "0"
 
 
@@ -51,12 +51,12 @@ def serve() -> Iterator[Serve]:
 
 
 def test_an_honest_answer_comes_through(serve: Serve) -> None:
-    url = serve(lambda answer: answer.wfile.write(b'{"jsonrpc": "2.0", "id": 0, "result": "0x2a"}') and None)
+    url = serve(lambda answer: answer.wfile.write(b'{"jsonrpc": "2.0", "id": 0, "result": "0x2a"}'))
     assert rpc.connect(url).eth.chain_id == 42
 
 
 def test_our_own_chain_is_asked_though_a_proxy_is_set(serve: Serve, dead_proxy: None) -> None:
-    url = serve(lambda answer: answer.wfile.write(b'{"jsonrpc": "2.0", "id": 0, "result": "0x2a"}') and None)
+    url = serve(lambda answer: answer.wfile.write(b'{"jsonrpc": "2.0", "id": 0, "result": "0x2a"}'))
     assert rpc.connect(url).eth.chain_id == 42
 
 
@@ -92,7 +92,7 @@ def test_a_server_that_drips_is_given_up_after_the_time_out(serve: Serve, in_bod
 
 
 def test_an_answer_nested_too_deeply_is_an_answer_that_makes_no_sense(serve: Serve) -> None:
-    url = serve(lambda answer: answer.wfile.write(b"[" * 200_000) and None)
+    url = serve(lambda answer: answer.wfile.write(b"[" * 200_000))
     with pytest.raises(ChainUnavailable, match="isn't a chain's"):
         _ = SwarmContract(url, NOWHERE).chain_id
 

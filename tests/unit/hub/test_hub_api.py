@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from rgym_exp.base.ports import free_port
+from rgym_exp.hub import api
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
 from rgym_exp.hub.client import hub_status
 from rgym_exp.hub.rate_limit import RateLimit
@@ -92,3 +93,34 @@ async def test_our_own_hub_and_its_chain_answer_though_a_proxy_is_set(url: str, 
     port = free_port()
     async with serving(chain, "127.0.0.1", port), chain_forwarder(f"http://127.0.0.1:{port}") as forward:
         assert (await forward([{"method": "eth_chainId"}]))[0]["result"] == "0x2a"
+
+
+async def test_every_route_draws_on_one_allowance_and_no_header_gets_another(url: str) -> None:
+    call = json.dumps({"jsonrpc": "2.0", "id": 9, "method": "eth_chainId"})
+    async with aiohttp.ClientSession() as session:
+        for number in range(20):
+            path = ("/invite", "/status", "/health")[number % 3]
+            async with session.get(url + path) as answer:
+                assert answer.status == 200
+        made_up = {"X-Forwarded-For": "10.1.2.3", "X-Real-IP": "10.1.2.3", "Forwarded": "for=10.1.2.3"}
+        for path in ("/invite", "/status", "/health"):
+            async with session.get(url + path, headers=made_up) as answer:
+                assert answer.status == 429
+        async with session.post(f"{url}/rpc", data=call, headers=made_up) as answer:
+            assert "Too many requests" in (await answer.json())["error"]["message"]
+
+
+async def test_an_answer_of_the_chain_that_is_too_long_is_read_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "MAX_CHAIN_ANSWER_BYTES", 100)
+    chain, port = web.Application(), free_port()
+
+    async def answer(request: web.Request) -> web.Response:
+        (call,) = await request.json()
+        return web.json_response([{"jsonrpc": "2.0", "id": call["id"], "result": "0x" + "0" * call["params"][0]}])
+
+    chain.add_routes([web.post("/", answer)])
+    calls = [{"jsonrpc": "2.0", "id": 0, "method": "eth_call", "params": [length]} for length in (10, 100)]
+    async with serving(chain, "127.0.0.1", port), chain_forwarder(f"http://127.0.0.1:{port}") as forward:
+        assert (await forward(calls[:1]))[0]["result"] == "0x" + "0" * 10
+        with pytest.raises(ValueError, match="over 100 bytes"):
+            await forward(calls[1:])

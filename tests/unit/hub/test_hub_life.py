@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from eth_account import Account
+from web3.types import Nonce
 
 from rgym_exp.base.ports import free_port
 from rgym_exp.chain.contract import SwarmContract
@@ -94,7 +95,7 @@ def test_strangers_can_read_and_send_signed_transactions_and_rule_nothing(start_
     web3 = connect(invite.rpc_url)
     contract = coordinator.contract
     transaction = contract.functions.registerPeer("QmStranger").build_transaction(
-        {"from": stranger.address, "nonce": 0, "gasPrice": web3.eth.gas_price}
+        {"from": stranger.address, "nonce": Nonce(0), "gasPrice": web3.eth.gas_price}
     )
     sent = web3.eth.send_raw_transaction(stranger.sign_transaction(transaction).raw_transaction)
     assert web3.eth.wait_for_transaction_receipt(sent, timeout=20)["status"] == 1

@@ -55,9 +55,11 @@ class Service:
         async with self._session.get(self.url + path) as answer:
             return answer.status, await answer.json(content_type=None)
 
-    async def post(self, path: str, body: Any) -> tuple[int, Any, Mapping[str, str]]:
+    async def post(
+        self, path: str, body: Any, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any, Mapping[str, str]]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        async with self._session.post(self.url + path, data=data) as answer:
+        async with self._session.post(self.url + path, data=data, headers=headers) as answer:
             content = await answer.read()
             told = json.loads(content) if answer.content_type == "application/json" else content
             return answer.status, told, answer.headers
@@ -180,6 +182,13 @@ async def test_bytes_that_are_no_request_are_refused(service: Service, path: str
     assert (status, list(told)) == (400, ["error"])
 
 
+@pytest.mark.parametrize("nested", [b"[" * 9 + b"]" * 9, b'{"a":' * 9 + b"1" + b"}" * 9])
+async def test_what_is_nested_is_refused_before_it_is_parsed(service: Service, nested: bytes) -> None:
+    for path in ("/request-question/", "/submit-answer/"):
+        status, told, _ = await service.post(path, b'{"user_id": "Qm", "more": ' + nested + b"}")
+        assert status == 400 and "nested" in told["error"]
+
+
 async def test_bodies_are_cut_off_at_their_size(service: Service) -> None:
     assert (await service.post("/request-question/", b" " * 5000))[0] == 413
     assert (await service.post("/submit-answer/", b" " * 120_000))[0] == 413
@@ -206,6 +215,17 @@ async def test_a_peer_that_asks_too_much_and_an_address_that_does_are_told_when_
     assert (status, headers["Retry-After"]) == (429, "10")
     # Clues and games cost nothing, and are for everybody.
     assert (await service.get("/current_clue/"))[0] == 200
+
+
+async def test_answers_draw_on_the_allowance_of_questions_and_no_header_gets_another(service: Service) -> None:
+    answer: Mapping[str, Any] = {"session_id": "ab" * 16, "user_answer": "x"}
+    ask: Mapping[str, Any] = ASK
+    for number in range(60):
+        path, body = (("/request-question/", {}), ("/submit-answer/", answer))[number % 2]
+        assert (await service.post(path, body))[0] in (400, 404)
+    made_up = {"X-Forwarded-For": "10.1.2.3", "X-Real-IP": "10.1.2.3", "Forwarded": "for=10.1.2.3"}
+    for path, body in (("/request-question/", ask), ("/submit-answer/", answer)):
+        assert (await service.post(path, body, headers=made_up))[0] == 429
 
 
 async def test_a_judge_that_can_not_ask_yet_says_when_to_come_again(service: Service) -> None:

@@ -68,7 +68,14 @@ class FixedMarket:
 
 
 def tally(peer_id: str, **changes: Any) -> Tally:
-    values = {"account": CONTRACT, "rounds": 1, "reward": 1, "wins": 0, "first_round": 0, "last_round": 0}
+    values: dict[str, Any] = {
+        "account": CONTRACT,
+        "rounds": 1,
+        "reward": 1,
+        "wins": 0,
+        "first_round": 0,
+        "last_round": 0,
+    }
     return Tally(peer_id=peer_id, **(values | changes))
 
 

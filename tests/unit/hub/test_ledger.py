@@ -23,7 +23,15 @@ from rgym_exp.chain.deploy import deploy_coordinator
 from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.saved_state import BLOCKS_KEPT
 from rgym_exp.chain.transactions import Transactor
-from rgym_exp.hub.contract_events import MAX_AMOUNT, RewardEvent, VoteEvent, read_events, reward_topic, winner_topic
+from rgym_exp.hub.contract_events import (
+    MAX_AMOUNT,
+    ContractEvent,
+    RewardEvent,
+    VoteEvent,
+    read_events,
+    reward_topic,
+    winner_topic,
+)
 from rgym_exp.hub.follower import CONFIRMATIONS, Follower
 from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.ledger import JOURNAL_BLOCKS, Block, Ledger, Tally
@@ -82,7 +90,8 @@ def open_ledger(tmp_path: Path) -> Iterator[OpenLedger]:
     opened: list[Ledger] = []
 
     def open(**options: Any) -> Ledger:
-        opened.append(Ledger(tmp_path / "ledger.sqlite", **({"chain_id": 1, "contract": CONTRACT} | options)))
+        chosen: dict[str, Any] = {"chain_id": 1, "contract": CONTRACT} | options
+        opened.append(Ledger(tmp_path / "ledger.sqlite", **chosen))
         return opened[-1]
 
     yield open
@@ -367,7 +376,7 @@ def block(number: int) -> Block:
 
 def test_the_same_event_twice_counts_once(open_ledger: OpenLedger) -> None:
     ledger = open_ledger()
-    events = [
+    events: list[ContractEvent] = [
         reward("QmA", block=3),
         VoteEvent(block=3, block_hash="0x3", log_index=1, winners=("QmA",)),
     ]

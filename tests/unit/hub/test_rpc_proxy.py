@@ -154,6 +154,8 @@ async def test_what_is_no_call_is_refused_with_the_standard_code(body: bytes, co
         call("eth_estimateGas", {}, "latest", {}),
         call("eth_feeHistory", 5000, "latest", []),
         call("eth_feeHistory", "0xffffffffff", "latest", []),
+        call("eth_feeHistory", -1, "latest", []),
+        call("eth_feeHistory", "-0x1", "latest", []),
         call("eth_feeHistory", {}),
         call("eth_feeHistory"),
         call(SEND, "0x" + "00" * 200_000),

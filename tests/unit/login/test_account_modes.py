@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from eth_account import Account
+from eth_typing import HexStr
 
 from rgym_exp.base.ports import free_port_from, is_free
 from rgym_exp.chain.account import load_account
@@ -191,7 +192,7 @@ def test_a_passphrase_for_a_key_that_is_there_without_one_is_refused_with_the_wa
         f"{KEY}\n",
         KEY.removeprefix("0x"),
         json.dumps({"private_key": KEY}),
-        json.dumps(Account.encrypt(KEY, "its own", iterations=2)),
+        json.dumps(Account.encrypt(HexStr(KEY), "its own", iterations=2)),
     ],
     ids=["hex", "bare hex", "ours", "keystore"],
 )

@@ -82,7 +82,8 @@ class Clock:
 
 
 def test_each_state_is_told_once_until_the_key_may_act(served: ServedAccount) -> None:
-    clock, told = Clock(), []
+    clock = Clock()
+    told: list[str] = []
     clock.events = {
         3: lambda: served.becomes("pending"),
         6: lambda: served.becomes("expired", ADDRESS),
@@ -124,7 +125,8 @@ def test_a_wait_that_is_over_says_where_it_was_stuck(
 
 
 def test_a_server_that_is_away_is_waited_for_and_named_when_it_never_comes() -> None:
-    clock, told = Clock(), []
+    clock = Clock()
+    told: list[str] = []
     away = LoginClient(f"http://127.0.0.1:{free_port()}/api", None)
     with pytest.raises(LoginTimeout, match=r"Gave up after 5 s: the login server at .* does not answer.*yarn\.log"):
         wait_for_login(away.account, told.append, page=PAGE, seconds=5, pause=clock.pause, clock=clock)
@@ -143,7 +145,8 @@ def test_what_no_waiting_mends_is_told_at_once(served: ServedAccount) -> None:
 
 def test_a_login_without_an_account_yet_is_not_done(served: ServedAccount, tmp_path: Path) -> None:
     served.becomes("activated", None)
-    clock, told = Clock(), []
+    clock = Clock()
+    told: list[str] = []
     clock.events = {2: lambda: served.becomes("activated", ADDRESS)}
     wait_for_login(served.client.account, told.append, page=PAGE, seconds=60, pause=clock.pause, clock=clock)
     assert len(told) == 1 and "keep the page open" in told[0]

@@ -38,6 +38,9 @@ class ScriptedPolicy:
     def greedy(self, prompts: Sequence[Chat]) -> list[str]:
         return [self._answer(chat, 0).text for chat in prompts]
 
+    def score_answers(self, prompt: Chat, answers: Sequence[str]) -> list[float]:
+        return [0.0] * len(answers)
+
     def _answer(self, chat: Chat, copy: int) -> Completion:
         words = chat[-1]["content"].rstrip("?").split()
         right = bool(self.right_every) and copy % self.right_every == 0

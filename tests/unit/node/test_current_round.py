@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -11,13 +11,14 @@ from rgym_exp.chain.memory_chain import MemoryChain
 from rgym_exp.node.current_round import await_current_round
 
 
-def waits(events: list[Callable[[], object]]) -> tuple[list[float], Callable[[float], None]]:
+def waits(events: Sequence[Callable[[], object]]) -> tuple[list[float], Callable[[float], None]]:
     """A sleep that records how long it was, and lets the next event happen."""
     slept: list[float] = []
+    left = list(events)
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
-        events.pop(0)()
+        left.pop(0)()
 
     return slept, sleep
 
@@ -53,3 +54,18 @@ def test_while_the_chain_is_away_the_pauses_grow_and_it_is_said_once(caplog: pyt
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
     assert said[0].startswith("The chain does not answer") and said[1].startswith("The chain answers again")
+
+
+def test_a_chain_that_goes_away_again_is_asked_as_often_as_the_first_time() -> None:
+    chain = MemoryChain()
+    chain.available = False
+
+    def away() -> None:
+        chain.available = False
+
+    def back() -> None:
+        chain.available = True
+
+    slept, sleep = waits([away, away, back, away, away, back, chain.advance])
+    assert await_current_round(chain.coordinator("0x1"), 0, poll_seconds=1, sleep=sleep).round == 1
+    assert slept == [2, 4, 8, 1, 2, 4, 1]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -14,8 +16,8 @@ from rgym_exp.node.batch import TrainingBatch
 from rgym_exp.node.round import Components, play_round
 from rgym_exp.tasks.source import MemoryTasks
 from rgym_exp.training.policy import Chat
-from rgym_exp.types import Completion, Problem, RoundReport
-from tests.unit.node.conftest import STEP, MakeComponents, ScriptedPolicy, settings
+from rgym_exp.types import Completion, Problem, RoundReport, Share, SharedGroup
+from tests.unit.node.conftest import STEP, SWARM, MakeComponents, ScriptedPolicy, settings
 
 
 def finish(playing: Generator[TrainingBatch, Any, RoundReport]) -> RoundReport:
@@ -98,59 +100,126 @@ def test_zero_advantage_groups_are_resampled_but_the_first_draw_is_reported(make
     assert report.zero_advantage_share == 1
 
 
-class BetterAtTheSecondDraw(ScriptedPolicy):
-    """Wrong in all of its first draw, half right in what is resampled."""
+class HalfLost(ScriptedPolicy):
+    """Breaks off in the first half of its first call's problems; all other answers are as ``right_every`` says."""
 
     def complete(self, prompts: Sequence[Chat], copies: int) -> list[list[Completion]]:
-        self.right_every = 2 if self.calls else 0
-        return super().complete(prompts, copies)
+        answered = super().complete(prompts, copies)
+        if len(self.calls) == 1:
+            lost = [Completion(text="<answer>", ended=False, token_ids=(1, 2, 3))] * copies
+            answered[: len(prompts) // 2] = [lost] * (len(prompts) // 2)
+        return answered
 
 
-def test_reward_and_mean_are_those_of_the_first_draw_whatever_resampling_found(
+def test_reward_and_mean_are_those_of_the_first_draw_wherever_they_are_told(
     make_components: MakeComponents, chain: MemoryChain
 ) -> None:
-    batch, report = play(make_components("alice", BetterAtTheSecondDraw(right_every=0)))
-    assert [group.mean_reward for group in batch.groups] == [0.5] * 4
-    assert (report.local_reward, chain.rewards[(0, 0, "alice")]) == (0, 0)
-    assert report.zero_advantage_share == 0.5  # of all eight groups drawn
+    alice, bob = make_components("alice", HalfLost()), make_components("bob")
+    _, report = play(alice)
+    # First draw: two groups of 0 in 4 and two of 2 in 4. The two resampled have 2 in 4 each: of all six it would be
+    # 8 in all and 1/3 in the mean.
+    assert report.local_reward == 4 / 16
+    assert chain.rewards[(0, 0, "alice")] == 4
+    assert (report.zero_advantage_share, report.truncated_share) == (2 / 6, 8 / 24)
+    (received,) = bob.exchange.start_gathering(0).close(timeout_seconds=5, enough_shares=1)
+    assert len(received.share.groups) == 6
+    assert received.announcement.mean_reward == 4 / 16
 
 
-def test_groups_whose_rewards_differ_by_little_have_an_advantage_too(make_components: MakeComponents) -> None:
-    class HalfPoints(MemoryTasks):
-        def score(self, answers: Sequence[tuple[Problem, str]]) -> list[float]:
-            return [0.05 * score for score in super().score(answers)]
+def test_zero_advantage_groups_have_places_in_the_batch_only_where_no_others_are_left(
+    make_components: MakeComponents,
+) -> None:
+    batch, _ = play(make_components("alice", HalfLost()))
+    assert [group.problem.slot for group in batch.groups] == [2, 3, 4, 5]
 
+
+class PartialCredit(MemoryTasks):
+    """Rewards that differ by very little: one hundredth for a wrong answer, nothing for a right one."""
+
+    def score(self, answers: Sequence[tuple[Problem, str]]) -> list[float]:
+        return [0.01 * (1 - reward) for reward in super().score(answers)]
+
+
+def test_rewards_that_differ_by_a_hundredth_are_an_advantage_of_local_groups_and_others(
+    make_components: MakeComponents, chain: MemoryChain
+) -> None:
     policy = ScriptedPolicy()
-    _, report = play(replace(make_components("alice", policy), tasks=HalfPoints()))
-    assert (policy.calls, report.zero_advantage_share) == ([4], 0)
-
-
-def test_of_a_large_share_no_more_groups_are_scored_than_of_a_small_one(
-    make_components: MakeComponents, chain: MemoryChain
-) -> None:
-    scored: set[int] = set()
-
-    class Watched(MemoryTasks):
-        def score(self, answers: Sequence[tuple[Problem, str]]) -> list[float]:
-            scored.update(problem.slot for problem, _ in answers if problem.question not in own)
-            return super().score(answers)
-
-    alice = replace(make_components("alice"), tasks=Watched())
-    bob = make_components("bob")
-    own = {
-        alice.tasks.problem(swarm_id="test-swarm", round=round, peer_id="alice", slot=slot).question
-        for round in (0, 1)
-        for slot in range(16)
-    }
-    many = {"local_groups": 14, "max_slots": 16}
-    play(alice), play(bob, **many)
+    alice, bob = replace(make_components("alice", policy), tasks=PartialCredit()), make_components("bob")
+    _, report = play(alice)
+    assert policy.calls == [4]  # nothing is resampled
+    assert report.zero_advantage_share == 0
+    play(bob)
     chain.advance()
-    with ThreadPoolExecutor(2) as pool:
-        mine = pool.submit(play, alice, 0, groups_per_peer=1)
-        pool.submit(play, bob, 0, **many).result()
-        _, report = mine.result()
-    assert report.external_peers == ("bob",)
-    assert len(scored) == 4
+    (batch, _), _ = play_together(chain, alice, bob, last_round=0)
+    assert sorted(group.peer_id for group in batch.groups) == ["alice", "alice", "bob", "bob"]
+
+
+class ScoringWatched(MemoryTasks):
+    """Notes whose groups are scored in each call of ``score``, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: list[tuple[Problem, str]] = []
+        self.calls: list[list[str]] = []
+        """Per call: the author of each group."""
+
+    def problem(self, *, swarm_id: str, round: int, peer_id: str, slot: int) -> Problem:
+        problem = super().problem(swarm_id=swarm_id, round=round, peer_id=peer_id, slot=slot)
+        self._made.append((problem, peer_id))
+        return problem
+
+    def score(self, answers: Sequence[tuple[Problem, str]]) -> list[float]:
+        authors = {id(problem): peer_id for problem, peer_id in self._made}
+        self.calls.append([authors[group] for group, _ in groupby(id(problem) for problem, _ in answers)])
+        return super().score(answers)
+
+
+def publish(components: Components, *, groups: int, right: int) -> None:
+    """A share of round 0 with so many groups, each with so many right answers of four."""
+    me = components.exchange.peer_id
+    problems = [components.tasks.problem(swarm_id=SWARM, round=0, peer_id=me, slot=slot) for slot in range(groups)]
+    shared = tuple(
+        SharedGroup(
+            slot=problem.slot,
+            completions=tuple(
+                Completion(text=f"<answer>{problem.entry['answer'] if copy < right else -1}</answer>", ended=True)
+                for copy in range(4)
+            ),
+        )
+        for problem in problems
+    )
+    share = Share(swarm_id=SWARM, round=0, peer_id=me, tasks_digest=components.tasks.digest, groups=shared)
+    components.exchange.publish(share, model_name="m", account="", mean_reward=0.0)
+
+
+def test_a_large_share_gets_no_more_scoring_than_others_and_no_vote_for_its_size(
+    make_components: MakeComponents,
+) -> None:
+    publish(make_components("hoarder"), groups=16, right=1)
+    publish(make_components("modest"), groups=3, right=3)
+    tasks = ScoringWatched()
+    _, report = play(replace(make_components("alice"), tasks=tasks))
+    local, external = tasks.calls
+    assert local == ["alice"] * 4
+    # Four for each of the two that may be chosen, in turns: whoever comes last in the time for scoring, it is not the
+    # share of a peer that sent little.
+    assert Counter(external) == {"hoarder": 8, "modest": 3}
+    assert [set(external[turn : turn + 2]) for turn in (0, 2, 4)] == [{"hoarder", "modest"}] * 3
+    assert report.vote == "modest"  # 9 right answers; the hoarder's are 16, of which 8 are looked at
+
+
+def test_twice_as_many_shares_as_external_groups_are_enough(make_components: MakeComponents) -> None:
+    for number in range(6):
+        publish(make_components(f"peer {number}"), groups=1, right=1)
+    tasks = ScoringWatched()
+    play(replace(make_components("alice"), tasks=tasks))
+    assert len(set(tasks.calls[1])) == 4
+
+
+def test_no_more_external_groups_come_from_one_peer_than_the_settings_say(make_components: MakeComponents) -> None:
+    publish(make_components("bob"), groups=4, right=1)
+    batch, _ = play(make_components("alice"), groups_per_peer=1)
+    assert Counter(group.peer_id for group in batch.groups) == {"alice": 3, "bob": 1}
 
 
 def test_slots_never_go_beyond_the_bound_that_receivers_enforce(make_components: MakeComponents) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgpack
 import pytest
@@ -104,6 +105,16 @@ def test_the_level_is_signed_too(identities: list[Identity]) -> None:
         decode_announcement(_altered(identities[0], 1, 5))
 
 
+def test_a_signature_that_the_same_key_gave_for_something_else_is_rejected(identities: list[Identity]) -> None:
+    record = encode_announcement(make_announcement(identities[0].peer_id), identities[0], level=0)
+    _, level, payload, *_ = msgpack.unpackb(record)
+    for signed in (payload, bytes([level]) + payload, b"rl-swarm/another/1\n" + bytes([level]) + payload):
+        with pytest.raises(AnnouncementRejected, match="bad_signature"):
+            decode_announcement(_altered(identities[0], 4, identities[0].sign(signed)))
+    whole = b"rl-swarm/announcement/1\n" + bytes([level]) + payload
+    assert decode_announcement(_altered(identities[0], 4, identities[0].sign(whole))).level == level
+
+
 def test_a_record_signed_by_another_key_is_rejected(identities: list[Identity]) -> None:
     with pytest.raises(AnnouncementRejected, match="bad_signature"):
         decode_announcement(_altered(identities[0], 3, identities[1].public_key))
@@ -126,7 +137,7 @@ def test_a_record_signed_by_another_key_is_rejected(identities: list[Identity]) 
     ],
 )
 def test_a_field_that_receivers_refuse_is_refused_before_sending(
-    identities: list[Identity], changes: dict[str, object]
+    identities: list[Identity], changes: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match="Receivers would refuse"):
         encode_announcement(make_announcement(identities[0].peer_id, **changes), identities[0], level=0)

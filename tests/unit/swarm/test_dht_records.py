@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import pytest
@@ -27,7 +28,7 @@ MakeRecords = Callable[..., Awaitable[DhtRecords]]
 async def make_records(identities: list[Identity]) -> AsyncIterator[MakeRecords]:
     all_records: list[DhtRecords] = []
 
-    async def make(index: int, **options: object) -> DhtRecords:
+    async def make(index: int, **options: Any) -> DhtRecords:
         if all_records and "bootnodes" not in options:
             options["bootnodes"] = all_records[0].visible_maddrs()
         records = await DhtRecords.create(identity=identities[index], swarm_id=SWARM_ID, **options)

@@ -336,6 +336,83 @@ async def test_a_peer_that_announces_anew_after_a_restart_is_heard(gather: Gathe
     assert received["QmA"] == fresh
 
 
+async def test_a_peer_that_announces_anew_while_its_last_share_is_fetched_is_heard(
+    gather: Gather, swarm: FakeSwarm
+) -> None:
+    stale = swarm.publish("QmA", 5)
+    fetch, asked, failing = swarm.fetch, asyncio.Event(), asyncio.Event()
+
+    async def fetch_slowly(announcement: Announcement) -> bytes:
+        if announcement is not stale:
+            return await fetch(announcement)
+        asked.set()
+        await failing.wait()
+        raise FetchFailed("fetch_timeout")
+
+    swarm.fetch = fetch_slowly  # type: ignore[method-assign]
+    ending = asyncio.create_task(gather(5).finish(timeout_seconds=60, enough_shares=8))
+    await asked.wait()
+    data = encode_share(make_share("QmA", 5, group_count=1))
+    fresh = make_announcement("QmA", 5, data=data, group_count=1)
+    swarm.served["QmA", fresh.share_digest] = data
+    swarm.published[5] = [fresh]
+    while not swarm.looks.locked():
+        await swarm.looks.acquire()
+    await look_again(swarm, times=2)  # the second begins when the first has been dealt with
+    failing.set()
+    assert [share.announcement for share in await ending] == [fresh]
+
+
+async def test_a_peer_that_announces_ever_new_shares_is_heard_three_times_a_round(
+    gather: Gather, swarm: FakeSwarm
+) -> None:
+    swarm.publish("QmAway", 4)  # expected, so that the gathering goes on waiting
+    gathering = gather(5)
+    ending = asyncio.create_task(played(gathering))
+    for number in range(5):
+        garbage = b"garbage %d" % number
+        announcement = make_announcement("QmA", 5, data=garbage)
+        swarm.served["QmA", announcement.share_digest] = garbage
+        swarm.published[5] = [announcement]
+        while not swarm.looks.locked():
+            await swarm.looks.acquire()
+        await look_again(swarm, times=2)  # the second begins when the first has been dealt with
+    await gathering.stop()
+    assert await ending == []
+    assert swarm.fetches["QmA"] == 3
+
+
+async def test_no_more_shares_are_fetched_at_once_than_it_was_told(gather: Gather, swarm: FakeSwarm) -> None:
+    fetch, under_way, most = swarm.fetch, 0, 0
+
+    async def counted(announcement: Announcement) -> bytes:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        try:
+            return await fetch(announcement)
+        finally:
+            under_way -= 1
+
+    swarm.fetch = counted  # type: ignore[method-assign]
+    for number in range(8):
+        swarm.publish(f"Qm{number}", 5)
+    assert len(await played(gather(5))) == 8
+    assert most == 4
+
+
+async def test_no_more_shares_are_fetched_than_are_enough_and_the_boards_order_does_not_say_whose(
+    gather: Gather, swarm: FakeSwarm
+) -> None:
+    peers = [f"Qm{number}" for number in range(16)]
+    for peer in peers:
+        swarm.publish(peer, 5)
+    received = await played(gather(5))
+    assert swarm.fetches == dict.fromkeys(received, 1)
+    assert len(received) == 8
+    assert set(received) not in (set(peers[:8]), set(peers[8:]))
+
+
 async def test_a_broken_network_is_counted_and_never_raises(gather: Gather, swarm: FakeSwarm, drops: Drops) -> None:
     swarm.is_broken = True
     assert await gather(5).finish(timeout_seconds=1, enough_shares=8) == []

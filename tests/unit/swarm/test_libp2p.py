@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -44,8 +45,8 @@ MakePeer = Callable[..., LibP2PExchange]
 def make_peer(identities: list[Identity]) -> Iterator[MakePeer]:
     peers: list[LibP2PExchange] = []
 
-    def make(index: int, **options: object) -> LibP2PExchange:
-        settings: dict[str, object] = {
+    def make(index: int, **options: Any) -> LibP2PExchange:
+        settings: dict[str, Any] = {
             "identity_path": identities[index].path,
             "swarm_id": SWARM_ID,
             "tasks_digest": TASKS_DIGEST,
@@ -63,7 +64,7 @@ def make_peer(identities: list[Identity]) -> Iterator[MakePeer]:
         peer.close()
 
 
-def publish(peer: Exchange, round: int, **changes: str) -> Announcement:
+def publish(peer: Exchange, round: int, **changes: Any) -> Announcement:
     return peer.publish(
         make_share(peer.peer_id, round, **changes), model_name="maker/model", account="", mean_reward=0.5
     )
@@ -242,7 +243,7 @@ def slots(*numbers: int) -> tuple[SharedGroup, ...]:
     return tuple(SharedGroup(slot=number, completions=completions) for number in numbers)
 
 
-HOSTILITIES: list[tuple[str, dict[str, object], Callable[[bytes], bytes], dict[str, object]]] = [
+HOSTILITIES: list[tuple[str, dict[str, Any], Callable[[bytes], bytes], dict[str, Any]]] = [
     # reason counted, what is wrong with the share, what is sent when asked for it, what is wrong with the announcement
     ("wrong_digest", {}, lambda data: framed(data[:-1] + b"!"), {}),
     ("not_as_announced", {"peer_id": "QmAnother"}, lambda data: framed(data), {}),

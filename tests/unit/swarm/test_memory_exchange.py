@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def peer(swarm: MemorySwarm, peer_id: str, tasks_digest: str = TASKS_DIGEST) -> 
     )
 
 
-def publish(exchange: Exchange, round: int, **changes: str) -> Announcement:
+def publish(exchange: Exchange, round: int, **changes: Any) -> Announcement:
     share = make_share(exchange.peer_id, round, **changes)
     return exchange.publish(share, model_name="m", account="", mean_reward=0.5)
 

@@ -16,9 +16,12 @@ def test_a_group_whose_rewards_are_equal_is_not_selected() -> None:
     assert select(groups, count=4, per_peer=4, rng=random.Random(0)) == [groups[1]]
 
 
-def test_rewards_need_not_differ_by_much() -> None:
-    close = make_group("a", 0, (0.5, 0.49))
-    assert select([close], count=4, per_peer=4, rng=random.Random(0)) == [close]
+def test_the_least_difference_between_rewards_is_enough_to_be_selected() -> None:
+    nearly_equal = make_group("a", 0, (0.5, 0.51))
+    assert not nearly_equal.is_zero_advantage
+    assert select([nearly_equal], count=4, per_peer=4, rng=random.Random(0)) == [nearly_equal]
+    # What rounding alone makes of equal rewards is no difference.
+    assert make_group("a", 0, (0.1 + 0.2, 0.3)).is_zero_advantage
 
 
 def test_no_more_than_a_quota_comes_from_one_peer() -> None:

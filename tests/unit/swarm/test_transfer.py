@@ -99,6 +99,22 @@ async def test_a_peer_with_too_many_streams_is_told_to_come_later(server: ShareS
         await connection.__aexit__()
 
 
+async def test_beyond_the_streams_that_it_serves_at_once_everybody_is_told_to_come_later(
+    server: ShareServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "_MAX_STREAMS", 2)
+    digest = digest_of(b"share" * 100_000)
+    async with Connection(server, "QmA"), Connection(server, "QmB") as second:
+        while server._streams.total() < 2:
+            await asyncio.sleep(0.01)
+        async with Connection(server, "QmC") as third:
+            assert await third.ask(digest) == BUSY
+        assert (await second.ask(digest))[:1] == HERE
+        await second.answered.wait()
+        async with Connection(server, "QmC") as third:
+            assert (await third.ask(digest))[:1] == HERE
+
+
 async def test_a_peer_that_asks_nothing_is_let_go(server: ShareServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "_REQUEST_SECONDS", 0.1)
     async with Connection(server, "QmSilent") as connection, asyncio.timeout(10):

@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import msgpack
 import pytest
@@ -15,6 +16,7 @@ from hivemind.dht.validation import DHTRecord
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rgym_exp.swarm import validator as validator_module
 from rgym_exp.swarm.announcement import encode_announcement
 from rgym_exp.swarm.identity import Identity
 from rgym_exp.swarm.shards import record_key, shard_of
@@ -28,7 +30,7 @@ def key_for(peer_id: str, round: int = ROUND, level: int = 0, swarm_id: str = SW
     return DHTID.generate(source=record_key(swarm_id, round, level, shard_of(peer_id, round, level))).to_bytes()
 
 
-def record_of(identity: Identity, *, level: int = 0, round: int = ROUND, **changes: object) -> DHTRecord:
+def record_of(identity: Identity, *, level: int = 0, round: int = ROUND, **changes: Any) -> DHTRecord:
     announcement = make_announcement(identity.peer_id, round, **changes)
     return DHTRecord(
         key=key_for(identity.peer_id, round, level, announcement.swarm_id),
@@ -66,7 +68,7 @@ def test_an_announcement_under_another_peers_subkey_is_refused(
 
 @pytest.mark.parametrize("place", [{"round": ROUND + 1}, {"level": 1}, {"swarm_id": "other"}])
 def test_an_announcement_in_a_place_where_it_does_not_belong_is_refused(
-    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity], place: dict[str, object]
+    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity], place: dict[str, Any]
 ) -> None:
     record = replace(record_of(identities[0]), key=key_for(identities[0].peer_id, **place))
     assert not validator.validate(record)
@@ -155,6 +157,40 @@ def test_a_full_shard_takes_no_more_peers(
         storage.store(DHTID.from_bytes(record.key), b"", record.expiration_time, subkey=f"peer {number}")
     assert not validator.validate(record)
     assert drops == {"shard_full": 1}
+
+
+def test_a_full_shard_goes_on_taking_what_its_own_peers_say_anew(
+    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity]
+) -> None:
+    storage = DHTLocalStorage()
+    record = record_of(identities[0])
+    validator.watch_storage(storage)
+    for subkey in (identities[0].peer_id, *(f"peer {number}" for number in range(1023))):
+        storage.store(DHTID.from_bytes(record.key), b"", record.expiration_time, subkey=subkey)
+    assert validator.validate(record)
+    assert not drops
+
+
+def test_of_a_shard_that_a_peer_sent_no_more_entries_are_kept_than_one_may_have(
+    validator: AnnouncementValidator, identities: list[Identity], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validator_module, "_MAX_PEERS_PER_SHARD", 2)
+    shard = DictionaryDHTValue()
+    for identity in identities[:3]:
+        record = record_of(identity)
+        shard.store(identity.peer_id, record.value, record.expiration_time)
+    assert validator.keep_valid_entries(record.key, shard)
+    assert len(shard.data) == 2
+
+
+def test_what_is_remembered_of_strangers_records_is_bounded(
+    validator: AnnouncementValidator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validator_module, "_CHECKS_REMEMBERED", 3)
+    for number in range(20):
+        value = msgpack.packb(b"no record %d" % number)
+        validator.validate(DHTRecord(b"key", msgpack.packb("subkey"), value, time.time()))
+        assert len(validator._checked) <= 3 >= len(validator._counted)
 
 
 def test_what_is_read_is_checked_against_its_subkey_again(

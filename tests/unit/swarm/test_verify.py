@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
+import zstandard
 
 from rgym_exp.swarm.share import encode_share
 from rgym_exp.swarm.swarm_errors import ShareRejected
@@ -53,7 +55,7 @@ def test_a_sound_share_is_admitted_with_its_announcement() -> None:
         ({"group_count": MAX_SLOTS + 1}, "group_count"),
     ],
 )
-def test_an_announcement_against_the_rules_is_not_followed(changes: dict[str, object], reason: str) -> None:
+def test_an_announcement_against_the_rules_is_not_followed(changes: dict[str, Any], reason: str) -> None:
     assert objection_to_announcement(make_announcement(PEER, **{"round": 3, **changes}), round=3, rules=RULES) == reason
 
 
@@ -99,6 +101,15 @@ def test_groups_of_any_size_from_two_pass_where_the_size_is_not_set() -> None:
     }
     assert objection_to_share(sizes[5], make_announcement(PEER, 3), free) is None
     assert objection_to_share(sizes[1], make_announcement(PEER, 3), free) == "group_size"
+
+
+def test_limits_of_the_rules_hold_while_a_share_is_unpacked() -> None:
+    unpacked = zstandard.ZstdCompressor().compress(bytes(2 * RULES.max_share_bytes + 1))
+    with pytest.raises(ShareRejected, match="share_too_large"):
+        admit(unpacked, make_announcement(PEER, 3), RULES)
+    long = make_share(PEER, 3, groups=(group(0), group(1, *(Completion(text="a" * 101, ended=True),) * 2)))
+    with pytest.raises(ShareRejected, match="share_malformed"):
+        admit(encode_share(long), make_announcement(PEER, 3), RULES)
 
 
 def test_bytes_that_are_no_share_are_refused() -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from reasoning_gym.factory import create_dataset
 from rgym_exp.tasks import scoring_worker, worker_process
 from rgym_exp.tasks.scoring_sandbox import SandboxLimits, ScoringSandbox
 from rgym_exp.tasks.tasks_errors import SandboxError
+from rgym_exp.tasks.worker_process import WorkerProcess
 from rgym_exp.types import Problem
-from tests.unit.tasks.probing_worker import ATTEMPTS
 
 SIZE = 2**40
 DATASETS = ["arc_1d", "binary_matrix", "decimal_arithmetic", "gcd", "propositional_logic", "spell_backward"]
@@ -289,65 +289,159 @@ def test_the_literal_parser_refuses_everything_else(text: str) -> None:
         scoring_worker.literal(text)
 
 
-def test_behind_the_literal_parser_stands_a_second_refusal(tmp_path: Path) -> None:
-    attempts = [
-        "eval('1 + 1')",
-        "exec('x = 1')",
-        "open('/etc/passwd')",
-        "open('made', 'w')",
-        "os.listdir('/')",
-        "os.fork()",
-        "os.kill(1, 0)",
-        "os.remove('made')",
-        "subprocess.run(['true'])",
-        "socket.create_connection(('127.0.0.1', 9))",
-        "__import__('wave')",
-        "ctypes.CDLL(None)",
-        "pickle.loads(b'cos\\ngetpid\\n(tR.')",
-    ]
-    ends = confined(attempts, "sys.addaudithook(worker._refuse)", tmp_path)
-    assert ends == dict.fromkeys(attempts, "CodeRefused")
+NUMBERS = {
+    "half": "0.5",
+    "many": "7.5",
+    "less": "-3",
+    "nan": "float('nan')",
+    "endless": "float('inf')",
+    "text": "'much'",
+}
+ATTEMPTS = {
+    "evaluate": "eval('1 + 1')",
+    "execute": "exec('x = 1')",
+    "run code": "exec(code)",
+    "make a function": "function(code, {})",
+    "read a file": "open('/etc/passwd')",
+    "write a file": "open('made', 'w')",
+    "list a folder": "os.listdir('/')",
+    "remove a file": "os.remove('made')",
+    "fork": "os.fork()",
+    "signal another": "os.kill(1, 0)",
+    "start a process": "subprocess.run(['true'])",
+    "make a socket": "socket.socket()",
+    "connect": "socket.create_connection(('127.0.0.1', 9))",
+    "look a name up": "socket.getaddrinfo('localhost', 80)",
+    "import": "__import__('wave')",
+    "load a library": "ctypes.CDLL(None)",
+    "unpickle": "pickle.loads(b'cos\\ngetpid\\n(tR.')",
+    "load code": "marshal.loads(stored)",
+}
+"""What the scorer of ``hostile_scorer`` returns or tries when an answer names it."""
+
+
+@pytest.fixture
+def hostile_scorer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real workers know one dataset more, by reasoning-gym's own way of adding one: its scorer does what answers say.
+
+    The worker's own script runs unchanged, and as ever in a process of its own.
+    """
+    texts = NUMBERS | ATTEMPTS
+    script = f"""
+        import ctypes, marshal, os, pickle, runpy, socket, subprocess
+        from dataclasses import dataclass
+        from reasoning_gym.factory import ProceduralDataset, register_dataset
+
+        function = type(lambda: 0)
+        code = compile("x = 1", "attempt", "exec")
+        stored = marshal.dumps(code)
+        attempts = {{name: function(compile(text, name, "eval"), globals()) for name, text in {texts!r}.items()}}
+
+        def swallow():
+            try:
+                while True: pass
+            except BaseException: pass
+            while True: pass
+
+        attempts["swallow the end of its time"] = swallow
+
+        @dataclass
+        class NoConfig:
+            seed: int = 0
+            size: int = 1
+            def validate(self): pass
+
+        class Hostile(ProceduralDataset):
+            def __getitem__(self, index): return {{}}
+            def score_answer(self, answer, entry): return attempts[answer]()
+
+        register_dataset("hostile", Hostile, NoConfig)
+        runpy.run_path({str(scoring_worker.__file__)!r}, run_name="__main__")
+        """
+    path = tmp_path / "worker_with_hostile_scorer.py"
+    path.write_text(textwrap.dedent(script))
+    monkeypatch.setattr(worker_process, "_SCRIPT", path)
+
+
+def ends_of(answers: Sequence[str], *, answer_cpu_seconds: float = 5.0) -> dict[str, list[Any]]:
+    """What a running worker replies to answers of the hostile dataset: score, and why it is 0."""
+    setup = {"datasets": {"hostile": {}}, "seed": 0, "size": 1, "memory_bytes": 2**28}
+    worker = WorkerProcess({**setup, "answer_cpu_seconds": answer_cpu_seconds, "strikes": 2})
+    try:
+        worker.wait_until_ready(60)
+        worker.send({"entries": [["hostile", {}]], "answers": [[0, name] for name in answers], "cpu_seconds": 10})
+        return {name: worker.receive(30) for name in answers}
+    finally:
+        worker.kill()
+
+
+def test_a_running_worker_refuses_whatever_a_scorer_has_no_need_of(hostile_scorer: None) -> None:
+    # The audit hook's own refusal, not what the kernel would say behind it.
+    assert ends_of([*ATTEMPTS]) == dict.fromkeys(ATTEMPTS, [0.0, "CodeRefused"])
+
+
+def test_whatever_number_a_scorer_gives_the_score_is_one_from_zero_to_one(hostile_scorer: None) -> None:
+    assert ends_of([*NUMBERS]) == {
+        "half": [0.5, ""], "many": [1.0, ""], "less": [0.0, ""], "nan": [0.0, "not a number"],
+        "endless": [0.0, "not a number"], "text": [0.0, "ValueError"],
+    }  # fmt: skip
+
+
+def test_a_scorer_that_swallows_the_end_of_its_time_is_ended_all_the_same(hostile_scorer: None) -> None:
+    ends = ends_of(["swallow the end of its time", "half"], answer_cpu_seconds=0.1)
+    assert ends == {"swallow the end of its time": [0.0, "time"], "half": [0.5, ""]}
+
+
+def test_the_worker_imports_nothing_that_lies_beside_it(hostile_scorer: None, tmp_path: Path) -> None:
+    (tmp_path / "reasoning_gym.py").write_text("raise RuntimeError('not the real one')")
+    assert ends_of(["half"]) == {"half": [0.5, ""]}
+
+
+def test_a_key_pressed_in_the_terminal_is_not_for_the_worker(make_sandbox: MakeSandbox) -> None:
+    worker = make_sandbox({"gcd": {}}).worker_pid
+    assert os.getsid(worker) == worker != os.getsid(0)
+
+
+def test_a_hostile_scorer_costs_its_own_answers_alone(hostile_scorer: None, make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox({"hostile": {}, "gcd": {}})
+    pid = sandbox.worker_pid
+    hostile, asked = Problem(slot=0, dataset="hostile", question="", entry={}), problem()
+    assert sandbox.score([(hostile, "fork"), right(asked), (hostile, "half"), right(asked)]) == [0.0, 1.0, 0.5, 1.0]
+    assert sandbox.worker_pid == pid
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for another process's limits")
+def test_the_kernel_holds_a_running_worker_to_its_limits(make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox({"gcd": {}}, batch_seconds=40.0)
+    assert sandbox.score([right(problem())]) == [1.0]
+    worker = psutil.Process(sandbox.worker_pid)
+    for limit in (psutil.RLIMIT_CORE, psutil.RLIMIT_FSIZE, psutil.RLIMIT_NPROC):
+        assert worker.rlimit(limit) == (0, 0)
+    # Every descriptor below the limit is taken, so that none is left to be opened.
+    descriptors, hard = worker.rlimit(psutil.RLIMIT_NOFILE)
+    assert descriptors == hard
+    assert {int(name) for name in os.listdir(f"/proc/{worker.pid}/fd")} == set(range(descriptors))
+    in_use = worker.memory_info().vms
+    assert in_use <= worker.rlimit(psutil.RLIMIT_AS)[1] <= in_use + SandboxLimits().memory_bytes
+    # What the batch may take on top of the start's seconds, whole seconds up.
+    assert 40 <= worker.rlimit(psutil.RLIMIT_CPU)[0] <= 40 + worker.cpu_times().user + worker.cpu_times().system + 2
 
 
 def test_behind_the_second_refusal_stands_the_kernel(tmp_path: Path) -> None:
     attempts = ["open('/etc/passwd')", "open('made', 'w')", "socket.socket()", "os.pipe()"]
-    ends = confined(attempts, "worker._confine(2**28)", tmp_path)
+    ends = confined(attempts, tmp_path)
     assert ends == dict.fromkeys(attempts, "OSError")
     assert not (tmp_path / "made").exists()
 
 
-@pytest.fixture
-def probing_sandbox(make_sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch) -> ScoringSandbox:
-    """A sandbox with the real worker, whose one dataset tries what an answer names."""
-    monkeypatch.setattr(worker_process, "_SCRIPT", Path(__file__).with_name("probing_worker.py"))
-    return make_sandbox({"probe": {}})
-
-
-@pytest.mark.parametrize(
-    ("attempt", "refused_by"),
-    [
-        *((attempt, "CodeRefused") for attempt in ATTEMPTS if attempt not in ("open a descriptor", "nothing")),
-        # No audit event tells of this one: the kernel's limit on descriptors does it.
-        ("open a descriptor", "OSError"),
-    ],
-)
-def test_a_running_worker_refuses(
-    probing_sandbox: ScoringSandbox, attempt: str, refused_by: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    asked = Problem(slot=0, dataset="probe", question="", entry={})
-    with caplog.at_level(logging.INFO, "rl_swarm.tasks"):
-        assert probing_sandbox.score([(asked, attempt), (asked, "nothing")]) == [0.0, 1.0]
-    assert f"1 of 2 answers scored 0 without a verdict: {refused_by} 1" in caplog.text
-
-
-def confined(attempts: list[str], confinement: str, folder: Path) -> dict[str, str]:
-    """The exceptions that attempts end in, by name, in a process with only one of the worker's layers."""
+def confined(attempts: list[str], folder: Path) -> dict[str, str]:
+    """The exceptions that attempts end in, by name, in a process with only the kernel's layer of the worker's."""
     script = f"""
-        import ctypes, json, os, pickle, socket, subprocess, sys
+        import json, os, socket, sys
         from rgym_exp.tasks import scoring_worker as worker
         function = type(lambda: 0)
         attempts = {{text: function(compile(text, "attempt", "eval"), globals()) for text in {attempts!r}}}
-        {confinement}
+        worker._confine(2**28)
         ends = {{}}
         for text, attempt in attempts.items():
             try:

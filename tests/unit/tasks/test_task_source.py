@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from rgym_exp.tasks import source as source_module
 from rgym_exp.tasks.drawing import is_held_out
-from rgym_exp.tasks.file import SHIPPED_FOLDER
-from rgym_exp.tasks.source import HELD_OUT_SLOT, MemoryTasks, ReasoningGymTasks, TaskSource
+from rgym_exp.tasks.file import SHIPPED_FOLDER, load_tasks_file
+from rgym_exp.tasks.source import HELD_OUT_SLOT, MemoryTasks, ReasoningGymTasks, TaskSource, tasks_digest
 from rgym_exp.types import Problem
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -177,3 +178,16 @@ def test_the_sources_of_two_tasks_files_have_different_digests(starter: Reasonin
     assert len(starter.digest) == len(other.digest) == 64
     assert starter.digest != other.digest
     assert MemoryTasks(largest=9).digest != MemoryTasks(largest=10).digest
+
+
+def test_another_reasoning_gym_or_way_of_drawing_is_another_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = load_tasks_file(SHIPPED_FOLDER / "starter.yaml")
+    digests = {tasks_digest(tasks)}
+    assert tasks_digest(tasks) in digests
+    with monkeypatch.context() as changed:
+        changed.setattr(source_module, "reasoning_gym_version", lambda: "0.0.1")
+        digests.add(tasks_digest(tasks))
+    with monkeypatch.context() as changed:
+        changed.setattr(source_module, "DRAWING_VERSION", 10**6)
+        digests.add(tasks_digest(tasks))
+    assert len(digests) == 3

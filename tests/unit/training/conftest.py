@@ -111,3 +111,8 @@ def weights_of(trainer: Any) -> dict[str, torch.Tensor]:
 def change(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> torch.Tensor:
     """All weights' changes in one vector."""
     return torch.cat([(after[name] - before[name]).flatten() for name in before])
+
+
+def model_of(trainer: SwarmTrainer) -> Any:
+    """The model that it trains, which TRL's types say may be missing."""
+    return trainer.model

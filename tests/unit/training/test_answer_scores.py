@@ -30,7 +30,7 @@ from rgym_exp.training.samplers import InferenceCopy, SharedPrefillSampler, TrlS
 from rgym_exp.training.sampling import SamplingSettings
 from rgym_exp.training.split import SplitSampler
 from tests.support.tiny_model import END, START
-from tests.unit.training.conftest import MakeTrainer
+from tests.unit.training.conftest import MakeTrainer, model_of
 
 PROMPT = [5, 6, 7, 8, 9, 10, 11]
 ANSWERS = [[20], [30, 31, 32, 33], [40, 41], [30, 31, 32], [50, 51, 52, 53, 54, 55, 56, 57, 58]]
@@ -252,13 +252,13 @@ def test_both_samplers_score_by_the_model_that_is_trained_whatever_the_sampling_
     make_trainer: MakeTrainer, kind: str
 ) -> None:
     trainer = make_trainer(temperature=0.7)
-    lively(trainer.model).train()
-    inference = InferenceCopy(trainer.model, torch.float32)
+    lively(model_of(trainer)).train()
+    inference = InferenceCopy(model_of(trainer), torch.float32)
     ours = SharedPrefillSampler(inference, settings(trainer.processing_class))
     sampler = ours if kind == "shared prefill" else TrlSampler(trainer)
     scores = sampler.score(PROMPT, ANSWERS)
-    assert trainer.model.training
-    assert scores == pytest.approx(one_by_one(trainer.model.eval(), PROMPT, ANSWERS), abs=1e-4)
+    assert model_of(trainer).training
+    assert scores == pytest.approx(one_by_one(model_of(trainer).eval(), PROMPT, ANSWERS), abs=1e-4)
 
 
 def test_scores_are_those_of_the_newest_weights_in_the_bf16_copy(tiny_model_folder: Path) -> None:
@@ -279,7 +279,7 @@ def test_scores_are_those_of_the_newest_weights_in_the_bf16_copy(tiny_model_fold
 
 def test_several_processes_leave_scoring_to_the_first(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
-    own = SharedPrefillSampler(InferenceCopy(trainer.model, torch.float32), settings(trainer.processing_class))
+    own = SharedPrefillSampler(InferenceCopy(model_of(trainer), torch.float32), settings(trainer.processing_class))
     nobody: Any = None  # Asking a helper for anything would fail.
     assert SplitSampler(own, nobody, trainer).score(PROMPT, ANSWERS) == own.score(PROMPT, ANSWERS)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rgym_exp.training.checkpoint import Checkpoint, CheckpointStore, SwarmRecord
+from rgym_exp.training.checkpoint import CheckpointStore, SwarmRecord
 
 
 def record(step: int, **changes: object) -> SwarmRecord:
@@ -19,11 +19,11 @@ def record(step: int, **changes: object) -> SwarmRecord:
     return SwarmRecord(**{**chosen, **changes})
 
 
-def write(store: CheckpointStore, step: int, **changes: object) -> Checkpoint:
+def write(store: CheckpointStore, step: int, **changes: object) -> None:
     folder = store.staging() / f"checkpoint-{step}"
     folder.mkdir()
     (folder / "model.safetensors").write_text(f"weights of step {step}")
-    return store.commit(folder, record(step, **changes))
+    store.commit(folder, record(step, **changes))
 
 
 def test_the_newest_checkpoint_comes_back_with_its_record_and_files(tmp_path: Path) -> None:
@@ -33,6 +33,54 @@ def test_the_newest_checkpoint_comes_back_with_its_record_and_files(tmp_path: Pa
     latest = store.latest()
     assert latest is not None and latest.record == record(7)
     assert (latest.folder / "model.safetensors").read_text() == "weights of step 7"
+
+
+class DiskWatched:
+    """Notes what is flushed to the disk and what is renamed, in order, and lets both happen."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[tuple[str, int]] = []
+        """What was done, and to which inode: it stays the same when a file is renamed."""
+        flush, rename = os.fsync, os.rename
+
+        def fsync(descriptor: int) -> None:
+            self.done.append(("flushed", os.fstat(descriptor).st_ino))
+            flush(descriptor)
+
+        def renamed(source: Path, target: Path) -> None:
+            self.done.append(("renamed", source.stat().st_ino))
+            rename(source, target)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(os, "rename", renamed)
+
+
+def test_all_of_a_checkpoint_is_on_the_disk_before_it_gets_its_name_and_the_name_before_any_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CheckpointStore(tmp_path, keep=1)
+    write(store, 5)
+    older = tmp_path / "step-00000005"
+    disk = DiskWatched(monkeypatch)
+    parent = ("flushed", tmp_path.stat().st_ino)
+    older_stood = []
+
+    def remove(folder: Path, **_: object) -> None:
+        older_stood.append(parent in disk.done or folder != older)
+        remove_folder(folder, ignore_errors=True)
+
+    remove_folder = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    write(store, 6)
+    newest = store.latest()
+    assert newest is not None and not older.exists() and all(older_stood)
+    naming = disk.done.index(("renamed", newest.folder.stat().st_ino))
+    before, after = set(disk.done[:naming]), disk.done[naming + 1 :]
+    files = [*newest.folder.iterdir()]
+    assert {file.name for file in files} == {"model.safetensors", "swarm.json"}
+    # The folder too: its list of files is what a power cut would otherwise forget.
+    assert before >= {("flushed", path.stat().st_ino) for path in (*files, newest.folder)}
+    assert after == [parent]
 
 
 def test_only_the_newest_few_are_kept(tmp_path: Path) -> None:
@@ -68,29 +116,6 @@ def test_a_folder_without_a_readable_record_is_named_and_left_aside(
         latest = store.latest()
     assert latest is not None and latest.record.step == 5
     assert "step-00000009" in caplog.text
-
-
-def test_all_of_it_is_on_the_disk_before_it_has_its_name_and_the_name_before_older_ones_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = CheckpointStore(tmp_path, keep=1)
-    write(store, 5)
-    done: list[tuple[str, str]] = []
-    fsync, rename, rmtree = os.fsync, os.rename, shutil.rmtree
-
-    def note(what: str, path: object) -> None:
-        done.append((what, Path(str(path)).name))
-
-    monkeypatch.setattr(os, "fsync", lambda file: (note("sync", os.readlink(f"/proc/self/fd/{file}")), fsync(file))[1])
-    monkeypatch.setattr(os, "rename", lambda source, target: (note("rename", target), rename(source, target))[1])
-    monkeypatch.setattr(shutil, "rmtree", lambda path, **_: (note("remove", path), rmtree(path, ignore_errors=True))[1])
-    newest = write(store, 6).folder
-
-    named = done.index(("rename", newest.name))
-    files = {file.name for file in newest.iterdir()}
-    assert files > {"swarm.json"}
-    assert {("sync", name) for name in (*files, "checkpoint-6")} <= set(done[:named])
-    assert done.index(("sync", tmp_path.name), named) < done.index(("remove", "step-00000005"))
 
 
 def test_writing_the_same_step_again_replaces_it(tmp_path: Path) -> None:

@@ -207,8 +207,7 @@ def test_peers_are_named_by_how_often_they_were_trained_on() -> None:
 def test_a_resumed_run_goes_on_with_the_reports_of_this_model_only() -> None:
     # Another model's rounds; then this one's, whose node crashed after step 5 and went on from the checkpoint of 3.
     steps = [1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4, 5, 4, 5]
-    history = [round_report(step, local_reward=n) for n, step in enumerate(steps)]
-    history = TrainingHistory(history)
+    history = TrainingHistory([round_report(step, local_reward=n) for n, step in enumerate(steps)])
     history.add(round_report(6, local_reward=100))
     told = [(stretch.first_step, stretch.reward) for stretch in history.curve()]
     assert told == [(1, 7), (2, 8), (3, 9), (4, 12), (5, 13), (6, 100)]

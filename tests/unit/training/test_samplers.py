@@ -9,7 +9,7 @@ import torch
 
 from rgym_exp.training.samplers import InferenceCopy, SharedPrefillSampler, TrlSampler
 from rgym_exp.training.sampling import SamplingSettings
-from tests.unit.training.conftest import MakeTrainer
+from tests.unit.training.conftest import MakeTrainer, model_of
 
 PROMPTS = [[5, 6, 7, 8, 9], [20, 21]]
 
@@ -28,7 +28,7 @@ def settings_of(trainer: object, **changes: object) -> SamplingSettings:
 
 def test_trls_private_generation_still_has_the_shape_that_we_use(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
-    trainer.model.eval()
+    model_of(trainer).eval()
     answers = TrlSampler(trainer).sample(PROMPTS, 3)
     assert [len(group) for group in answers] == [3, 3]
     for group in answers:
@@ -39,7 +39,7 @@ def test_trls_private_generation_still_has_the_shape_that_we_use(make_trainer: M
 
 def test_greedy_answers_do_not_depend_on_the_sampler(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
-    ours = SharedPrefillSampler(InferenceCopy(trainer.model, torch.float32), settings_of(trainer))
+    ours = SharedPrefillSampler(InferenceCopy(model_of(trainer), torch.float32), settings_of(trainer))
     theirs = TrlSampler(trainer)
     assert [[a.token_ids for a in g] for g in ours.sample(PROMPTS, 1, greedy=True)] == [
         [a.token_ids for a in g] for g in theirs.sample(PROMPTS, 1, greedy=True)
@@ -48,13 +48,13 @@ def test_greedy_answers_do_not_depend_on_the_sampler(make_trainer: MakeTrainer) 
 
 def test_sampling_leaves_the_model_in_training_mode(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
-    trainer.model.train()
-    SharedPrefillSampler(InferenceCopy(trainer.model, torch.float32), settings_of(trainer)).sample(PROMPTS, 2)
-    assert trainer.model.training
+    model_of(trainer).train()
+    SharedPrefillSampler(InferenceCopy(model_of(trainer), torch.float32), settings_of(trainer)).sample(PROMPTS, 2)
+    assert model_of(trainer).training
 
 
 def test_the_bf16_copy_follows_every_update(make_trainer: MakeTrainer) -> None:
-    model = copy.deepcopy(make_trainer().model)
+    model = copy.deepcopy(model_of(make_trainer()))
     inference = InferenceCopy(model, torch.bfloat16)
     with torch.no_grad():
         model.lm_head.weight.add_(1.0)
@@ -82,9 +82,9 @@ class TightMemory(torch.nn.Module):
 
 def test_out_of_memory_while_sampling_halves_the_batch_and_remembers(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
-    whole = SharedPrefillSampler(InferenceCopy(trainer.model, torch.float32), settings_of(trainer))
-    inference = InferenceCopy(trainer.model, torch.float32)
-    inference.model = TightMemory(trainer.model)
+    whole = SharedPrefillSampler(InferenceCopy(model_of(trainer), torch.float32), settings_of(trainer))
+    inference = InferenceCopy(model_of(trainer), torch.float32)
+    inference.model = TightMemory(model_of(trainer))
     inference._source = inference.model  # type: ignore[assignment]
     tight = SharedPrefillSampler(inference, settings_of(trainer))
     answers = [row for prompt in tight.sample(PROMPTS, 1, greedy=True) for row in prompt]

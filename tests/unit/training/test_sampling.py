@@ -39,7 +39,7 @@ def model(tiny_model_folder: Path) -> PreTrainedModel:
 def test_greedy_answers_are_those_of_transformers_generate(model: PreTrainedModel) -> None:
     ours = sample_groups(model, PROMPTS, 1, settings(temperature=0.0))
     for prompt, group in zip(PROMPTS, ours, strict=True):
-        theirs = model.generate(
+        theirs = model.generate(  # type: ignore[operator]
             torch.tensor([prompt]),
             attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
             generation_config=GenerationConfig(

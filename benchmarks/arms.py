@@ -19,7 +19,6 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks.fixed_tasks import FixedLengthTasks
-from rgym_exp.chain.memory_chain import MemoryChain
 from rgym_exp.config.schema import TrainingConfig
 from rgym_exp.node.batch import TrainingBatch
 from rgym_exp.node.evaluation import Evaluation
@@ -38,6 +37,7 @@ from rgym_exp.training.samplers import InferenceCopy, SharedPrefillSampler
 from rgym_exp.training.sampling import SamplingSettings
 from rgym_exp.training.trainer import SwarmTrainer, swarm_reward
 from rgym_exp.types import Completion, RoundReport, Share, SharedGroup, StepStats
+from simulation.memory_chain import MemoryChain
 
 SWARM = "benchmark"
 SWARM_PHASES = ("wait", "score", "publish", "gather", "record")

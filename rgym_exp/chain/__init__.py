@@ -8,7 +8,7 @@ Map, from what a node holds to what it stands on:
 - ``market``       the ``Market`` protocol; ``contract_market`` the one on a chain
 - ``wallet``       a key file and an RPC
 - ``modal``        an account that the login server keeps; ``login_client`` asks that server
-- ``offline``      a local clock; ``memory`` a chain in this process, for tests, and ``memory_market`` its market
+- ``offline``      a local clock
 - ``sending``      the thread that empties the outbox; ``outbox`` the SQLite rows, ``outbox_schema`` their table;
   ``verdict`` what a refusal means
 - ``contract``     typed calls of a contract, errors by name; ``market_contract`` those of the PredictionMarket;

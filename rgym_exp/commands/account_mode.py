@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config
+from rgym_exp.errors import LoginError
 from rgym_exp.login.choice import takes_key_file, uses_login_server
-from rgym_exp.login.login_errors import LoginError
 
 if TYPE_CHECKING:
     from rgym_exp.login.node_page import NodePage

@@ -173,8 +173,8 @@ def check_identity(home: Home) -> Finding:
 
 def check_config(home: Home) -> Finding:
     """The configuration can be read. The home is left as it is: a missing file is not made."""
-    from rgym_exp.config.config_errors import ConfigError
     from rgym_exp.config.load import load_config
+    from rgym_exp.errors import ConfigError
 
     if not home.config_file.exists():
         return Finding(level="ok", what=f"no {home.config_file} yet: the first run makes it")

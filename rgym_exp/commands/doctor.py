@@ -87,8 +87,8 @@ def _beyond_the_hub(network: NetworkConfig) -> Iterator[Finding]:
 def _own_hub_running(network: NetworkConfig) -> str | None:
     """The address of the hub on this machine, if it answers."""
     from rgym_exp.commands.network_checks import is_own
+    from rgym_exp.errors import HubError
     from rgym_exp.hub.client import hub_status
-    from rgym_exp.hub.hub_errors import HubError
 
     try:
         return network.hub_url if network.hub_url and is_own(network.hub_url) and hub_status(network.hub_url) else None

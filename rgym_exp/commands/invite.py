@@ -23,8 +23,8 @@ def execute(args: argparse.Namespace) -> int:
         print(describe(args.invite))
         return 0
     from rgym_exp.commands.where import hub_url_of
+    from rgym_exp.errors import HubError
     from rgym_exp.hub.client import hub_invite
-    from rgym_exp.hub.hub_errors import HubError
 
     hub_url = args.hub or hub_url_of(args.home)
     try:

@@ -6,7 +6,7 @@ from rgym_exp.commands.checks import Finding
 from rgym_exp.commands.network_checks import code_at
 from rgym_exp.commands.text import plain
 from rgym_exp.config.schema import NetworkConfig
-from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.errors import HubError
 from rgym_exp.judge.http_judge import HttpJudge
 from rgym_exp.judge.judge import JudgeAway
 

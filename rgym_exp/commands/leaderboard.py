@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Ask the hub and print its table."""
+    from rgym_exp.errors import HubError
     from rgym_exp.hub.client import hub_leaderboard
-    from rgym_exp.hub.hub_errors import HubError
 
     hub_url = _hub_url(args)
     try:

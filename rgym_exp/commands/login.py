@@ -100,8 +100,8 @@ def _config(args: argparse.Namespace) -> Config:
     from rgym_exp.commands.where import own_hub_url
     from rgym_exp.config.invite import read_invite
     from rgym_exp.config.load import load_config
+    from rgym_exp.errors import HubError
     from rgym_exp.hub.client import hub_invite
-    from rgym_exp.hub.hub_errors import HubError
 
     if args.join:
         if args.network:

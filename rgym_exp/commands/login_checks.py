@@ -62,7 +62,7 @@ def check_login_port(network: NetworkConfig) -> Finding:
     from rgym_exp.base.ports import is_free
     from rgym_exp.chain.coordinator import ChainError
     from rgym_exp.chain.login_client import LoginClient
-    from rgym_exp.login.login_errors import LoginError
+    from rgym_exp.errors import LoginError
     from rgym_exp.login.login_plan import wanted_port
 
     try:

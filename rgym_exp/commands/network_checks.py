@@ -14,8 +14,8 @@ from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.commands.checks import Finding
 from rgym_exp.commands.text import plain
 from rgym_exp.config.schema import NetworkConfig
+from rgym_exp.errors import HubError
 from rgym_exp.hub.client import ask, hub_status
-from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.hub_plan import DEFAULT_P2P_PORT, DEFAULT_PORT, DEFAULT_RPC_PORT
 
 PORTS = {DEFAULT_PORT: "the hub's API", DEFAULT_P2P_PORT: "the hub's bootnode", DEFAULT_RPC_PORT: "the hub's chain"}

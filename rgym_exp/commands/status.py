@@ -79,8 +79,8 @@ def _me(home: Home) -> Iterator[tuple[str, str]]:
 
 def _swarm(hub_url: str, peer_id: str) -> tuple[Mapping[str, Any] | None, list[str]]:
     """What the hub says, and the lines for it."""
+    from rgym_exp.errors import HubError
     from rgym_exp.hub.client import hub_status
-    from rgym_exp.hub.hub_errors import HubError
 
     try:
         hub = hub_status(hub_url)

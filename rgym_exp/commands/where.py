@@ -8,7 +8,7 @@ from typing import Any
 
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import NetworkConfig
-from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.errors import HubError
 from rgym_exp.hub.hub_plan import DEFAULT_PORT
 from rgym_exp.hub.hub_record import load_record
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rgym_exp.config.config_errors import ConfigError
 from rgym_exp.config.settings import Setting, literal
+from rgym_exp.errors import ConfigError
 
 TESTNET = "gensyn-testnet"
 SECRET_VARIABLES = (

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from rgym_exp.base.shallow_json import shallow_json
-from rgym_exp.config.config_errors import InviteError
 from rgym_exp.config.invite_source import fetch_invite
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.config.validate import is_address, is_bootnode, is_http_url
+from rgym_exp.errors import InviteError
 
 PREFIX = "rlswarm1:"
 MAX_PACKED = 16 * 1024

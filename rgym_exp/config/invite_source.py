@@ -9,7 +9,7 @@ import requests
 
 from rgym_exp.base.http_client import fetch, reason_of
 from rgym_exp.base.shallow_json import shallow_json
-from rgym_exp.config.config_errors import InviteError
+from rgym_exp.errors import InviteError
 
 MAX_BYTES = 64 * 1024
 TIMEOUT_SECONDS = 10.0

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rgym_exp.config.config_errors import ConfigError, joined
 from rgym_exp.config.environment import environment_settings, network_from
 from rgym_exp.config.invite import Invite
 from rgym_exp.config.keys import owner_of
@@ -25,6 +24,7 @@ from rgym_exp.config.settings import Setting, apply, note_on_old_names, settings
 from rgym_exp.config.template import file_name, prepare_user_file
 from rgym_exp.config.validate import problems_of
 from rgym_exp.config.yaml_file import read_yaml
+from rgym_exp.errors import ConfigError
 
 logger = logging.getLogger("rl_swarm.config")
 
@@ -84,7 +84,7 @@ def load_with_notes(
     config = _as_dataclass(tree, problems)
     problems += _with_origins(problems_of(config), [*base, *chosen])
     if problems:
-        raise ConfigError(joined(problems))
+        raise ConfigError(_joined(problems))
     notes += note_on_old_names([*from_file, *from_line])
     return config, notes + _masked(invite, from_file, file_name(home))
 
@@ -161,7 +161,7 @@ def _as_dataclass(tree: DictConfig, problems: Sequence[str]) -> Config:
         key = f"{error.full_key}: " if error.full_key else ""
         # The first line says what; the rest is about OmegaConf's own types.
         sentence = f"{key}a reference ${{...}} can't be resolved: {str(error).splitlines()[0]}."
-        raise ConfigError(joined([*problems, sentence])) from None
+        raise ConfigError(_joined([*problems, sentence])) from None
     if not isinstance(config, Config):
         raise AssertionError("a structured Config turns into a Config")
     return config
@@ -180,3 +180,10 @@ def _masked(invite: Invite | None, from_file: Sequence[Setting], called: str) ->
     if not invite or not names:
         return []
     return [f"{called} sets {', '.join(names)}: stronger than what the invite says."]
+
+
+def _joined(problems: Sequence[str]) -> str:
+    """One sentence per line, so that a person can mend all of them in one go."""
+    if len(problems) == 1:
+        return problems[0]
+    return f"The configuration has {len(problems)} mistakes:\n" + "\n".join(f"  - {problem}" for problem in problems)

@@ -6,10 +6,10 @@ import difflib
 from dataclasses import asdict
 from pathlib import Path
 
-from rgym_exp.config.config_errors import ConfigError
 from rgym_exp.config.invite import Invite
 from rgym_exp.config.settings import Setting, literal, settings_from
 from rgym_exp.config.yaml_file import read_yaml
+from rgym_exp.errors import ConfigError
 
 FOLDER = Path(__file__).parent / "network"
 DEFAULT_NETWORK = "local"

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from rgym_exp.config.config_errors import ConfigError
+from rgym_exp.errors import ConfigError
 
 Made = TypeVar("Made")
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from rgym_exp.config.config_errors import ConfigError
+from rgym_exp.errors import ConfigError
 
 
 def read_yaml(path: Path, *, called: str) -> tuple[dict[str, Any], dict[str, int]]:

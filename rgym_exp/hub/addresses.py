@@ -6,7 +6,7 @@ import ipaddress
 import socket
 
 from rgym_exp.base.ports import is_free
-from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.errors import HubError
 
 
 def require_free(host: str, port: int, *, option: str, purpose: str) -> None:

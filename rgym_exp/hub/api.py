@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp import web
 
 from rgym_exp.base.http_client import is_loopback
-from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.errors import HubError
 from rgym_exp.hub.rate_limit import RateLimit
 from rgym_exp.hub.rpc_proxy import MAX_BODY_BYTES, Forward, RpcProxy
 

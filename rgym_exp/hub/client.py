@@ -9,7 +9,7 @@ import requests
 
 from rgym_exp.base.http_client import Answer, fetch, reason_of
 from rgym_exp.base.shallow_json import shallow_json
-from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.errors import HubError
 from rgym_exp.hub.leaderboard_page import MAX_PEERS_SHOWN, Page, page_from_json
 
 MAX_ANSWER_BYTES = 1024 * 1024

@@ -27,8 +27,8 @@ from web3.types import FilterParams
 from rgym_exp.base.outage import Outage
 from rgym_exp.chain.contract import Reverted, RpcRefusal, SwarmContract
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
+from rgym_exp.errors import HubError
 from rgym_exp.hub.contract_events import read_events, reward_topic, winner_topic
-from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.ledger import Block, Ledger
 
 log = logging.getLogger("rl_swarm.hub.follower")

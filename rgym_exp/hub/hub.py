@@ -25,9 +25,9 @@ from rgym_exp.chain.deploy import MarketOwner, OwnerClient, deploy_coordinator, 
 from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.config.invite import Invite
+from rgym_exp.errors import HubError
 from rgym_exp.hub.addresses import bootnode_address, http_url
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
-from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.hub_plan import DEFAULT_RPC_PORT, HubPlan
 from rgym_exp.hub.hub_record import HubRecord, save_record
 from rgym_exp.hub.judging import Judging, judging

@@ -10,8 +10,8 @@ from importlib.resources import files
 
 from rgym_exp.base.lock import file_lock
 from rgym_exp.config.paths import Home
+from rgym_exp.errors import HubError
 from rgym_exp.hub.addresses import reachable_host, require_free
-from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.hub_record import HubRecord, load_record, new_swarm_id
 from rgym_exp.hub.keeper import RoundLimits
 

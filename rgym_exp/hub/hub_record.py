@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rgym_exp.base.files import atomic_write
-from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.errors import HubError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,8 @@ from aiohttp import web
 from rgym_exp.base.outage import Outage
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.coordinator import ChainError
+from rgym_exp.errors import HubError
 from rgym_exp.hub.follower import Follower
-from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.leaderboard_page import MAX_PEERS_SHOWN, Page, plain_table
 from rgym_exp.hub.ledger import Ledger, Tally
 from rgym_exp.hub.ranking import JudgeTally, rank

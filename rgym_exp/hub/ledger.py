@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rgym_exp.base.sqlite import changing, connect_or_begin_anew
+from rgym_exp.errors import HubError
 from rgym_exp.hub.contract_events import MAX_AMOUNT, ContractEvent, RewardEvent
-from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.ledger_tables import make_tables
 
 log = logging.getLogger("rl_swarm.hub.ledger")

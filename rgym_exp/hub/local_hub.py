@@ -15,8 +15,8 @@ from rgym_exp.base.ports import free_port, is_free
 from rgym_exp.chain.anvil import find_or_install_anvil
 from rgym_exp.config.invite import Invite, read_invite
 from rgym_exp.config.paths import Home
+from rgym_exp.errors import HubError
 from rgym_exp.hub.client import hub_invite
-from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.hub_plan import DEFAULT_P2P_PORT, DEFAULT_PORT
 
 log = logging.getLogger("rl_swarm.hub.local")

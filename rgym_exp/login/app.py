@@ -16,7 +16,7 @@ from pathlib import Path
 from rgym_exp.base.child import last_words, start_logged
 from rgym_exp.base.lock import file_lock
 from rgym_exp.base.outage import Outage
-from rgym_exp.login.login_errors import LoginError
+from rgym_exp.errors import LoginError
 from rgym_exp.login.node_js import NodeJs
 
 logger = logging.getLogger("rl_swarm.login")

@@ -8,7 +8,7 @@ from typing import Literal
 from rgym_exp.base.files import atomic_write
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config
-from rgym_exp.login.login_errors import LoginError
+from rgym_exp.errors import LoginError
 
 AccountMode = Literal["browser", "key file"]
 

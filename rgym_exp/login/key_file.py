@@ -11,7 +11,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from rgym_exp.chain.account import PASSPHRASE_VARIABLE, keep_account, load_account
-from rgym_exp.login.login_errors import LoginError
+from rgym_exp.errors import LoginError
 
 MAX_IMPORT_BYTES = 64 * 1024
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from rgym_exp.base.http_client import is_loopback
 from rgym_exp.config.paths import Home, login_app_dir, login_data_dir
 from rgym_exp.config.schema import Config
-from rgym_exp.login.login_errors import LoginError
+from rgym_exp.errors import LoginError
 
 if TYPE_CHECKING:
     from rgym_exp.chain.login_client import LoginHealth

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rgym_exp.config.environment import SECRET_VARIABLES
-from rgym_exp.login.login_errors import NodeMissing
+from rgym_exp.errors import NodeMissing
 
 OLDEST = (20, 9)
 """What Next.js 16 asks for."""

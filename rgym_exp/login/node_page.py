@@ -10,10 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from rgym_exp.config.paths import Home
-from rgym_exp.errors import SwarmUserError
+from rgym_exp.errors import DataInUse, LoginError, SwarmUserError
 from rgym_exp.login.addresses import page_address
 from rgym_exp.login.app import BuildStopped, LoginApp
-from rgym_exp.login.login_errors import DataInUse, LoginError
 from rgym_exp.login.login_plan import LoginPlan
 from rgym_exp.login.node_js import NodeJs, find_node
 from rgym_exp.login.server import LoginServer, own_page_plan

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rgym_exp.base.files import write_new
-from rgym_exp.login.login_errors import LoginError
+from rgym_exp.errors import LoginError
 
 TOKEN_BYTES = 32
 

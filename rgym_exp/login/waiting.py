@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from rgym_exp.chain.login_client import LoginAccount, LoginServerAway, LoginServerTrouble
-from rgym_exp.login.login_errors import LoginError
+from rgym_exp.errors import LoginError
 
 LOOK_SECONDS = 1.0
 

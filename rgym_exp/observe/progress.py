@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -143,33 +143,3 @@ def amount(tokens: float) -> str:
 def counted(number: int, noun: str) -> str:
     """1 peer, 2 peers."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-@dataclass
-class MemoryProgress:
-    """Remembers all it was told, for tests."""
-
-    run: RunInfo | None = None
-    phases: list[tuple[str, str, int | None]] = field(default_factory=list)
-    reports: list[RoundReport] = field(default_factory=list)
-    rows: list[TransactionRow] = field(default_factory=list)
-    held_out_values: list[float] = field(default_factory=list)
-    closed: bool = False
-
-    def started(self, run: RunInfo) -> None:
-        self.run = run
-
-    def phase(self, name: str, detail: str = "", *, round: int | None = None) -> None:
-        self.phases.append((name, detail, round))
-
-    def round_done(self, report: RoundReport) -> None:
-        self.reports.append(report)
-
-    def transactions(self, rows: Sequence[TransactionRow]) -> None:
-        self.rows = list(rows)
-
-    def held_out(self, value: float) -> None:
-        self.held_out_values.append(value)
-
-    def close(self) -> None:
-        self.closed = True

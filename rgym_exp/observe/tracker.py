@@ -60,20 +60,6 @@ def _ends_torn(path: Path) -> bool:
         return file.read(1) != b"\n"
 
 
-class MemoryTracker:
-    """Keeps the reports in a list."""
-
-    def __init__(self) -> None:
-        self.reports: list[RoundReport] = []
-        self.closed = False
-
-    def log_round(self, report: RoundReport) -> None:
-        self.reports.append(report)
-
-    def close(self) -> None:
-        self.closed = True
-
-
 class Trackers:
     """Hands each report to several trackers. One that fails is named once in the log; training never stops for it."""
 

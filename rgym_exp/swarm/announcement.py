@@ -13,8 +13,8 @@ from typing import TypeGuard
 import msgpack
 
 from rgym_exp.swarm.identity import Identity, peer_id_of, signature_is_valid
+from rgym_exp.swarm.refused import AnnouncementRejected
 from rgym_exp.swarm.shards import MAX_LEVEL
-from rgym_exp.swarm.swarm_errors import AnnouncementRejected
 from rgym_exp.types import Announcement
 
 MAX_RECORD_BYTES = 1024

@@ -17,7 +17,7 @@ from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 from hivemind.utils.multiaddr import Multiaddr
 
 from rgym_exp.base.outage import Outage
-from rgym_exp.swarm.swarm_errors import SwarmError
+from rgym_exp.errors import SwarmError
 
 _PROBE_SECONDS = 2.0
 _CONNECT_SECONDS = 10.0

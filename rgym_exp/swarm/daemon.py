@@ -16,8 +16,8 @@ from hivemind.p2p import P2P, p2p_daemon
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 from hivemind.utils.logging import use_hivemind_log_handler
 
+from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.identity import Identity
-from rgym_exp.swarm.swarm_errors import SwarmError
 
 START_SECONDS = 20.0
 _IDLE_SECONDS = 15.0  # a daemon that was never connected to (its parent died in between) ends after so long

@@ -18,12 +18,12 @@ from hivemind.dht.routing import DHTID
 from hivemind.p2p import P2P
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
+from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import SignedAnnouncement, encode_announcement
 from rgym_exp.swarm.bootnodes import BootnodeKeeper, parse_bootnodes
 from rgym_exp.swarm.daemon import start_daemon
 from rgym_exp.swarm.identity import Identity
 from rgym_exp.swarm.shards import SwarmSize, levels_to_read, record_key, shard_of
-from rgym_exp.swarm.swarm_errors import SwarmError
 from rgym_exp.swarm.validator import RECORD_LIFETIME_SECONDS, AnnouncementValidator
 from rgym_exp.types import Announcement
 

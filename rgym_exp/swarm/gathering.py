@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from rgym_exp.swarm.exchange import Drops, KnownPeers
-from rgym_exp.swarm.swarm_errors import FetchFailed, PeerDataRefused
+from rgym_exp.swarm.refused import FetchFailed, PeerDataRefused
 from rgym_exp.swarm.verify import ShareRules, admit, objection_to_announcement
 from rgym_exp.types import Announcement, ReceivedShare
 

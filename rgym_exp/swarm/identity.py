@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from rgym_exp.base.files import write_new
-from rgym_exp.swarm.swarm_errors import IdentityError
+from rgym_exp.errors import IdentityError
 
 RSA_BITS = 2048
 RSA_EXPONENT = 65537

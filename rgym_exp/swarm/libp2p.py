@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import MAX_DIGEST_BYTES, MAX_SWARM_ID_BYTES
 from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.exchange import Drops, KnownPeers
@@ -16,7 +17,6 @@ from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.loop_thread import LoopThread
 from rgym_exp.swarm.publishing import leave_notices, prepare
-from rgym_exp.swarm.swarm_errors import SwarmError
 from rgym_exp.swarm.transfer import ShareServer, ShareStore, fetch_share
 from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement, ReceivedShare, Share

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgpack
 import zstandard
 
-from rgym_exp.swarm.swarm_errors import ShareRejected
+from rgym_exp.swarm.refused import ShareRejected
 from rgym_exp.types import Completion, Share, SharedGroup
 
 _VERSION = 1

@@ -15,7 +15,7 @@ from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.datastructures import StreamInfo
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
-from rgym_exp.swarm.swarm_errors import FetchFailed
+from rgym_exp.swarm.refused import FetchFailed
 
 PROTOCOL = "/rl-swarm/share/1"
 HERE, NOT_HERE, BUSY = b"\x00", b"\x01", b"\x02"

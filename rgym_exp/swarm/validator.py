@@ -18,8 +18,8 @@ from hivemind.dht.storage import DHTLocalStorage, DictionaryDHTValue
 from hivemind.dht.validation import DHTRecord, RecordValidatorBase
 
 from rgym_exp.swarm.announcement import MAX_RECORD_BYTES, SignedAnnouncement, decode_announcement
+from rgym_exp.swarm.refused import AnnouncementRejected
 from rgym_exp.swarm.shards import record_key, shard_of
-from rgym_exp.swarm.swarm_errors import AnnouncementRejected
 
 RECORD_LIFETIME_SECONDS = 1800.0
 """How long an announcement stays on the DHT: longer than anybody asks for a round that is over."""

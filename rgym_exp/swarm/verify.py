@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rgym_exp.swarm.refused import ShareRejected
 from rgym_exp.swarm.share import ShareLimits, decode_share
-from rgym_exp.swarm.swarm_errors import ShareRejected
 from rgym_exp.types import Announcement, Completion, ReceivedShare, Share
 
 

@@ -10,5 +10,5 @@ The map, in the order of a problem's life:
 - ``scoring_sandbox``   scores answers in a separate, confined process
 - ``worker_process``  that process as the node sees it: start, send, receive, kill
 - ``scoring_worker``  that process from inside
-- ``source``          the seam: ``TaskSource``, ``ReasoningGymTasks`` and the in-memory ``MemoryTasks``
+- ``source``          the seam: ``TaskSource`` and ``ReasoningGymTasks``
 """

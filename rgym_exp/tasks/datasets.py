@@ -13,10 +13,10 @@ import threading
 from dataclasses import fields
 from typing import Any
 
+from rgym_exp.errors import TasksError
 from rgym_exp.tasks.allowlist import PROVEN_VERSION
 from rgym_exp.tasks.drawing import INDEX_RANGE, Item
 from rgym_exp.tasks.file import TasksFile, did_you_mean
-from rgym_exp.tasks.tasks_errors import TasksError
 
 SEED = 0
 """Of every dataset: which items are drawn is decided by their index alone."""

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from rgym_exp.tasks.tasks_errors import TasksError
+from rgym_exp.errors import TasksError
 
 DRAWING_VERSION = 1
 """Part of the tasks digest: raise it with any change that makes old and new nodes draw differently."""

@@ -24,8 +24,8 @@ from typing import Any
 
 import yaml
 
+from rgym_exp.errors import TasksError
 from rgym_exp.tasks.allowlist import ALLOWED, LEFT_OUT
-from rgym_exp.tasks.tasks_errors import TasksError
 
 SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / "config" / "tasks"
 """Where the tasks files that come with the project are."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rgym_exp.tasks.tasks_errors import SandboxError
+from rgym_exp.errors import SandboxError
 from rgym_exp.tasks.worker_process import WorkerLost, WorkerProcess
 from rgym_exp.types import Problem
 

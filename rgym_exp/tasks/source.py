@@ -93,12 +93,12 @@ class ReasoningGymTasks:
         dataset, item = draw_training_item(
             self._weights, self._datasets.item, swarm_id=swarm_id, round=round, peer_id=peer_id, slot=slot
         )
-        return _problem(slot, dataset, item)
+        return problem_of(slot, dataset, item)
 
     def held_out(self, count: int) -> list[Problem]:
         """See ``TaskSource.held_out``. Datasets take turns by weight; a longer list begins with the shorter one."""
         items = itertools.islice(held_out_items(self._weights, self._datasets.item), count)
-        return [_problem(HELD_OUT_SLOT, dataset, item) for dataset, item in items]
+        return [problem_of(HELD_OUT_SLOT, dataset, item) for dataset, item in items]
 
     def judged(self, number: int) -> Problem:
         """The problem of a judge's question: one that ``problem`` never returns, the same for the same number.
@@ -106,11 +106,11 @@ class ReasoningGymTasks:
         Raises:
             TasksError: the mix has hardly any questions that are held out.
         """
-        return _problem(HELD_OUT_SLOT, *draw_judged_item(self._weights, self._datasets.item, number=number))
+        return problem_of(HELD_OUT_SLOT, *draw_judged_item(self._weights, self._datasets.item, number=number))
 
     def messages(self, problem: Problem) -> list[dict[str, str]]:
         """See ``TaskSource.messages``."""
-        return _chat(self._tasks.system_prompt, self._tasks.examples, problem.question)
+        return chat_of(self._tasks.system_prompt, self._tasks.examples, problem.question)
 
     def score(self, answers: Sequence[tuple[Problem, str]]) -> list[float]:
         """See ``TaskSource.score``. A completion without answer tags gets 0."""
@@ -130,65 +130,24 @@ class ReasoningGymTasks:
         self._sandbox.close()
 
 
-class MemoryTasks:
-    """Small sums, scored in this process by comparing texts: for tests and simulations, without reasoning-gym."""
-
-    def __init__(self, *, largest: int = 50, max_completion_length: int = 16) -> None:
-        """Sums of two numbers from 0 to ``largest``."""
-        self._largest = largest
-        self.max_completion_length = max_completion_length
-        self.digest = _digest({"memory": largest})
-
-    def problem(self, *, swarm_id: str, round: int, peer_id: str, slot: int) -> Problem:
-        """See ``TaskSource.problem``."""
-        dataset, item = draw_training_item(
-            {"sum": 1.0}, self._item, swarm_id=swarm_id, round=round, peer_id=peer_id, slot=slot
-        )
-        return _problem(slot, dataset, item)
-
-    def held_out(self, count: int) -> list[Problem]:
-        """See ``TaskSource.held_out``."""
-        items = itertools.islice(held_out_items({"sum": 1.0}, self._item), count)
-        return [_problem(HELD_OUT_SLOT, dataset, item) for dataset, item in items]
-
-    def judged(self, number: int) -> Problem:
-        """See ``ReasoningGymTasks.judged``."""
-        return _problem(HELD_OUT_SLOT, *draw_judged_item({"sum": 1.0}, self._item, number=number))
-
-    def messages(self, problem: Problem) -> list[dict[str, str]]:
-        """See ``TaskSource.messages``."""
-        return _chat("Reply with the result inside <answer> tags.", (), problem.question)
-
-    def score(self, answers: Sequence[tuple[Problem, str]]) -> list[float]:
-        """See ``TaskSource.score``."""
-        return [float(extract_answer(text, "answer") == problem.entry["answer"]) for problem, text in answers]
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-    def _item(self, dataset: str, index: int) -> Item:
-        left, right = index % (self._largest + 1), index // (self._largest + 1) % (self._largest + 1)
-        return {"question": f"What is {left} + {right}?", "answer": str(left + right), "metadata": {}}
-
-
 def tasks_digest(tasks: TasksFile) -> str:
     """Digest of the tasks file's meaning, reasoning-gym's version and the way of drawing, 64 hex digits.
 
     Comments and the order of keys don't matter; every value does.
     """
-    return _digest({"tasks": tasks.canonical(), "reasoning_gym": reasoning_gym_version()})
+    return digest_of({"tasks": tasks.canonical(), "reasoning_gym": reasoning_gym_version()})
 
 
-def _digest(content: Mapping[str, Any]) -> str:
+def digest_of(content: Mapping[str, Any]) -> str:
     canonical = json.dumps({"drawing": DRAWING_VERSION, **content}, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _problem(slot: int, dataset: str, item: Item) -> Problem:
+def problem_of(slot: int, dataset: str, item: Item) -> Problem:
     return Problem(slot=slot, dataset=dataset, question=item["question"], entry=item)
 
 
-def _chat(system_prompt: str, examples: Sequence[WorkedExample], question: str) -> list[dict[str, str]]:
+def chat_of(system_prompt: str, examples: Sequence[WorkedExample], question: str) -> list[dict[str, str]]:
     messages = [{"role": "system", "content": system_prompt}] if system_prompt else []
     for example in examples:
         messages.append({"role": "user", "content": example.user})

@@ -23,8 +23,8 @@ from rgym_exp.chain.account import load_account
 from rgym_exp.chain.outbox import read_outbox
 from rgym_exp.config.invite import Invite, read_invite
 from rgym_exp.config.paths import Home
+from rgym_exp.errors import HubError
 from rgym_exp.hub.client import hub_status
-from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.observe.metrics import read_reports
 from rgym_exp.swarm.identity import load_identity
 from rgym_exp.training.checkpoint import CheckpointStore, SwarmRecord

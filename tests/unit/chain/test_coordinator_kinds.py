@@ -10,9 +10,9 @@ import pytest
 
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
 from rgym_exp.chain.factory import make_coordinator
-from rgym_exp.chain.memory_chain import MemoryChain
 from rgym_exp.chain.offline import OfflineCoordinator
 from rgym_exp.chain.wallet import WalletCoordinator
+from simulation.memory_chain import MemoryChain
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 

@@ -11,9 +11,9 @@ from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
 from rgym_exp.chain.deploy import deploy_market
 from rgym_exp.chain.factory import make_coordinator
 from rgym_exp.chain.market import ONE_TOKEN, GameResult
-from rgym_exp.chain.memory_chain import MemoryChain
-from rgym_exp.chain.memory_market import MemoryMarket
 from rgym_exp.chain.offline import OfflineCoordinator
+from simulation.memory_chain import MemoryChain
+from simulation.memory_market import MemoryMarket
 from tests.support.earlier_market import hide_views
 
 NO_CODE = "0x" + 40 * "9"

@@ -96,9 +96,7 @@ def test_ctrl_c_is_no_crash(
 
 def test_errors_of_every_package_are_told_in_one_sentence() -> None:
     from rgym_exp.chain.coordinator import ChainError
-    from rgym_exp.config.config_errors import ConfigError, InviteError
-    from rgym_exp.swarm.swarm_errors import IdentityError, SwarmError
-    from rgym_exp.tasks.tasks_errors import TasksError
+    from rgym_exp.errors import ConfigError, IdentityError, InviteError, SwarmError, TasksError
 
     for error in (ChainError, ConfigError, InviteError, IdentityError, SwarmError, TasksError):
         assert issubclass(error, SwarmUserError)

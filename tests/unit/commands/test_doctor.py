@@ -19,8 +19,8 @@ from rgym_exp.commands.checks import Finding
 from rgym_exp.commands.doctor import worded
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import NetworkConfig
+from rgym_exp.errors import HubError
 from rgym_exp.hub.client import hub_status
-from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.swarm.identity import load_or_create_identity
 
 PEER = "QmeqXnY6nKNNvsgLVY39mNFBkW9FM354awRUZrL6b1jmZa"

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rgym_exp.config.config_errors import InviteError
 from rgym_exp.config.invite import PREFIX, Invite, read_invite
+from rgym_exp.errors import InviteError
 
 INVITE = Invite(
     swarm_id="friends",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rgym_exp.config.config_errors import ConfigError
 from rgym_exp.config.launch import Launch, take_launch
+from rgym_exp.errors import ConfigError
 
 
 def launched(**more: str) -> dict[str, str]:

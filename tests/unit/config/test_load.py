@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from rgym_exp.config.config_errors import ConfigError
 from rgym_exp.config.invite import Invite
 from rgym_exp.config.load import load_config, load_with_notes
 from rgym_exp.config.networks import network_names
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config, NetworkConfig
+from rgym_exp.errors import ConfigError
 
 BOOTNODE = "/ip4/10.0.0.1/tcp/38600/p2p/QmQ2gEXoPJg6iMBSUFWGzAabS2VhnzuS782Y637hGjfsRJ"
 INVITE = Invite(

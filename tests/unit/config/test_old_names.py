@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from rgym_exp.aliases import CONFIG_KEYS
-from rgym_exp.config.config_errors import ConfigError
 from rgym_exp.config.keys import schema_keys
 from rgym_exp.config.load import load_with_notes
 from rgym_exp.config.paths import Home
 from rgym_exp.config.template import TEMPLATE
 from rgym_exp.config.validate import value_at
+from rgym_exp.errors import ConfigError
 
 CHOSEN = {
     "training.local_groups": 3,

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rgym_exp.config.config_errors import ConfigError
 from rgym_exp.config.environment import hugging_face_token
 from rgym_exp.config.load import load_config
 from rgym_exp.config.paths import Home
 from rgym_exp.config.resolved import HIDDEN, save_resolved, without_secrets
 from rgym_exp.config.schema import Config
 from rgym_exp.config.seams import instantiate_or
+from rgym_exp.errors import ConfigError
 
 TOKEN = "hf_abcdefghijklmnop"
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rgym_exp.config.config_errors import ConfigError
 from rgym_exp.config.keys import schema_keys
 from rgym_exp.config.load import load_config, load_with_notes
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.config.template import TEMPLATE, template_values
+from rgym_exp.errors import ConfigError
 
 
 def network_lines() -> dict[str, tuple[object, str]]:

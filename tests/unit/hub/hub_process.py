@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from rgym_exp.errors import HubError
 from rgym_exp.hub.client import hub_invite
-from rgym_exp.hub.hub_errors import HubError
 
 REPOSITORY = Path(__file__).parents[3]
 

@@ -5,8 +5,8 @@ import socket
 import pytest
 
 from rgym_exp.base.ports import free_port, is_free
+from rgym_exp.errors import HubError
 from rgym_exp.hub.addresses import bootnode_address, http_url, reachable_host, require_free
-from rgym_exp.hub.hub_errors import HubError
 
 
 def test_a_listening_port_is_not_free() -> None:

@@ -24,9 +24,9 @@ from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.rpc import connect
 from rgym_exp.config.invite import Invite, read_invite
 from rgym_exp.config.paths import Home
+from rgym_exp.errors import HubError
 from rgym_exp.hub import hub
 from rgym_exp.hub.client import ask, hub_status
-from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.hub_plan import HubOptions, planned
 from rgym_exp.judge.http_judge import HttpJudge
 from rgym_exp.swarm.dht_records import DhtRecords

@@ -11,7 +11,7 @@ import pytest
 
 from rgym_exp.base.ports import free_port
 from rgym_exp.config.paths import Home
-from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.errors import HubError
 from rgym_exp.hub.hub_plan import HubOptions, planned
 from rgym_exp.hub.hub_record import HubRecord, save_record
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.errors import HubError
 from rgym_exp.hub.hub_record import HubRecord, load_record, new_swarm_id, save_record
 
 

@@ -21,7 +21,7 @@ from rgym_exp.judge.http_judge import HttpJudge
 from rgym_exp.judge.judge import Clue
 from rgym_exp.judge.local_judge import LocalJudge
 from rgym_exp.judge.sessions import SessionLimits
-from rgym_exp.tasks.source import MemoryTasks
+from simulation.memory_tasks import MemoryTasks
 
 CLUE = Clue(game=3, clue=1, rounds_remaining=3, text="Draws so far: red.", choices=("red", "blue"))
 ASK = {"user_id": "QmA", "round_number": 7, "model_name": "model"}

@@ -19,11 +19,11 @@ from rgym_exp.base.ports import free_port
 from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.coordinator import ChainUnavailable
+from rgym_exp.errors import HubError
 from rgym_exp.hub.api import serving
 from rgym_exp.hub.client import MAX_ANSWER_BYTES, hub_leaderboard
 from rgym_exp.hub.contract_events import RewardEvent
 from rgym_exp.hub.follower import Follower
-from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.leaderboard import ONE_TOKEN, Leaderboard, MarketBalances, keeping_leaderboard, leaderboard_routes
 from rgym_exp.hub.leaderboard_page import MAX_PEERS_SHOWN, Page, accuracy_text, page_from_json, plain_table
 from rgym_exp.hub.ledger import Block, Ledger, Tally

@@ -23,6 +23,7 @@ from rgym_exp.chain.deploy import deploy_coordinator
 from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.saved_state import BLOCKS_KEPT
 from rgym_exp.chain.transactions import Transactor
+from rgym_exp.errors import HubError
 from rgym_exp.hub.contract_events import (
     MAX_AMOUNT,
     ContractEvent,
@@ -33,7 +34,6 @@ from rgym_exp.hub.contract_events import (
     winner_topic,
 )
 from rgym_exp.hub.follower import CONFIRMATIONS, Follower
-from rgym_exp.hub.hub_errors import HubError
 from rgym_exp.hub.ledger import JOURNAL_BLOCKS, Block, Ledger, Tally
 
 CONTRACT = "0x5afE56e7A0B986fB31e3830a70fd7cd38250A9e2"

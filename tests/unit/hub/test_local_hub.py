@@ -12,7 +12,7 @@ import pytest
 
 from rgym_exp.base.ports import free_port
 from rgym_exp.config.paths import Home
-from rgym_exp.hub.hub_errors import HubError
+from rgym_exp.errors import HubError
 from rgym_exp.hub.local_hub import find_or_start_hub
 from tests.unit.hub.hub_process import HubProcess, answers, package_path
 

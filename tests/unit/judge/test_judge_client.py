@@ -13,7 +13,7 @@ import pytest
 from rgym_exp.judge.http_judge import HttpJudge
 from rgym_exp.judge.judge import Clue, Judge, JudgeAway, JudgeRefusal, Question
 from rgym_exp.judge.judge_client import MAX_WAITING, JudgeClient
-from rgym_exp.judge.memory_judge import MemoryJudge
+from simulation.memory_judge import MemoryJudge
 from tests.support import judge_stand_in as stand_in
 from tests.support.judge_stand_in import Behaviour, JudgeStandIn
 

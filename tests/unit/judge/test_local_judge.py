@@ -15,8 +15,8 @@ from rgym_exp.errors import SwarmUserError
 from rgym_exp.judge.local_judge import MAX_ANSWER_BYTES, MAX_WAITING, Asked, LocalJudge
 from rgym_exp.judge.sessions import SessionLimits, SessionRefused, Sessions
 from rgym_exp.tasks.drawing import is_held_out
-from rgym_exp.tasks.source import MemoryTasks
 from rgym_exp.types import Problem
+from simulation.memory_tasks import MemoryTasks
 
 
 class Clock:

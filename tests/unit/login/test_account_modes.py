@@ -14,11 +14,11 @@ from rgym_exp.base.ports import free_port_from, is_free
 from rgym_exp.chain.account import load_account
 from rgym_exp.config.load import load_config
 from rgym_exp.config.paths import Home
+from rgym_exp.errors import LoginError
 from rgym_exp.login import browser
 from rgym_exp.login.addresses import page_address, ways_from_elsewhere
 from rgym_exp.login.choice import chosen_mode, remember_mode, takes_key_file, uses_login_server
 from rgym_exp.login.key_file import import_key_file, make_key_file
-from rgym_exp.login.login_errors import LoginError
 from rgym_exp.login.login_plan import is_on_this_machine, plan_of, require_alchemy_key, wanted_port
 from rgym_exp.login.node_page import stated_address
 from rgym_exp.login.token import ensure_token

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from rgym_exp.errors import LoginError, NodeMissing
 from rgym_exp.login import node_js
 from rgym_exp.login.app import BuildStopped, LoginApp
-from rgym_exp.login.login_errors import LoginError, NodeMissing
 from rgym_exp.login.node_js import NodeJs, find_node
 from tests.support.processes import REPOSITORY, wait_for
 from tests.unit.login.login_builders import pretend_app

@@ -17,7 +17,7 @@ import pytest
 
 import rgym_exp.login.server as server_module
 from rgym_exp.chain.login_client import LoginClient
-from rgym_exp.login.login_errors import DataInUse, LoginError
+from rgym_exp.errors import DataInUse, LoginError
 from rgym_exp.login.login_plan import LoginPlan
 from rgym_exp.login.node_js import NodeJs, find_node
 from rgym_exp.login.server import LoginServer, running_server

@@ -13,8 +13,8 @@ import pytest
 
 from rgym_exp.base.ports import free_port
 from rgym_exp.config.paths import Home
+from rgym_exp.errors import NodeMissing
 from rgym_exp.login import node_page as page_module
-from rgym_exp.login.login_errors import NodeMissing
 from rgym_exp.login.login_plan import LoginPlan
 from rgym_exp.login.node_page import NodePage
 from rgym_exp.login.server import running_server

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from rgym_exp.chain.memory_chain import MemoryChain
 from rgym_exp.judge.judge_client import JudgeClient
 from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.prediction import MarketPlayer
 from rgym_exp.node.round import Components
 from rgym_exp.node.round_settings import RoundSettings
-from rgym_exp.swarm.memory_exchange import MemoryExchange, MemorySwarm
-from rgym_exp.tasks.source import MemoryTasks
 from rgym_exp.training.policy import Chat
 from rgym_exp.types import Completion, StepStats
+from simulation.memory_chain import MemoryChain
+from simulation.memory_exchange import MemoryExchange, MemorySwarm
+from simulation.memory_tasks import MemoryTasks
 
 SWARM = "test-swarm"
 STEP = StepStats(step=1, loss=0.5, entropy=1.0, grad_norm=2.0, clip_share=0.0, peak_memory_bytes=1000)

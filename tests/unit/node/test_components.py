@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from rgym_exp.chain.memory_chain import MemoryChain
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config, JudgeConfig, NetworkConfig, PrgGameConfig
 from rgym_exp.judge.http_judge import HttpJudge
-from rgym_exp.judge.memory_judge import MemoryJudge
 from rgym_exp.node.components import listen_host, make_judge, make_judge_client, make_player
+from simulation.memory_chain import MemoryChain
+from simulation.memory_judge import MemoryJudge
 
 HERE = "/ip4/127.0.0.1/tcp/38600/p2p/QmQ2gEXoPJg6iMBSUFWGzAabS2VhnzuS782Y637hGjfsRJ"
 ELSEWHERE = "/ip4/203.0.113.5/tcp/38600/p2p/QmQ2gEXoPJg6iMBSUFWGzAabS2VhnzuS782Y637hGjfsRJ"
@@ -41,7 +41,7 @@ def test_the_judge_is_the_networks_unless_it_is_turned_off() -> None:
 
 
 def test_a_judge_of_ones_own_is_asked_also_where_the_network_has_none() -> None:
-    own = {"_target_": "rgym_exp.judge.memory_judge.MemoryJudge", "questions": ["What is 2 + 2?"]}
+    own = {"_target_": "simulation.memory_judge.MemoryJudge", "questions": ["What is 2 + 2?"]}
     judge = make_judge(Config(judge=JudgeConfig(judge=own)))
     assert isinstance(judge, MemoryJudge)
     assert judge.ask(user_id="ada", round=0, model_name="m").text == "What is 2 + 2?"

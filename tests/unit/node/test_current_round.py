@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from rgym_exp.chain.memory_chain import MemoryChain
 from rgym_exp.node.current_round import await_current_round
+from simulation.memory_chain import MemoryChain
 
 
 def waits(events: Sequence[Callable[[], object]]) -> tuple[list[float], Callable[[float], None]]:

@@ -8,8 +8,8 @@ import pytest
 
 from rgym_exp.judge.judge import Question
 from rgym_exp.node.evaluation import LONGEST_BESIDE_BYTES, LONGEST_QUESTION_BYTES, Evaluation, Examined
-from rgym_exp.tasks.source import MemoryTasks
 from rgym_exp.training.policy import Chat
+from simulation.memory_tasks import MemoryTasks
 from tests.unit.node.conftest import ScriptedPolicy
 
 

@@ -13,10 +13,9 @@ from transformers import AutoTokenizer, TrainerControl, TrainerState, TrainingAr
 
 from rgym_exp.node.interrupts import Interrupts, StopRequested
 from rgym_exp.node.loop import RoundLoop
-from rgym_exp.observe.progress import MemoryProgress
-from rgym_exp.observe.tracker import MemoryTracker
 from rgym_exp.training.checkpoint import CheckpointError
 from rgym_exp.training.policy import ChatTokens
+from simulation.memory_observers import MemoryProgress, MemoryTracker
 from tests.unit.node.conftest import MakeComponents, settings
 
 

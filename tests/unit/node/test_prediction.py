@@ -14,13 +14,13 @@ import pytest
 
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
 from rgym_exp.chain.market import ONE_TOKEN, Bet, GameResult
-from rgym_exp.chain.memory_chain import MemoryChain
 from rgym_exp.judge.judge import Clue, JudgeAway
-from rgym_exp.judge.memory_judge import MemoryJudge
 from rgym_exp.judge.prg_files import PlacedBet, PlayedGame
 from rgym_exp.node.prediction import MarketPlayer
 from rgym_exp.node.prediction_lines import bet_line, outcome_line, tokens
 from rgym_exp.training.policy import Chat
+from simulation.memory_chain import MemoryChain
+from simulation.memory_judge import MemoryJudge
 
 CHOICES = ("red", "blue")
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from rgym_exp.chain.memory_chain import MemoryChain
 from rgym_exp.node.batch import TrainingBatch
 from rgym_exp.node.round import Components, play_round
-from rgym_exp.tasks.source import MemoryTasks
 from rgym_exp.training.policy import Chat
 from rgym_exp.types import Completion, Problem, RoundReport, Share, SharedGroup
+from simulation.memory_chain import MemoryChain
+from simulation.memory_tasks import MemoryTasks
 from tests.unit.node.conftest import STEP, SWARM, MakeComponents, ScriptedPolicy, settings
 
 

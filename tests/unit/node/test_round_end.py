@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from rgym_exp.chain.memory_chain import MemoryChain
 from rgym_exp.judge.judge import Clue
 from rgym_exp.judge.judge_client import JudgeClient
-from rgym_exp.judge.memory_judge import MemoryJudge
 from rgym_exp.node.prediction import MarketPlayer
 from rgym_exp.node.round import Components, conclude_round, play_round
 from rgym_exp.training.policy import Chat
 from rgym_exp.types import RoundReport
+from simulation.memory_chain import MemoryChain
+from simulation.memory_judge import MemoryJudge
 from tests.support.processes import wait_for
 from tests.unit.node.conftest import STEP, MakeComponents, ScriptedPolicy, settings
 

@@ -13,8 +13,8 @@ from rgym_exp.config.load import load_config
 from rgym_exp.config.paths import Home
 from rgym_exp.node.interrupts import Interrupts
 from rgym_exp.node.node import NodeOptions, run_node
-from rgym_exp.observe.progress import MemoryProgress
-from rgym_exp.tasks.source import MemoryTasks
+from simulation.memory_observers import MemoryProgress
+from simulation.memory_tasks import MemoryTasks
 
 
 def interrupted_tasks() -> MemoryTasks:

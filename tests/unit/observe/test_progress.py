@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from rgym_exp.observe.progress import LineProgress, MemoryProgress, Progress, RunInfo, round_line, wants_live
+from rgym_exp.observe.progress import LineProgress, Progress, RunInfo, round_line, wants_live
 from rgym_exp.types import RoundReport
+from simulation.memory_observers import MemoryProgress
 
 RUN = RunInfo(
     peer_id="QmPeer",

@@ -8,8 +8,9 @@ import pytest
 
 from rgym_exp.observe.metrics import read_reports
 from rgym_exp.observe.services import make_tracker
-from rgym_exp.observe.tracker import BehindTheRounds, MemoryTracker, Trackers
+from rgym_exp.observe.tracker import BehindTheRounds, Trackers
 from rgym_exp.types import RoundReport
+from simulation.memory_observers import MemoryTracker
 
 
 def report(step: int = 1) -> RoundReport:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rgym_exp.swarm.announcement import MAX_RECORD_BYTES, decode_announcement, encode_announcement
 from rgym_exp.swarm.identity import Identity
 from rgym_exp.swarm.publishing import leave_notice
-from rgym_exp.swarm.swarm_errors import AnnouncementRejected
+from rgym_exp.swarm.refused import AnnouncementRejected
 from tests.unit.swarm.swarm_builders import make_announcement
 
 _PRINTABLE = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=64)

@@ -14,11 +14,11 @@ import msgpack
 import pytest
 from hivemind.dht.routing import DHTID
 
+from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import encode_announcement
 from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.identity import Identity
 from rgym_exp.swarm.shards import record_key
-from rgym_exp.swarm.swarm_errors import SwarmError
 from tests.unit.swarm.swarm_builders import SWARM_ID, make_announcement
 
 MakeRecords = Callable[..., Awaitable[DhtRecords]]

@@ -12,8 +12,8 @@ import pytest
 from rgym_exp.swarm.exchange import Drops, KnownPeers
 from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.publishing import leave_notice
+from rgym_exp.swarm.refused import FetchFailed
 from rgym_exp.swarm.share import encode_share
-from rgym_exp.swarm.swarm_errors import FetchFailed
 from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement
 from tests.unit.swarm.swarm_builders import (

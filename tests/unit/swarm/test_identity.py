@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hivemind.p2p import P2P, PeerID
 
+from rgym_exp.errors import IdentityError
 from rgym_exp.swarm.identity import Identity, load_identity, load_or_create_identity, peer_id_of, signature_is_valid
-from rgym_exp.swarm.swarm_errors import IdentityError
 
 
 def test_a_new_identity_has_the_peer_id_that_hivemind_gives_it(identities: list[Identity]) -> None:

@@ -20,13 +20,13 @@ from typing import Any
 import psutil
 import pytest
 
+from rgym_exp.errors import IdentityError, SwarmError
 from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.exchange import Exchange
 from rgym_exp.swarm.identity import Identity
 from rgym_exp.swarm.libp2p import LibP2PExchange
 from rgym_exp.swarm.loop_thread import LoopThread
 from rgym_exp.swarm.share import encode_share
-from rgym_exp.swarm.swarm_errors import IdentityError, SwarmError
 from rgym_exp.swarm.transfer import HERE, PROTOCOL
 from rgym_exp.types import Announcement, Completion, ReceivedShare, SharedGroup
 from tests.unit.swarm.swarm_builders import (

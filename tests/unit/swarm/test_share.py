@@ -11,8 +11,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rgym_exp.swarm.refused import ShareRejected
 from rgym_exp.swarm.share import ShareLimits, decode_share, encode_share
-from rgym_exp.swarm.swarm_errors import ShareRejected
 from rgym_exp.types import Completion, Share, SharedGroup
 from tests.unit.swarm.swarm_builders import make_share
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import zstandard
 
+from rgym_exp.swarm.refused import ShareRejected
 from rgym_exp.swarm.share import encode_share
-from rgym_exp.swarm.swarm_errors import ShareRejected
 from rgym_exp.swarm.verify import ShareRules, admit, objection_to_announcement, objection_to_share
 from rgym_exp.types import Completion, Share, SharedGroup
 from tests.unit.swarm.swarm_builders import (

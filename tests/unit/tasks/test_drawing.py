@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from rgym_exp.errors import TasksError
 from rgym_exp.tasks.drawing import (
     HELD_OUT_ONE_IN,
     INDEX_RANGE,
@@ -18,7 +19,6 @@ from rgym_exp.tasks.drawing import (
     held_out_items,
     is_held_out,
 )
-from rgym_exp.tasks.tasks_errors import TasksError
 
 
 def numbers_below(limit: int) -> list[str]:

@@ -21,9 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reasoning_gym.factory import create_dataset
 
+from rgym_exp.errors import SandboxError
 from rgym_exp.tasks import scoring_worker, worker_process
 from rgym_exp.tasks.scoring_sandbox import SandboxLimits, ScoringSandbox
-from rgym_exp.tasks.tasks_errors import SandboxError
 from rgym_exp.tasks.worker_process import WorkerProcess
 from rgym_exp.types import Problem
 

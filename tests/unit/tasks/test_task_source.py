@@ -16,8 +16,9 @@ import pytest
 from rgym_exp.tasks import source as source_module
 from rgym_exp.tasks.drawing import is_held_out
 from rgym_exp.tasks.file import SHIPPED_FOLDER, load_tasks_file
-from rgym_exp.tasks.source import HELD_OUT_SLOT, MemoryTasks, ReasoningGymTasks, TaskSource, tasks_digest
+from rgym_exp.tasks.source import HELD_OUT_SLOT, ReasoningGymTasks, TaskSource, tasks_digest
 from rgym_exp.types import Problem
+from simulation.memory_tasks import MemoryTasks
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = sorted(path.stem for path in SHIPPED_FOLDER.glob("*.yaml"))

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from rgym_exp.errors import TasksError
 from rgym_exp.tasks.allowlist import LEFT_OUT
 from rgym_exp.tasks.datasets import Datasets
 from rgym_exp.tasks.file import SHIPPED_FOLDER, TasksFile, find_tasks_file, load_tasks_file
 from rgym_exp.tasks.source import tasks_digest
-from rgym_exp.tasks.tasks_errors import TasksError
 
 SMALLEST = "max_completion_length: 20\ndatasets: {gcd: {params: {max_value: 24}}}\n"
 

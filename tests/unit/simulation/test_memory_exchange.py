@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from rgym_exp.swarm.exchange import Exchange
-from rgym_exp.swarm.memory_exchange import MemoryExchange, MemorySwarm
 from rgym_exp.swarm.share import encode_share
 from rgym_exp.types import Announcement
+from simulation.memory_exchange import MemoryExchange, MemorySwarm
 from tests.unit.swarm.swarm_builders import (
     GENERATIONS,
     MAX_SLOTS,

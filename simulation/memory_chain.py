@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from rgym_exp.chain.coordinator import ChainUnavailable, PeerTotals
 from rgym_exp.chain.market import Market
-from rgym_exp.chain.memory_market import Game, MemoryGames, MemoryMarket
 from rgym_exp.chain.verdict import meaning, someone_elses_peer
 from rgym_exp.chain.writes import Kind, Status, Transaction
+from simulation.memory_market import Game, MemoryGames, MemoryMarket
 
 
 class MemoryChain:

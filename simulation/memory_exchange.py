@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from rgym_exp.swarm.exchange import Drops, KnownPeers
 from rgym_exp.swarm.publishing import leave_notices, prepare
-from rgym_exp.swarm.swarm_errors import PeerDataRefused
+from rgym_exp.swarm.refused import PeerDataRefused
 from rgym_exp.swarm.verify import ShareRules, admit, objection_to_announcement
 from rgym_exp.types import Announcement, ReceivedShare, Share
 

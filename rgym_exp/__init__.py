@@ -7,7 +7,8 @@ The packages, from the top down (imports point only downward; ARCHITECTURE.md ha
     hub             what a host runs: bootnode, devnet, keeper, HTTP API
     tasks training swarm chain   the packages that a round calls; they do not know each other
     config observe  typed settings; logs, metrics and progress
-    types           the dataclasses that flow between the packages
+    types           the dataclasses that flow between the packages; errors: what a person can do something about
+    base            what knows nothing of the swarm and is used everywhere, once each
 """
 
 __version__ = "0.1.0"

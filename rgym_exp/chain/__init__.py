@@ -13,11 +13,11 @@ Map, from what a node holds to what it stands on:
   ``verdict`` what a refusal means
 - ``contract``     typed calls of a contract, errors by name; ``market_contract`` those of the PredictionMarket;
   ``transactions`` signed and paid for
-- ``rpc``          the way to a chain's server; ``bounded`` reads its answers, and the login server's
+- ``rpc``          the way to a chain's server
 - ``account``      the key file; ``account_lock`` one sender per account on this machine
 - ``deploy``       what a host does to the contract
 - ``devnet``       a chain of one's own on this machine: ``anvil`` the program, ``anvil_process`` its life,
-  ``saved_state`` its file, ``die_with_parent`` how it ends with us
+  ``saved_state`` its file
 
 web3 is not imported by importing the package: it takes a second, and most commands must not pay for it.
 """

@@ -1,6 +1,6 @@
 """What a host runs: a swarm of their own in one process, with two child processes (anvil and p2pd).
 
-- ``plan``        options, the record of what this hub was, ports: checked before anything is loaded
+- ``hub_plan``    options, the record of what this hub was, ports: checked before anything is loaded
 - ``hub``         the life: chain, contracts, bootnode, keeper, judge, API, started in this order and stopped in reverse
 - ``keeper``      when a round is over, and the loop that advances it; ``peer_activity`` who announced which round
 - ``api``         ``/invite``, ``/status``, ``/health``, ``/rpc``; ``rpc_proxy`` what gets through to the chain
@@ -8,6 +8,6 @@
                   the contract, ``game_file`` remembers them
 - ``leaderboard`` how the peers stand: ``follower`` reads events (``contract_events``) into the ``ledger`` (its file:
                   ``ledger_tables``), ``ranking`` ranks, ``leaderboard_page`` shows; ``peer_ids`` which ids
-- ``rate_limit``  an allowance per client; ``ports`` free ports and public addresses; ``record`` ``hub.json``
-- ``client``      asking a hub from outside; ``local`` finding or starting this machine's own; ``parent`` ending with it
+- ``rate_limit``  an allowance per client; ``addresses`` ports and public addresses; ``hub_record`` ``hub.json``
+- ``client``      asking a hub from outside; ``local_hub`` finding or starting this machine's own
 """

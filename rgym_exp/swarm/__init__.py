@@ -6,6 +6,6 @@ guard, `shards` its key).
 Meanwhile a **gathering** (`gathering`) reads the DHT, fetches the shares it finds, and lets through only those that
 `share` can decode within its limits and `verify` finds true to their announcement. `selection` then picks groups.
 
-`exchange` holds the Protocols that the node programs against; `libp2p` and `memory` are their two kinds.
+`exchange` holds the Protocols that the node programs against; `libp2p` is the real kind.
 `identity` is the key in ``swarm.pem``, `names` turns peer ids into words, `bootnodes` keeps us in touch with the swarm.
 """

@@ -104,7 +104,8 @@ class Program:
         words = [command, "--home", str(home), *arguments]
         self.process: subprocess.Popen[bytes] | ProcessCopy
         with self.terminal.open("ab") as output:
-            if launcher or _changes_loading(environ or {}):
+            # Elsewhere than on Linux, libraries may not work in a copy.
+            if launcher or sys.platform != "linux" or _changes_loading(environ or {}):
                 self.process = subprocess.Popen(
                     [sys.executable, *launcher, "-m", "rgym_exp.cli", *words],
                     stdin=subprocess.DEVNULL,

@@ -25,6 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / "logs" / "checks"
 PASSED = Path(os.environ.get("CHECKS_CACHE", LOGS)) / "passed"
+MYPY_CACHE = Path(os.environ["CHECKS_CACHE"]) / "mypy" if "CHECKS_CACHE" in os.environ else ROOT / ".mypy_cache"
 """Holds the last commit whose whole run passed."""
 PARTS = ("static", "web", "python", "image")
 SAID_LAST = ("image", "python")
@@ -149,7 +150,7 @@ def _static() -> Iterator[Step]:
     scripts = sorted(str(path.relative_to(ROOT)) for pattern in SHELL_SCRIPTS for path in ROOT.glob(pattern))
     if any((Path(folder) / "shellcheck").exists() for folder in os.get_exec_path()):
         yield Step(name="shellcheck", command=("shellcheck", "-x", *scripts))
-    yield Step(name="mypy", command=("mypy",))
+    yield Step(name="mypy", command=("mypy", f"--cache-dir={MYPY_CACHE}"))
 
 
 def _servers() -> Iterator[Step]:

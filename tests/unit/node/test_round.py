@@ -126,6 +126,14 @@ def test_reward_and_mean_are_those_of_the_first_draw_wherever_they_are_told(
     assert received.announcement.mean_reward == 4 / 16
 
 
+def test_a_share_says_whether_an_answer_ended_and_how_sure_its_sender_was(make_components: MakeComponents) -> None:
+    alice, bob = make_components("alice", HalfLost()), make_components("bob")
+    play(alice)
+    (received,) = bob.exchange.start_gathering(0).close(timeout_seconds=5, enough_shares=1)
+    told = [{(c.ended, c.mean_logprob) for c in group.completions} for group in received.share.groups]
+    assert told == [{(False, None)}] * 2 + [{(True, -0.5)}] * 4
+
+
 def test_zero_advantage_groups_have_places_in_the_batch_only_where_no_others_are_left(
     make_components: MakeComponents,
 ) -> None:
@@ -160,8 +168,8 @@ class ScoringWatched(MemoryTasks):
     def __init__(self) -> None:
         super().__init__()
         self._made: list[tuple[Problem, str]] = []
-        self.calls: list[list[str]] = []
-        """Per call: the author of each group."""
+        self.calls: list[list[tuple[str, int]]] = []
+        """Per call: the author and slot of each group."""
 
     def problem(self, *, swarm_id: str, round: int, peer_id: str, slot: int) -> Problem:
         problem = super().problem(swarm_id=swarm_id, round=round, peer_id=peer_id, slot=slot)
@@ -169,8 +177,8 @@ class ScoringWatched(MemoryTasks):
         return problem
 
     def score(self, answers: Sequence[tuple[Problem, str]]) -> list[float]:
-        authors = {id(problem): peer_id for problem, peer_id in self._made}
-        self.calls.append([authors[group] for group, _ in groupby(id(problem) for problem, _ in answers)])
+        made = {id(problem): (peer_id, problem.slot) for problem, peer_id in self._made}
+        self.calls.append([made[group] for group, _ in groupby(id(problem) for problem, _ in answers)])
         return super().score(answers)
 
 
@@ -199,12 +207,15 @@ def test_a_large_share_gets_no_more_scoring_than_others_and_no_vote_for_its_size
     publish(make_components("modest"), groups=3, right=3)
     tasks = ScoringWatched()
     _, report = play(replace(make_components("alice"), tasks=tasks))
-    local, external = tasks.calls
-    assert local == ["alice"] * 4
+    local, scored = tasks.calls
+    assert local == [("alice", slot) for slot in range(4)]
+    external = [author for author, _ in scored]
     # Four for each of the two that may be chosen, in turns: whoever comes last in the time for scoring, it is not the
     # share of a peer that sent little.
     assert Counter(external) == {"hoarder": 8, "modest": 3}
     assert [set(external[turn : turn + 2]) for turn in (0, 2, 4)] == [{"hoarder", "modest"}] * 3
+    # Nor are they the first that it sent: any of its groups may be looked at.
+    assert {slot for author, slot in scored if author == "hoarder"} - set(range(8))
     assert report.vote == "modest"  # 9 right answers; the hoarder's are 16, of which 8 are looked at
 
 
@@ -213,13 +224,26 @@ def test_twice_as_many_shares_as_external_groups_are_enough(make_components: Mak
         publish(make_components(f"peer {number}"), groups=1, right=1)
     tasks = ScoringWatched()
     play(replace(make_components("alice"), tasks=tasks))
-    assert len(set(tasks.calls[1])) == 4
+    assert len({author for author, _ in tasks.calls[1]}) == 4
 
 
 def test_no_more_external_groups_come_from_one_peer_than_the_settings_say(make_components: MakeComponents) -> None:
     publish(make_components("bob"), groups=4, right=1)
     batch, _ = play(make_components("alice"), groups_per_peer=1)
     assert Counter(group.peer_id for group in batch.groups) == {"alice": 3, "bob": 1}
+
+
+def test_places_of_a_peer_that_does_not_come_are_filled_with_new_problems(
+    make_components: MakeComponents, chain: MemoryChain
+) -> None:
+    policy = ScriptedPolicy()
+    alice = make_components("alice", policy)
+    publish(make_components("bob"), groups=1, right=1)
+    play(alice)
+    chain.advance()
+    batch, _ = play(alice, 0, gather_timeout_seconds=0.1)
+    assert policy.calls == [4, 2, 2]  # bob is known by now, so that his two places are left to him at first
+    assert [group.problem.slot for group in batch.groups] == [0, 1, 2, 3]
 
 
 def test_slots_never_go_beyond_the_bound_that_receivers_enforce(make_components: MakeComponents) -> None:

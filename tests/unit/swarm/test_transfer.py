@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from rgym_exp.swarm import transfer
-from rgym_exp.swarm.transfer import BUSY, HERE, NOT_HERE, ShareServer, ShareStore
+from rgym_exp.swarm.refused import FetchFailed
+from rgym_exp.swarm.transfer import BUSY, HERE, NOT_HERE, ShareServer, ShareStore, fetch_share
 
 
 def digest_of(data: bytes) -> bytes:
@@ -138,3 +140,9 @@ async def test_a_peer_that_reads_nothing_is_let_go(server: ShareServer, monkeypa
         connection.writer.write(digest_of(bytes(64_000_000)))
         await connection.answered.wait()
     assert not server._streams
+
+
+async def test_what_was_announced_as_too_large_is_not_asked_for() -> None:
+    nobody: Any = None
+    with pytest.raises(FetchFailed, match="share_too_large"):
+        await fetch_share(nobody, "QmA", "ab" * 32, size=101, max_bytes=100, timeout_seconds=5)

@@ -297,6 +297,7 @@ NUMBERS = {
     "endless": "float('inf')",
     "text": "'much'",
 }
+HANGS = {"sleep": "time.sleep(1000)"}
 ATTEMPTS = {
     "evaluate": "eval('1 + 1')",
     "execute": "exec('x = 1')",
@@ -326,9 +327,9 @@ def hostile_scorer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     The worker's own script runs unchanged, and as ever in a process of its own.
     """
-    texts = NUMBERS | ATTEMPTS
+    texts = NUMBERS | HANGS | ATTEMPTS
     script = f"""
-        import ctypes, marshal, os, pickle, runpy, socket, subprocess
+        import ctypes, marshal, os, pickle, runpy, socket, subprocess, time
         from dataclasses import dataclass
         from reasoning_gym.factory import ProceduralDataset, register_dataset
 
@@ -339,9 +340,9 @@ def hostile_scorer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
         def swallow():
             try:
-                while True: pass
+                while True: sum(range(1000))
             except BaseException: pass
-            while True: pass
+            while True: sum(range(1000))
 
         attempts["swallow the end of its time"] = swallow
 
@@ -410,6 +411,16 @@ def test_a_hostile_scorer_costs_its_own_answers_alone(hostile_scorer: None, make
     assert sandbox.worker_pid == pid
 
 
+def test_a_problem_at_which_workers_hang_gets_no_more_of_them_than_of_time(
+    hostile_scorer: None, make_sandbox: MakeSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox = make_sandbox({"hostile": {}, "gcd": {}}, answer_wall_seconds=0.5)
+    hostile, asked = Problem(slot=0, dataset="hostile", question="", entry={}), problem()
+    with caplog.at_level(logging.INFO, "rl_swarm.tasks"):
+        assert sandbox.score([(hostile, "sleep")] * 5 + [right(asked)]) == [0.0] * 5 + [1.0]
+    assert "after others of its problem 3, time 2" in caplog.text
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for another process's limits")
 def test_the_kernel_holds_a_running_worker_to_its_limits(make_sandbox: MakeSandbox) -> None:
     sandbox = make_sandbox({"gcd": {}}, batch_seconds=40.0)
@@ -422,9 +433,10 @@ def test_the_kernel_holds_a_running_worker_to_its_limits(make_sandbox: MakeSandb
     assert descriptors == hard
     assert {int(name) for name in os.listdir(f"/proc/{worker.pid}/fd")} == set(range(descriptors))
     in_use = worker.memory_info().vms
-    assert in_use <= worker.rlimit(psutil.RLIMIT_AS)[1] <= in_use + SandboxLimits().memory_bytes
-    # What the batch may take on top of the start's seconds, whole seconds up.
-    assert 40 <= worker.rlimit(psutil.RLIMIT_CPU)[0] <= 40 + worker.cpu_times().user + worker.cpu_times().system + 2
+    assert in_use <= worker.rlimit(psutil.RLIMIT_AS)[1] <= in_use + 2 * SandboxLimits().memory_bytes
+    # What it has used and what the batch may take, in whole seconds up; -1 would be no limit.
+    used = worker.cpu_times()
+    assert 0 < worker.rlimit(psutil.RLIMIT_CPU)[0] <= used.user + used.system + 40 + 2
 
 
 def test_behind_the_second_refusal_stands_the_kernel(tmp_path: Path) -> None:

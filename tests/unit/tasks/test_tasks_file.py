@@ -62,6 +62,7 @@ def test_the_full_mix_has_the_nine_datasets_with_equal_weights() -> None:
         (SMALLEST.replace("24", "many"), "does not take the parameters {'max_value': 'many'}"),
         (SMALLEST.replace("params: {max_value: 24}", "weight: 0"), "the weight of 'gcd' must be a number above 0"),
         (SMALLEST.replace("params: {max_value: 24}", "weight: .inf"), "the weight of 'gcd' must be a number above 0"),
+        (SMALLEST.replace("params: {max_value: 24}", "weight: true"), "the weight of 'gcd' must be a number above 0"),
         (SMALLEST.replace("gcd", "countdown"), f"can't be used in a swarm: {LEFT_OUT['countdown']}"),
         (SMALLEST.replace("20", "0"), "max_completion_length must be a whole number of tokens above 0, not 0"),
         (SMALLEST + "partial_credit: 0.5\n", "partial_credit must be true or false"),

@@ -93,6 +93,24 @@ def test_top_k_of_one_is_greedy(model: PreTrainedModel) -> None:
     assert [[a.token_ids for a in group] for group in narrow] == [[a.token_ids for a in group] for group in greedy]
 
 
+def test_the_lowest_number_drawn_does_not_mean_a_token_of_probability_zero(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    greedy = sample_groups(model, PROMPTS, 1, settings(temperature=0.0))
+    monkeypatch.setattr(torch, "rand", torch.zeros)
+    assert sample_groups(model, PROMPTS, 1, settings(top_k=1))[0][0].token_ids == greedy[0][0].token_ids
+
+
+def test_the_highest_number_drawn_does_not_mean_one_either(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    highest = 1 - 2**-24  # what torch.rand gives at most; rounded probabilities may well add up to less
+    monkeypatch.setattr(torch, "rand", lambda *size, **options: torch.full(size, highest, **options))
+    for top_k in range(2, 60):
+        for (answer,) in sample_groups(model, PROMPTS, 1, settings(top_k=top_k, max_new_tokens=1)):
+            assert answer.logprobs[0] > -60
+
+
 def test_top_p_never_draws_outside_the_nucleus(model: PreTrainedModel) -> None:
     torch.manual_seed(3)
     (group,) = sample_groups(model, [PROMPTS[1]], 500, settings(max_new_tokens=1, top_p=0.3))

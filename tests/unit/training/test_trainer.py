@@ -98,6 +98,8 @@ def test_a_zero_advantage_batch_changes_no_weight_and_still_counts_as_a_step(mak
     trainer = make_trainer(play=lambda: make_rollout(groups=1), groups=1)
     assert step_of(trainer).abs().max() == 0
     assert trainer.state.global_step == 1
+    # And has the figures of any other.
+    assert next(float(row["entropy"]) for row in trainer.state.log_history if "entropy" in row) > 0
 
 
 def test_a_sender_that_was_surer_than_we_are_weighs_less_and_never_more(make_trainer: MakeTrainer) -> None:

@@ -25,8 +25,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / "logs" / "checks"
 PASSED = Path(os.environ.get("CHECKS_CACHE", LOGS)) / "passed"
-MYPY_CACHE = Path(os.environ["CHECKS_CACHE"]) / "mypy" if "CHECKS_CACHE" in os.environ else ROOT / ".mypy_cache"
 """Holds the last commit whose whole run passed."""
+MYPY_CACHE = Path(os.environ["CHECKS_CACHE"]) / "mypy" if "CHECKS_CACHE" in os.environ else ROOT / ".mypy_cache"
 PARTS = ("static", "web", "python", "image")
 SAID_LAST = ("image", "python")
 """What pytest says closes a run."""

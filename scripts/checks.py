@@ -63,7 +63,8 @@ class Part:
     name: str
     steps: tuple[Step, ...]
     after: Part | None = None
-    """The part that must have passed before."""
+    """The part that must be over before, and must have passed unless ``needs_it`` says otherwise."""
+    needs_it: bool = True
     failure: str = ""
     """Which step failed, as a sentence."""
     over: threading.Event = field(default_factory=threading.Event)
@@ -78,7 +79,7 @@ class Part:
         try:
             if self.after is not None:
                 self.after.over.wait()
-                if self.after.failure:
+                if self.after.failure and self.needs_it:
                     self.failure = f"{self.name}: not run, since {self.after.name} failed"
                     return
             with self.log.open("wb") as log:
@@ -108,39 +109,39 @@ def all_parts(wanted: Sequence[str], image_tests: Sequence[str] | None) -> list[
     servers = Part(name="servers", steps=tuple(_servers()))
     python = (sys.executable, "-m")
     workers = ("-n", str(PYTEST_WORKERS), "--dist", "loadfile", "--no-loadscope-reorder")
-    made = {
-        "static": Part(name="static", steps=tuple(_static())),
-        "web": Part(
-            name="web",
-            after=servers,
-            steps=(
-                Step(name="biome, tsc", command=("npm", "--prefix", "modal-login", "run", "check")),
-                Step(name="vitest", command=("npm", "--prefix", "modal-login", "test")),
+    tests = Part(
+        name="python",
+        after=servers,
+        steps=(
+            Step(
+                name="pytest",
+                command=(*python, "pytest", *workers, "--durations=10", "--cov", "--cov-report=term"),
+                # Several workers with as many threads each would only get in each other's way.
+                environ={"OMP_NUM_THREADS": "1"},
             ),
         ),
-        "python": Part(
-            name="python",
-            after=servers,
-            steps=(
-                Step(
-                    name="pytest",
-                    command=(*python, "pytest", *workers, "--durations=10", "--cov", "--cov-report=term"),
-                    # Several workers with as many threads each would only get in each other's way.
-                    environ={"OMP_NUM_THREADS": "1"},
-                ),
-            ),
+    )
+    web = Part(
+        name="web",
+        after=servers,
+        steps=(
+            Step(name="biome, tsc", command=("npm", "--prefix", "modal-login", "run", "check")),
+            Step(name="vitest", command=("npm", "--prefix", "modal-login", "test")),
         ),
-        "image": Part(
-            name="image",
-            steps=(
-                Step(name="pytest tests/docker", command=("tests/docker/run", "--durations=10", *(image_tests or ()))),
-            ),
-        ),
-    }
-    # The image's part first: what pytest says of the package is the last word.
-    chosen = [made[name] for name in sorted(wanted, key=["static", "web", "image", "python"].index)]
-    chosen = [part for part in chosen if part.name != "image" or image_tests is not None]
-    return [*([servers] if any(part.after for part in chosen) else []), *chosen]
+    )
+    image = Part(
+        name="image",
+        # Not beside the package's tests: two cores have enough with those and the web app's.
+        after=tests if "python" in wanted else None,
+        needs_it=False,
+        steps=(Step(name="pytest tests/docker", command=("tests/docker/run", "--durations=10", *(image_tests or ()))),),
+    )
+    chosen = [
+        part
+        for part in (Part(name="static", steps=tuple(_static())), web, tests, image)
+        if part.name in wanted and (part is not image or image_tests is not None)
+    ]
+    return [*([servers] if any(part.after is servers for part in chosen) else []), *chosen]
 
 
 def _static() -> Iterator[Step]:
@@ -211,10 +212,9 @@ def report(parts: Sequence[Part]) -> bool:
         if part.name not in SAID_LAST:
             print(f"\n===== {part.name}\n{_said(part)}")
     print(*(part.failure for part in failed), sep="\n")
-    for part in parts:
-        if part.name in SAID_LAST:
-            print(f"\n===== {part.name}")
-            print("".join(_said(part) if part.failure else essence(_said(part))), end="", flush=True)
+    for part in sorted((part for part in parts if part.name in SAID_LAST), key=lambda part: SAID_LAST.index(part.name)):
+        print(f"\n===== {part.name}")
+        print(_said(part) if part.failure else essence(_said(part)), end="", flush=True)
     return not failed
 
 

@@ -48,22 +48,24 @@ def make_coordinator(
     if outbox_path is None:
         raise ValueError("a coordinator with a chain needs outbox_path")
     if kind == "modal":
-        return _make_modal(
-            rpc_url, contract_address, chain_id, login_url, login_token_file, outbox_path, market_address
+        if not login_url:
+            raise ChainError(
+                "The modal coordinator needs a login server; the network names none (network.login_url). Use an "
+                "account of this node's own with blockchain.coordinator=wallet, or no chain with =offline."
+            )
+        from rgym_exp.chain.modal import ModalCoordinator
+
+        return ModalCoordinator(
+            rpc_url=rpc_url,
+            contract_address=contract_address,
+            chain_id=chain_id,
+            login_url=login_url,
+            token_file=login_token_file or paths.login_token_file(),
+            outbox_path=outbox_path,
+            market_address=market_address,
         )
     if key_file is None:
         raise ValueError("the wallet coordinator needs key_file")
-    return _make_wallet(rpc_url, contract_address, chain_id, key_file, outbox_path, market_address)
-
-
-def _make_wallet(
-    rpc_url: str,
-    contract_address: str,
-    chain_id: int | None,
-    key_file: Path,
-    outbox_path: Path,
-    market_address: str | None,
-) -> Coordinator:
     from rgym_exp.chain.account import load_or_create_account
     from rgym_exp.chain.wallet import WalletCoordinator
 
@@ -75,32 +77,5 @@ def _make_wallet(
         outbox_path=outbox_path,
         # One folder for all homes of this user: nodes of one account must see each other's lock.
         lock_folder=paths.cache_dir() / "locks",
-        market_address=market_address,
-    )
-
-
-def _make_modal(
-    rpc_url: str,
-    contract_address: str,
-    chain_id: int | None,
-    login_url: str | None,
-    token_file: Path | None,
-    outbox_path: Path,
-    market_address: str | None,
-) -> Coordinator:
-    from rgym_exp.chain.modal import ModalCoordinator
-
-    if not login_url:
-        raise ChainError(
-            "The modal coordinator needs a login server; the network names none (network.login_url). Use an account of "
-            "this node's own with blockchain.coordinator=wallet, or no chain with =offline."
-        )
-    return ModalCoordinator(
-        rpc_url=rpc_url,
-        contract_address=contract_address,
-        chain_id=chain_id,
-        login_url=login_url,
-        token_file=token_file or paths.login_token_file(),
-        outbox_path=outbox_path,
         market_address=market_address,
     )

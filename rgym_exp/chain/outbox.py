@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -281,21 +281,8 @@ def read_outbox(
 
 
 def _row(found: sqlite3.Row) -> Row:
-    return Row(
-        id=found["id"],
-        kind=found["kind"],
-        round=found["round"],
-        stage=found["stage"],
-        peer_id=found["peer_id"],
-        contract=found["contract"],
-        payload=json.loads(found["payload"]),
-        status=found["status"],
-        detail=found["detail"],
-        tries=found["tries"],
-        hash=found["hash"],
-        nonce=found["nonce"],
-        raw=found["raw"],
-    )
+    values = {field.name: found[field.name] for field in fields(Row)}
+    return Row(**{**values, "payload": json.loads(found["payload"])})
 
 
 def _transaction(found: sqlite3.Row) -> Transaction:

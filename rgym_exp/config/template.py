@@ -90,8 +90,3 @@ def _values(file: Path, called: str) -> dict[str, Any]:
     mapping, _ = read_yaml(file, called=called)
     found, _ = settings_from(mapping, called)
     return {setting.name: setting.value for setting in found}
-
-
-def template_values() -> dict[str, Any]:
-    """The template's keys and values, as dotted names."""
-    return _values(TEMPLATE, "the template")

@@ -59,7 +59,6 @@ class ShareServer:
     def __init__(self, store: ShareStore) -> None:
         self._store = store
         self._streams: Counter[str] = Counter()
-        self.bytes_sent = 0
 
     async def start(self, p2p: P2P) -> None:
         """Register the protocol at a (new) daemon."""
@@ -76,7 +75,6 @@ class ShareServer:
             data = None if is_busy else self._store.get(digest)
             async with asyncio.timeout(_SEND_SECONDS):
                 await _send_answer(writer, BUSY if is_busy else NOT_HERE, data)
-            self.bytes_sent += len(data) if data is not None else 0
         except (TimeoutError, OSError, EOFError):
             logger.debug("A share request of %s was not completed.", peer, exc_info=True)
         finally:

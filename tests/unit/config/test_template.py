@@ -11,7 +11,9 @@ from rgym_exp.config.keys import schema_keys
 from rgym_exp.config.load import load_config, load_with_notes
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import NetworkConfig
-from rgym_exp.config.template import TEMPLATE, template_values
+from rgym_exp.config.settings import settings_from
+from rgym_exp.config.template import TEMPLATE
+from rgym_exp.config.yaml_file import read_yaml
 from rgym_exp.errors import ConfigError
 
 
@@ -25,7 +27,8 @@ def network_lines() -> dict[str, tuple[object, str]]:
 
 def test_the_template_has_every_key_of_the_schema_with_its_default() -> None:
     outside_network = {key.name: key.default for key in schema_keys().values() if not key.name.startswith("network.")}
-    assert template_values() == outside_network
+    values, _ = settings_from(read_yaml(TEMPLATE, called="the template")[0], "the template")
+    assert {setting.name: setting.value for setting in values} == outside_network
 
 
 def test_the_template_lists_every_network_key_commented_out_so_that_it_masks_no_network() -> None:

@@ -23,6 +23,7 @@ from urllib3.exceptions import NewConnectionError
 
 from rgym_exp.base.http_client import fetch
 from rgym_exp.base.shallow_json import shallow_json
+from rgym_exp.base.text import one_line
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
 
 ANSWER_SECONDS = 10.0
@@ -255,7 +256,7 @@ class LoginClient:
         """The error for an answer other than 200."""
         match said:
             case {"error": str(error)}:
-                reason = _one_line(error)
+                reason = one_line(error)
             case _:
                 reason = ""
         told = f": {reason}" if reason else ""
@@ -304,8 +305,3 @@ def _is_unheard(error: requests.exceptions.RequestException) -> bool:
     """Whether it failed before the request could go out. requests tells only by what it wraps."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
     return isinstance(error, requests.exceptions.ConnectTimeout) or isinstance(reason, NewConnectionError)
-
-
-def _one_line(text: str) -> str:
-    """A stranger's sentence, fit for a log line and a terminal."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:300]

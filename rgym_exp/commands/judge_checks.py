@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rgym_exp.base.text import plain
 from rgym_exp.commands.checks import Finding, ok, warning
 from rgym_exp.commands.network_checks import code_at
-from rgym_exp.commands.text import plain
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.errors import HubError
 from rgym_exp.judge.http_judge import HttpJudge

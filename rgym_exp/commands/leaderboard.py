@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from rgym_exp.commands.text import plain
+from rgym_exp.base.text import plain
 from rgym_exp.config.paths import Home
 from rgym_exp.errors import SwarmUserError
 

@@ -11,8 +11,8 @@ from email.utils import parsedate_to_datetime
 from rgym_exp.base.http_client import is_loopback
 from rgym_exp.base.ports import is_free
 from rgym_exp.base.shallow_json import shallow_json
+from rgym_exp.base.text import plain
 from rgym_exp.commands.checks import Finding, failure, ok, warning
-from rgym_exp.commands.text import plain
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.errors import HubError
 from rgym_exp.hub.client import ask, hub_status

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rgym_exp.base.files import last_lines
-from rgym_exp.commands.text import plain
+from rgym_exp.base.text import plain
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.errors import SwarmUserError

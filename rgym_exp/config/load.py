@@ -39,15 +39,7 @@ def load_config(
     overrides: Sequence[str] = (),
     environ: Mapping[str, str] = os.environ,
 ) -> Config:
-    """The configuration of a run; the first run makes the user's file. What a person should know of it is logged.
-
-    Args:
-        network: the network's name or file. With ``invite`` as well, the invite's values fill in that network's.
-        overrides: Hydra overrides from the command line.
-
-    Raises:
-        ConfigError: every mistake found, one sentence each.
-    """
+    """``load_with_notes`` for callers that have nothing to add: the notes are logged."""
     config, notes = load_with_notes(home, network=network, invite=invite, overrides=overrides, environ=environ)
     for note in notes:
         logger.info(note)
@@ -62,7 +54,15 @@ def load_with_notes(
     overrides: Sequence[str] = (),
     environ: Mapping[str, str] = os.environ,
 ) -> tuple[Config, list[str]]:
-    """``load_config`` for callers that show the notes themselves."""
+    """The configuration of a run, and what a person should know of it; the first run makes the user's file.
+
+    Args:
+        network: the network's name or file. With ``invite`` as well, the invite's values fill in that network's.
+        overrides: Hydra overrides from the command line.
+
+    Raises:
+        ConfigError: every mistake found, one sentence each.
+    """
     notes = _prepared_file(home, environ)
     from_file, problems = _user_file(home)
     from_variables, wrong_variables = environment_settings(environ)

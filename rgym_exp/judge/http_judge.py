@@ -16,6 +16,7 @@ import requests
 
 from rgym_exp.base.http_client import fetch
 from rgym_exp.base.shallow_json import shallow_json
+from rgym_exp.base.text import one_line
 from rgym_exp.judge.judge import Clue, JudgeAway, JudgeRefusal, Question
 
 MAX_ANSWER_BYTES = 256 * 1024
@@ -103,7 +104,7 @@ class HttpJudge:
         except requests.exceptions.RequestException as error:
             raise JudgeAway(f"No judge answers at {self.base_url} ({type(error).__name__}).") from error
         except ValueError as error:
-            self._is_senseless(f"an answer at all ({_one_line(str(error))})")
+            self._is_senseless(f"an answer at all ({one_line(str(error))})")
 
     def _failure(self, status: int, headers: Mapping[str, str], content: bytes) -> JudgeAway:
         """The error for an answer that says no."""
@@ -157,7 +158,7 @@ def _reason(content: bytes) -> str:
     try:
         match shallow_json(content):
             case {"error": str(reason)} | {"detail": str(reason)}:
-                return _one_line(reason)
+                return one_line(reason)
     except ValueError:
         pass
     return ""
@@ -170,8 +171,3 @@ def _retry_after(value: str) -> float | None:
     except ValueError:
         return None
     return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS) if math.isfinite(seconds) else None
-
-
-def _one_line(text: str) -> str:
-    """A stranger's words, fit for a log line and a terminal."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:300]

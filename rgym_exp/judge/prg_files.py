@@ -13,6 +13,7 @@ from typing import Any
 from rgym_exp.base.files import atomic_write, set_aside
 from rgym_exp.base.outage import Outage
 from rgym_exp.base.shallow_json import shallow_json
+from rgym_exp.base.text import printable
 
 logger = logging.getLogger("rl_swarm.judge")
 
@@ -140,12 +141,11 @@ class RecordFile:
             text: the rest; what isn't printable is replaced, so that a choice can't forge lines.
         """
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        printable = "".join(character if character.isprintable() else "?" for character in text)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # Opened for each of its few lines, so that a file which was moved away is simply made again.
             with self._path.open("a", encoding="utf-8", errors="replace") as file:
-                file.write(f"{when} {event:<8} {printable}\n")
+                file.write(f"{when} {event:<8} {printable(text)}\n")
         except OSError as error:
             self._writing.fails(error)
         else:

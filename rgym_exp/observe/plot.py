@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from rgym_exp.base.text import printable
 from rgym_exp.observe.plot_data import (
     PHASES,
     Run,
@@ -280,5 +281,5 @@ def _heading(figure: Figure, text: str) -> None:
 
 def _plain(text: str) -> str:
     """A label as it is: no formulas between dollar signs, no control characters, and not hidden from the legend."""
-    shown = "".join(letter if letter.isprintable() else "?" for letter in text).replace("$", r"\$")
+    shown = printable(text).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown

@@ -6,6 +6,7 @@ import hashlib
 import time
 from dataclasses import replace
 
+from rgym_exp.base.text import printable
 from rgym_exp.swarm.announcement import MAX_MODEL_NAME_BYTES
 from rgym_exp.swarm.share import encode_share
 from rgym_exp.swarm.verify import ShareRules
@@ -66,5 +67,4 @@ def leave_notice(last: Announcement, *, round: int) -> Announcement:
 
 
 def _printable(text: str, max_bytes: int) -> str:
-    clean = "".join(character for character in text if character.isprintable())
-    return clean.encode("utf-8", "ignore")[:max_bytes].decode("utf-8", "ignore")
+    return printable(text, "").encode("utf-8", "ignore")[:max_bytes].decode("utf-8", "ignore")

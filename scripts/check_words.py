@@ -31,7 +31,7 @@ REPLACED = {
     r"\bstor(y|ies)\b|Story|_story": "training history",
     r"\bboards?\b|AnnouncementBoard|\b_board\b|make_board|Noticeboard": "DHT records",
     r"await_turn|\bTurn\b": "current round",
-    r"\b(hangs?|hung) (it|them|an announcement|up)\b": "publish",
+    r"\b([hH]angs?|hung) (it|them|this|an announcement|up|again)\b|_hang\b": "publish",
 }
 """What must not occur (a regular expression, capitals aside only where it says so) -> what is said instead."""
 

@@ -175,10 +175,8 @@ def image_tests() -> tuple[list[str] | None, str]:
     if _changed(base, IMAGE_IS_MADE_OF):
         return [], f"all of them: what the image is made of changed {changed}"
     if _changed(base, ("rgym_exp",)):
-        return list(
-            ASKED_OF_THE_PACKAGE
-        ), f"entrypoint, stop and health: of the image, only the package changed {changed}"
-    return None, f"none: nothing in it changed {changed}"
+        return list(ASKED_OF_THE_PACKAGE), f"entrypoint, stop and health: the package changed {changed}"
+    return None, f"none: neither the package nor what only the image is made of changed {changed}"
 
 
 def _changed(base: str, paths: Sequence[str]) -> bool:

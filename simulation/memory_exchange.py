@@ -24,7 +24,7 @@ class MemorySwarm:
         self._offers: dict[int, dict[str, tuple[Announcement, bytes]]] = {}
 
     def offer(self, announcement: Announcement, data: bytes) -> None:
-        """Hang up an announcement with the bytes that its author would serve, true or not."""
+        """Publish an announcement with the bytes that its author would serve, true or not."""
         with self.changed:
             self._offers.setdefault(announcement.round, {})[announcement.peer_id] = (announcement, data)
             for old in sorted(self._offers)[:-_ROUNDS_KEPT]:

@@ -57,20 +57,21 @@ def start_logged(
 
 
 def end(process: subprocess.Popen[bytes] | subprocess.Popen[str], *, seconds: float, gently: bool = True) -> bool:
-    """Close its standard input, which for some is the sign to end; insist by SIGTERM, then by SIGKILL.
+    """Close its standard input, which for some is the sign to end; then SIGTERM, then SIGKILL.
 
     Args:
-        seconds: waited before each further step.
-        gently: whether the end of its input is given time to have its effect.
+        seconds: waited after each step before the next.
+        gently: whether the end of its input is given this time, too; else SIGTERM comes at once.
 
     Returns whether it ended without being killed.
     """
     if process.stdin is not None and not process.stdin.closed:
         with suppress(BrokenPipeError):
             process.stdin.close()
-    if not gently and process.poll() is None:
-        process.terminate()
-    for insist in (process.terminate, process.kill):
+    steps = [process.terminate, process.kill]
+    if not gently:
+        steps.pop(0)()
+    for insist in steps:
         try:
             process.wait(seconds)
             return True

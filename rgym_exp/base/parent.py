@@ -1,4 +1,4 @@
-"""A hub in the background ends with whoever started it, also when that one was killed."""
+"""Ending with whoever started this process, also when that one was killed."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Follower:
             works="The leaderboard is up to date again.",
             quiet=1,
         )
-        """Why the ledger can't be kept up just now, or None."""
+        """Whether and why the ledger can't be kept up just now."""
         self.dropped: Counter[str] = Counter()
         """Events left out, by reason."""
         self._contract = contract

@@ -104,7 +104,7 @@ class GameMaster:
             failing="The prediction market's games can't go on just now; trying again: %s",
             works="The prediction market's games go on.",
         )
-        """Why games can't go on right now, or None."""
+        """Whether and why games can't go on right now."""
         self._market = market
         self._root_of = root_of
         self._state_file = state_file

@@ -153,12 +153,12 @@ class Leaderboard:
 
     def page(self, limit: int = MAX_PEERS_SHOWN) -> Page:
         """The first peers."""
-        leaderboard = self._snapshot
+        snapshot = self._snapshot
         return replace(
-            leaderboard.page,
-            updated=round(time.monotonic() - leaderboard.made, 1),
+            snapshot.page,
+            updated=round(time.monotonic() - snapshot.made, 1),
             trouble=self._follower.outage.trouble,
-            peers=leaderboard.page.peers[:limit],
+            peers=snapshot.page.peers[:limit],
         )
 
     def json_page(self, limit: int = MAX_PEERS_SHOWN) -> str:

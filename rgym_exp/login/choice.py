@@ -10,10 +10,10 @@ from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config
 from rgym_exp.errors import LoginError
 
-AccountMode = Literal["browser", "key file"]
+ChosenMode = Literal["browser", "key file"]
 
 
-def chosen_mode(home: Home) -> AccountMode:
+def chosen_mode(home: Home) -> ChosenMode:
     """What ``rl-swarm login`` was last told; the browser when it never was. Raises LoginError for a damaged file."""
     try:
         mode = json.loads(home.login_choice.read_text(encoding="utf-8"))["way"]
@@ -26,8 +26,8 @@ def chosen_mode(home: Home) -> AccountMode:
     return "key file" if mode == "key file" else "browser"
 
 
-def remember_mode(home: Home, mode: AccountMode) -> None:
-    """From now on runs of this node go this way. Raises LoginError when that can't be written."""
+def remember_mode(home: Home, mode: ChosenMode) -> None:
+    """From now on runs of this node have this account mode. Raises LoginError when that can't be written."""
     if mode == "browser" and not home.login_choice.exists():
         return  # nothing to say, and maybe no home yet
     try:

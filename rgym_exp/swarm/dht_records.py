@@ -115,9 +115,9 @@ class DhtRecords:
         self._validator.set_round(round_number)
 
     async def publish(self, announcement: Announcement) -> bool:
-        """Hang this peer's own announcement; whether at least this node's replica or another's took it.
+        """Publish this peer's own announcement; whether at least this node's replica or another's took it.
 
-        It is hung again whenever contact with the swarm is made anew.
+        It is published again whenever contact with the swarm is made anew.
 
         Raises:
             ValueError: the announcement is another peer's, or has a field outside the limits.

@@ -197,7 +197,7 @@ class LibP2PExchange:
                 continue
             pause = 1.0
             if self._newest is not None:
-                self._loop.spawn(self._hang(self._newest))
+                self._loop.spawn(self._keep_publishing(self._newest))
 
     def _begin(self, gathering: RoundGathering) -> None:
         if self._current is not None:
@@ -209,9 +209,9 @@ class LibP2PExchange:
     def _offer(self, data: bytes, announcement: Announcement) -> None:
         self._store.put(announcement.round, data)
         self._newest = announcement
-        self._loop.spawn(self._hang(announcement))
+        self._loop.spawn(self._keep_publishing(announcement))
 
-    async def _hang(self, announcement: Announcement) -> None:
+    async def _keep_publishing(self, announcement: Announcement) -> None:
         """Publish an announcement, trying again until it holds or a newer one takes its place."""
         pause = 0.3
         while announcement is self._newest:
@@ -222,7 +222,7 @@ class LibP2PExchange:
                 logger.error("This round's share can't be announced: %s", error)
                 return
             except Exception:
-                # The DHT library fails in many ways while daemon or network are away: hung again shortly.
+                # The DHT library fails in many ways while daemon or network are away: tried again shortly.
                 logger.debug("Announcing failed.", exc_info=True)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -250,10 +250,10 @@ class LibP2PExchange:
         if last is None:
             return  # nobody knows of this peer
         reached = self._current.round if self._current is not None else last.round
-        words = [self._records.publish(notice) for notice in leave_notices(last, reached=reached)]
+        notices = [self._records.publish(notice) for notice in leave_notices(last, reached=reached)]
         try:
             async with asyncio.timeout(_LEAVE_NOTICE_SECONDS):
-                await asyncio.gather(*words)
+                await asyncio.gather(*notices)
         except Exception:
             # The DHT library fails in many ways while daemon or network are away; the others then wait in vain.
             logger.debug("The leave notice did not get through.", exc_info=True)

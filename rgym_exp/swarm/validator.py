@@ -1,6 +1,6 @@
 """The guard of our DHT nodes: which records they store, pass on and believe.
 
-The DHT is open to everyone, so what hangs in it is whatever somebody wrote. A record is kept only if it is an
+The DHT is open to everyone, so what is in it is whatever somebody wrote. A record is kept only if it is an
 announcement of this swarm, signed by the peer whose id is its subkey, in the shard where that peer belongs this round.
 """
 
@@ -22,7 +22,7 @@ from rgym_exp.swarm.refused import AnnouncementRejected
 from rgym_exp.swarm.shards import record_key, shard_of
 
 RECORD_LIFETIME_SECONDS = 1800.0
-"""How long an announcement stays on the DHT: longer than anybody asks for a round that is over."""
+"""How long an announcement stays in the DHT: longer than anybody asks for a round that is over."""
 _MAX_LIFETIME_SECONDS = 4 * RECORD_LIFETIME_SECONDS  # what we store for others; the slack is for wrong clocks
 _MAX_PEERS_PER_SHARD = 1024
 _ROUNDS_BEHIND = 16

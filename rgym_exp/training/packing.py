@@ -4,7 +4,7 @@ A group is laid out as one row ``[prompt, c_1, ..., c_G]``. Positions restart af
 attention lets each completion see the prompt and itself, so every token's context is the one it has in a row of its
 own and the log-probabilities are the same. Sharing a prefix is known from inference (Hydragen, arXiv 2402.05099); here
 it serves the forward and the backward pass of the policy update. Attention costs what it costs unpacked: it runs over
-blocks of [prompt, local completion], never over the whole row.
+blocks of [prompt, one completion], never over the whole row.
 """
 
 from __future__ import annotations

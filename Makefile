@@ -9,7 +9,7 @@ UV_VERSION := 0.13.9
 help:  ## List the targets
 	@grep -E '^[a-z]+: .*## |^[a-z]+:  ## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-quick:  ## Linters, types and the unit tests of what changed, in less than a minute
+quick:  ## Linters, types and the unit tests of what changed
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/quick.py
 
 check:  ## Everything that must pass before a change lands, as CI runs it; BASE=COMMIT may leave the image's tests out

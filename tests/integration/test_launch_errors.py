@@ -57,11 +57,11 @@ def test_a_key_that_does_not_exist(tmp_path: Path, tiny_model_folder: Path) -> N
 
 
 def test_an_identity_of_another_format_is_left_as_it_is(tmp_path: Path, tiny_model_folder: Path) -> None:
-    external = b"-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----\n"
-    (tmp_path / "swarm.pem").write_bytes(external)
+    not_ours = b"-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----\n"
+    (tmp_path / "swarm.pem").write_bytes(not_ours)
     with NodeProgram(tmp_path, tiny_model_folder) as node:
         assert "swarm.pem is a PEM text file; a libp2p protobuf private key was expected" in ended_with(node)
-    assert (tmp_path / "swarm.pem").read_bytes() == external
+    assert (tmp_path / "swarm.pem").read_bytes() == not_ours
 
 
 def test_an_account_key_that_is_damaged_is_left_as_it_is(tmp_path: Path, tiny_model_folder: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from rgym_exp.config.environment import SECRET_VARIABLES
@@ -89,8 +90,10 @@ class HubCall:
     def _close(self) -> None:
         self._messages.close()
         for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+            # What one that died at once has not read is still to be sent, and closing tries to once more.
+            with suppress(BrokenPipeError):
+                if pipe is not None:
+                    pipe.close()
 
 
 def _last_line(said: str) -> str:

@@ -554,7 +554,19 @@ def test_a_call_past_its_limit_is_ended(hub: ModelHub, environ: dict[str, str]) 
     assert answer is not None and answer.problem == "no answer within 2 s"
 
 
-def test_a_process_that_dies_is_an_answer_too(environ: dict[str, str]) -> None:
+@pytest.mark.parametrize("before_it_is_asked", [False, True])
+def test_a_process_that_dies_is_an_answer_too(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, before_it_is_asked: bool
+) -> None:
+    class DeadAtOnce(subprocess.Popen[str]):
+        """A process that we get to when it has died."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.wait()
+
+    if before_it_is_asked:
+        monkeypatch.setattr(subprocess, "Popen", DeadAtOnce)
     call = HubCall(
         {"ask": "check"}, token=TOKEN, environ={**environ, "PYTHONHOME": "/nowhere"}, limit_seconds=DEADLINE_SECONDS
     )

@@ -103,9 +103,15 @@ class Announcement:
     mean_reward: float
     time: float
     """Sender's clock, seconds since the epoch. For people to read; it only puts one peer's own records in order."""
+    listed: int = -1
+    """The round under which it is published: its own, or a later one for a late share."""
     is_leave_notice: bool = False
     """Its author has left, and its shares with it: nobody need wait for this peer. With groups, its part of the round
     was done before."""
+
+    def __post_init__(self) -> None:
+        if self.listed < 0:
+            object.__setattr__(self, "listed", self.round)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,7 +118,7 @@ def status(invite: Invite, keeper: Keeper) -> Mapping[str, Any]:
         "stage": keeper.stage,
         "round_seconds": round(time.monotonic() - keeper.round_started, 1),
         "announced": len(keeper.activity.announced(keeper.round)),
-        "active": len(keeper.activity.missed(keeper.round)),
+        "active": keeper.active,
         "peer_count": len(newest),
         "peers": peers,
         "contract": invite.coordinator_address,

@@ -159,7 +159,6 @@ def make_exchange(config: Config, home: Home, tasks_digest: str, contract_bootno
         "announce": settings.announce,
         "bootnodes": bootnodes,
         "max_share_bytes": settings.max_share_bytes,
-        "enough_shares": 2 * config.training.external_groups,
     }
     return instantiate_or(
         settings.exchange, lambda: LibP2PExchange(**given), key="communications.exchange", given=given

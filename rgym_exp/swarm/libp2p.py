@@ -12,11 +12,12 @@ from pathlib import Path
 from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import MAX_DIGEST_BYTES, MAX_SWARM_ID_BYTES
 from rgym_exp.swarm.dht_records import DhtRecords
-from rgym_exp.swarm.exchange import Drops, KnownPeers
+from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesTaken
 from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.loop_thread import LoopThread
 from rgym_exp.swarm.publishing import leave_notices, prepare
+from rgym_exp.swarm.shards import Slice
 from rgym_exp.swarm.transfer import ShareServer, ShareStore, fetch_share
 from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement, ReceivedShare, Share
@@ -31,8 +32,6 @@ logger = logging.getLogger("rl_swarm.swarm")
 
 class LibP2PExchange:
     """An ``Exchange`` over libp2p. Constructed means started; a bootnode that is away is looked for in the background.
-
-    ``enough_shares`` is how many shares a gathering fetches before its ``close`` says how many are wanted.
 
     Raises:
         SwarmError: the daemon can't start (port taken, ...) or a bootnode address is malformed.
@@ -53,7 +52,6 @@ class LibP2PExchange:
         bootnodes: Sequence[str] = (),
         max_share_bytes: int = 4 * 1024 * 1024,
         max_text_chars: int = 65_536,
-        enough_shares: int = 8,
         fetches_at_once: int = 4,
         fetch_timeout_seconds: float = 20.0,
     ) -> None:
@@ -70,10 +68,11 @@ class LibP2PExchange:
         )
         self._host, self._port = host, port
         self._announce, self._bootnodes = list(announce), list(bootnodes)
-        self._enough_shares, self._fetches_at_once = enough_shares, fetches_at_once
+        self._fetches_at_once = fetches_at_once
         self._fetch_timeout_seconds = fetch_timeout_seconds
         self._drops = Drops()
         self._known = KnownPeers(self.peer_id)
+        self._taken = SharesTaken()
         self._store = ShareStore()
         self._server = ShareServer(self._store)
         self._newest: Announcement | None = None
@@ -100,9 +99,9 @@ class LibP2PExchange:
             fetch=self._fetch,
             rules=self._rules,
             known=self._known,
+            taken=self._taken,
             drops=self._drops,
             own_peer_id=self.peer_id,
-            enough_shares=self._enough_shares,
             fetches_at_once=self._fetches_at_once,
             rng=random.Random(),
         )
@@ -148,11 +147,13 @@ class LibP2PExchange:
                 logger.warning("Leaving the swarm took over %.0f s; its daemon may linger a while.", _CLOSE_SECONDS)
             self._loop.end()
 
-    def finish(self, gathering: RoundGathering, timeout_seconds: float, enough_shares: int) -> list[ReceivedShare]:
+    def finish(
+        self, gathering: RoundGathering, timeout_seconds: float, enough_shares: int, listed: int | None
+    ) -> list[ReceivedShare]:
         """End a gathering for the node's thread; empty once the exchange is closed."""
         if self._is_closed:
             return []
-        work = gathering.finish(timeout_seconds=timeout_seconds, enough_shares=enough_shares)
+        work = gathering.finish(timeout_seconds=timeout_seconds, enough_shares=enough_shares, listed=listed)
         try:
             return self._loop.call(work, timeout_seconds + _CLOSE_SECONDS)
         except TimeoutError:
@@ -161,12 +162,17 @@ class LibP2PExchange:
 
     # Below here everything runs on the loop.
 
-    async def read(self, round: int, enough: int | None = None, *, wide: bool = True) -> list[Announcement]:
+    @property
+    def level(self) -> int:
         """The current DHT node's (the daemon may have been restarted)."""
-        return await self._records.read(round, enough, wide=wide)
+        return self._records.level
+
+    async def read(self, round: int, part: Slice, *, thorough: bool = True) -> list[Announcement]:
+        """See ``level``."""
+        return await self._records.read(round, part, thorough=thorough)
 
     async def survey(self, round: int) -> list[Announcement]:
-        """See ``read``."""
+        """See ``level``."""
         return await self._records.survey(round)
 
     async def _open_records(self) -> DhtRecords:
@@ -267,10 +273,10 @@ class LibP2PGathering:
         self._gathering = gathering
         self._result: list[ReceivedShare] | None = None
 
-    def close(self, *, timeout_seconds: float, enough_shares: int) -> list[ReceivedShare]:
+    def close(self, *, timeout_seconds: float, enough_shares: int, listed: int | None = None) -> list[ReceivedShare]:
         """See ``Gathering``."""
         if self._result is None:
-            self._result = self._exchange.finish(self._gathering, timeout_seconds, enough_shares)
+            self._result = self._exchange.finish(self._gathering, timeout_seconds, enough_shares, listed)
         return list(self._result)
 
 

@@ -60,7 +60,7 @@ def leave_notice(last: Announcement, *, round: int) -> Announcement:
     It takes the place of the announcement of the same round, if there is one, and then says what that one said: that
     this peer's part of the round is done. Otherwise it tells of no groups.
     """
-    notice = replace(last, round=round, time=max(last.time, time.time()), is_leave_notice=True)
+    notice = replace(last, round=round, listed=round, time=max(last.time, time.time()), is_leave_notice=True)
     if round == last.round:
         return notice
     return replace(notice, share_digest=bytes(32).hex(), share_size=0, group_count=0)

@@ -27,6 +27,8 @@ RECHECK_SECONDS = 5.0
 """How often the contract is asked for its round although nobody but this keeper should move it."""
 LONGEST_PAUSE_SECONDS = 30.0
 """Upper bound of the back-off while the chain or the DHT can't be reached."""
+_SWEEP_EVERY = 4
+"""Looks between two glances at every level."""
 _AWAY = (SwarmUserError, OSError, TimeoutError)
 """What that looks like."""
 
@@ -104,6 +106,7 @@ class Keeper:
         self._clock = clock
         self._rng = rng or random.Random()
         self._asked = float("-inf")
+        self.looks = 0
         self._watch = RoundWatch(round=-1, active={}, level=0, origin=0)
 
     @property
@@ -139,8 +142,12 @@ class Keeper:
 
         Raises a SwarmUserError (or OSError, TimeoutError) when the chain or the DHT can't be reached.
         """
+        self.looks += 1
         if self._clock() - self._asked >= RECHECK_SECONDS:
             await self._ask_round()
+        if self.looks % _SWEEP_EVERY == 0:
+            # A swarm that grows or shrinks goes to other levels during a round: one shard of each shows where it is.
+            self.activity.record(await self._records.survey(self.round, sweep=True))
         parts = [EVERYBODY] if self._is_at_limit() else self._watch.parts(self.activity.announced(self.round))
         is_over = await self._read(parts)
         if is_over and not self._watch.sees_everybody(parts):
@@ -184,7 +191,6 @@ class Keeper:
         self._asked = self._clock()
         if round != self.round:
             self._records.set_round(round)
-            # A large swarm writes at other levels than a small one: one shard of each shows where somebody is.
             await self._records.survey(max(0, round - 1), sweep=True)
             if self.round < 0:
                 for earlier in range(max(0, round - ACTIVE_ROUNDS), round):

@@ -178,7 +178,8 @@ class RoundGathering:
             if len(self._received) + len(self._fetching) + len(self._waiting) < self._enough:
                 is_new = await self._look(thorough=True)
                 self._has_looked_in_hurry = True
-                self._widened += len(self._received) + len(self._waiting) < self._enough
+                if len(self._received) + len(self._waiting) < self._enough:
+                    is_new |= await self._look_elsewhere()
             pause = _HURRIED_PAUSES[0] if is_new else min(2 * pause, longest)
             self._launch()
             self._changed.set()
@@ -197,6 +198,12 @@ class RoundGathering:
         listed = self._listed
         found = await self._guarded(self._records.read(listed, self._part(), thorough=thorough))
         return any([self._consider(announcement, listed) for announcement in found])
+
+    async def _look_elsewhere(self) -> bool:
+        """There is too little: take a larger sample from now on, and glance at the levels that we don't read."""
+        self._widened += 1
+        found = await self._guarded(self._records.survey(self._listed))
+        return any([self._consider(announcement, self._listed) for announcement in found])
 
     async def _look_back(self) -> None:
         """Read, once, the places of the rounds before: what was listed there since this node looked."""

@@ -9,9 +9,10 @@ import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
-Outcome = TypeVar("Outcome")
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
 
 
 class _Jumps(selectors.DefaultSelector):
@@ -40,10 +41,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._jumps.now
 
     def run_in_executor(
-        self, executor: Executor | None, func: Callable[..., Any], *args: Any
-    ) -> asyncio.Future[Any]:
+        self, executor: Executor | None, func: Callable[[*Arguments], Result], *args: *Arguments
+    ) -> asyncio.Future[Result]:
         """Run it here and now: a thread would take real time, of which there is none."""
-        future = self.create_future()
+        future: asyncio.Future[Result] = self.create_future()
         try:
             future.set_result(func(*args))
         except Exception as error:
@@ -51,7 +52,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return future
 
 
-def run_virtually(main: Callable[[VirtualTimeLoop], Coroutine[Any, Any, Outcome]]) -> Outcome:
+def run_virtually(main: Callable[[VirtualTimeLoop], Coroutine[Any, Any, Result]]) -> Result:
     """Run ``main``, which is given the loop, to its end; background tasks are cancelled then."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         loop = runner.get_loop()

@@ -103,8 +103,9 @@ class KnownPeers:
             return
         if peer_id == self.own_peer_id:
             return
-        # A new dictionary each time: another thread may be reading the old one.
-        self._newest = {**self._newest, peer_id: max(newest, listed)}
+        if listed > newest:
+            # A new dictionary each time: another thread may be reading the old one.
+            self._newest = {**self._newest, peer_id: listed}
         if announcement.round == listed:
             self._in_time[peer_id] = max(self._in_time.get(peer_id, -1), listed)
 

@@ -249,7 +249,6 @@ class RoundGathering:
 
     def _launch(self) -> None:
         """Fetch from peers drawn at random among those that wait, as many at once as we may."""
-        self._waiting = {peer: waiting for peer, waiting in self._waiting.items() if peer not in self._received}
         # Who announced anew while we fetch what it announced before keeps its place: that may come to nothing.
         free = [peer for peer in self._waiting if peer not in self._fetching]
         while (
@@ -267,6 +266,7 @@ class RoundGathering:
             data = await self._fetch_patiently(announcement)
             self._received[peer_id] = admit(data, announcement, self._rules)
             self._taken.add(announcement.share_digest)
+            self._waiting.pop(peer_id, None)
         except PeerDataRefused as refusal:
             self._drop(announcement, refusal.reason)
         except Exception:

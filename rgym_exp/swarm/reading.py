@@ -73,8 +73,7 @@ class RecordReader:
     async def _read(self, shards: Sequence[Shard], *, thorough: bool) -> list[Announcement]:
         held = await self._store.get(shards, thorough=thorough)
         found: dict[str, Announcement] = {}
-        for shard in shards:
-            here = held.get(shard, ())
-            self.size.observe(shard, len(here))
+        for here in held.values():
             found.update({announcement.peer_id: announcement for announcement in here})
+        self.size.observe({shard: len(held.get(shard, ())) for shard in shards})
         return list(found.values())

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from rgym_exp.aliases import DHT_KEY_PREFIX
@@ -31,6 +33,7 @@ class Shard(NamedTuple):
     """In [0, 2^level)."""
 
 
+@lru_cache(maxsize=65_536)
 def hash_of(peer_id: str, round_number: int) -> int:
     """The 64 bits that decide where ``peer_id`` writes in this round, whatever the level."""
     digest = hashlib.sha256(f"rl-swarm/shard/1\n{round_number}\n{peer_id}".encode()).digest()
@@ -81,13 +84,14 @@ class SwarmSize:
         self._rounds: dict[int, dict[int, dict[int, int]]] = {}  # round -> level -> shard -> announcements in it
         self._level: int | None = None
 
-    def observe(self, shard: Shard, found: int) -> None:
-        """Take in that ``shard`` held ``found`` announcements."""
-        # Rounds are forgotten in the order in which they were read, not by number: a chain can be set back.
-        levels = self._rounds.pop(shard.round, {})
-        self._rounds[shard.round] = levels
-        shards = levels.setdefault(shard.level, {})
-        shards[shard.number] = max(shards.get(shard.number, 0), found)
+    def observe(self, found: Mapping[Shard, int]) -> None:
+        """Take in how many announcements each of these shards held."""
+        for shard, count in found.items():
+            # Rounds are forgotten in the order in which they were read, not by number: a chain can be set back.
+            levels = self._rounds.pop(shard.round, {})
+            self._rounds[shard.round] = levels
+            shards = levels.setdefault(shard.level, {})
+            shards[shard.number] = max(shards.get(shard.number, 0), count)
         for old in list(self._rounds)[:-_ROUNDS_REMEMBERED]:
             del self._rounds[old]
         self._follow()

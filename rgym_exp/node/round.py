@@ -19,7 +19,7 @@ from itertools import zip_longest
 from rgym_exp.chain.coordinator import ChainError, Coordinator
 from rgym_exp.judge.judge_client import JudgeClient
 from rgym_exp.node.batch import TrainingBatch, assemble
-from rgym_exp.node.current_round import CurrentRound, await_current_round
+from rgym_exp.node.current_round import CurrentRound, await_current_round, round_by_now
 from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.local_groups import LocalGroups
 from rgym_exp.node.prediction import MarketPlayer
@@ -89,6 +89,7 @@ def play_round(
     with phases("publish"):
         components.exchange.publish(
             _share(local.groups, settings.swarm_id, current.round, me, components.tasks.digest),
+            swarm_round=round_by_now(components.coordinator, current),
             model_name=components.policy.model_name,
             account=components.coordinator.account,
             mean_reward=local.mean_reward,

@@ -12,13 +12,15 @@ from typing import Protocol
 
 from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesTaken
 from rgym_exp.swarm.gathering import RoundGathering
+from rgym_exp.swarm.listing import MAX_ROUNDS_LATE, listed_under
 from rgym_exp.swarm.selection import select
 from rgym_exp.swarm.share import encode_share
-from rgym_exp.swarm.verify import LATE_ROUNDS, ShareRules
+from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement, Completion, Group, Problem, ReceivedShare, Share, SharedGroup
 from simulation.virtual_dht import VirtualRecords
 
 EXTERNAL_GROUPS = 4
+ENOUGH_SHARES = 2 * EXTERNAL_GROUPS
 GROUPS_A_SHARE = 2
 """With an advantage, of the four that a share would have: the others are never selected, and cost time."""
 FETCH_SECONDS = 0.3
@@ -79,7 +81,7 @@ class VirtualPeer:
         self.steps = 0
         self.shares_made = 0
         self.shares_lost = 0
-        """Made too late to be published."""
+        """Made too late for anybody."""
         self.used: Counter[tuple[str, int]] = Counter()
         """(author, round) of the shares from which it trained on a group."""
         self.places_filled: list[float] = []
@@ -124,10 +126,10 @@ class VirtualPeer:
         gathering.start()
         try:
             await self._work(self._generate_seconds * (2 if is_alone else 1))
-            listed = self._place.contract.round
-            self._publish(round, listed)
+            reached = self._place.contract.round
+            self._publish(round, reached)
             began = self._now()
-            received = await gathering.finish(timeout_seconds=60.0, enough_shares=2 * EXTERNAL_GROUPS, listed=listed)
+            received = await gathering.finish(timeout_seconds=60.0, enough_shares=ENOUGH_SHARES, swarm_round=reached)
         finally:
             await gathering.stop()
         self.gather_seconds.append(self._now() - began)
@@ -139,12 +141,10 @@ class VirtualPeer:
     async def _work(self, seconds: float) -> None:
         await asyncio.sleep(seconds * math.exp(self._rng.gauss(0, _NOISE)))
 
-    def _publish(self, round: int, listed: int) -> None:
+    def _publish(self, round: int, reached: int) -> None:
         self.shares_made += 1
-        if listed - round > LATE_ROUNDS:
-            self.shares_lost += 1
-            return
-        data, announcement = share_of(self.peer_id, round, listed=listed, time=self._now())
+        self.shares_lost += reached - round > MAX_ROUNDS_LATE
+        data, announcement = share_of(self.peer_id, round, reached=reached, time=self._now())
         self._place.served[announcement.share_digest] = data
         task = asyncio.create_task(self.records.publish(announcement))
         self._background.add(task)
@@ -172,8 +172,8 @@ class VirtualPeer:
         self.places_filled.append(len(selected) / EXTERNAL_GROUPS)
 
 
-def share_of(peer_id: str, round: int, *, listed: int, time: float) -> tuple[bytes, Announcement]:
-    """A share's bytes, and its announcement."""
+def share_of(peer_id: str, round: int, *, reached: int, time: float) -> tuple[bytes, Announcement]:
+    """A share's bytes and its announcement, made when the swarm is at the round ``reached``."""
     share = Share(
         swarm_id=RULES.swarm_id, round=round, peer_id=peer_id, tasks_digest=RULES.tasks_digest, groups=_GROUPS
     )
@@ -181,7 +181,7 @@ def share_of(peer_id: str, round: int, *, listed: int, time: float) -> tuple[byt
     announcement = Announcement(
         swarm_id=RULES.swarm_id,
         round=round,
-        listed=listed,
+        listed=listed_under(round, swarm_round=reached),
         peer_id=peer_id,
         share_digest=hashlib.sha256(data).hexdigest(),
         share_size=len(data),

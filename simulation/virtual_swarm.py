@@ -130,7 +130,7 @@ class VirtualSwarm:
 
     def announce(self, peer_id: str, round: int) -> None:
         """Have a stranger announce a share of ``round``, in time or late, at a level that the swarm reads."""
-        data, announcement = share_of(peer_id, round, listed=self.contract.round, time=self.now())
+        data, announcement = share_of(peer_id, round, reached=self.contract.round, time=self.now())
         self.served[announcement.share_digest] = data
         self.dht.put(announcement, self._keepers[-1][1].level)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rgym_exp.swarm.listing import MAX_ROUNDS_LATE
 from rgym_exp.swarm.pace import ActivePeer
-from rgym_exp.swarm.verify import LATE_ROUNDS
 from rgym_exp.types import Announcement
 
-ACTIVE_ROUNDS = LATE_ROUNDS
+ACTIVE_ROUNDS = MAX_ROUNDS_LATE
 """A peer is active when it announced, in time or late, in one of this many rounds before the current one."""
 AWAITED_ROUNDS = 3
 """A peer may be waited for when it announced in time in one of this many rounds before the current one."""
@@ -59,7 +59,7 @@ class PeerActivity:
 
     def _note(self, announcement: Announcement) -> None:
         peer_id, listed = announcement.peer_id, announcement.listed
-        rounds = self._in_time if announcement.round == listed else self._late
+        rounds = self._late if announcement.is_late else self._in_time
         rounds.setdefault(listed, set()).add(peer_id)
         before = self._attended.get(peer_id)
         if before is None or listed - before.last > ACTIVE_ROUNDS:

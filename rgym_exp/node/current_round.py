@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rgym_exp.base.outage import Outage
-from rgym_exp.chain.coordinator import ChainUnavailable, Coordinator
+from rgym_exp.chain.coordinator import ChainError, ChainUnavailable, Coordinator
 
 logger = logging.getLogger("rl_swarm.node")
 
@@ -61,3 +61,12 @@ def await_current_round(
         if round_number < last_round:
             logger.debug("The chain is at round %d, before our %d; waiting.", round_number, last_round)
         sleep(pause)
+
+
+def round_by_now(coordinator: Coordinator, current: CurrentRound) -> int:
+    """The round that the swarm has reached while this node worked on ``current``; that one when nobody can say."""
+    try:
+        return max(current.round, coordinator.round_and_stage()[0])
+    except ChainError as error:
+        logger.debug("Where the swarm is by now can't be asked: %s", error)
+        return current.round

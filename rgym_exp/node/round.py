@@ -19,7 +19,7 @@ from itertools import zip_longest
 from rgym_exp.chain.coordinator import ChainError, Coordinator
 from rgym_exp.judge.judge_client import JudgeClient
 from rgym_exp.node.batch import TrainingBatch, assemble
-from rgym_exp.node.current_round import CurrentRound, await_current_round
+from rgym_exp.node.current_round import CurrentRound, await_current_round, round_by_now
 from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.local_groups import LocalGroups
 from rgym_exp.node.prediction import MarketPlayer
@@ -87,8 +87,10 @@ def play_round(
     local.draw(settings.local_groups + (settings.external_groups if alone else 0), phases)
     local.resample(settings.resamples, phases)
     with phases("publish"):
+        swarm_round = round_by_now(components.coordinator, current)
         components.exchange.publish(
             _share(local.groups, settings.swarm_id, current.round, me, components.tasks.digest),
+            swarm_round=swarm_round,
             model_name=components.policy.model_name,
             account=components.coordinator.account,
             mean_reward=local.mean_reward,
@@ -97,7 +99,9 @@ def play_round(
     # 6. Close the gathering; score everything ourselves; choose uniformly over peers, zero-advantage groups left out.
     with phases("gather"):
         received = gathering.close(
-            timeout_seconds=settings.gather_timeout_seconds, enough_shares=2 * settings.external_groups
+            timeout_seconds=settings.gather_timeout_seconds,
+            enough_shares=2 * settings.external_groups,
+            swarm_round=swarm_round,
         )
     with phases("score"):
         rng = random.Random(f"{settings.swarm_id}/{current.round}/{me}")

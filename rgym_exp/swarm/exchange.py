@@ -7,18 +7,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from rgym_exp.types import Announcement, ReceivedShare, Share
+from rgym_exp.types import Announcement, ReceivedShare, Share, contract_round
 
 
 class Gathering(Protocol):
     """The shares of one round; announcements are collected in the background from ``start_gathering`` to ``close``."""
 
-    def close(self, *, timeout_seconds: float, enough_shares: int, listed: int | None = None) -> list[ReceivedShare]:
+    def close(
+        self, *, timeout_seconds: float, enough_shares: int, swarm_round: int | None = None
+    ) -> list[ReceivedShare]:
         """Fetch shares of others, stop, and hand over what passed every check. Never raises.
 
         Called once this node's own share is published: only now is anything fetched, uniformly from everybody who has
-        announced by then and from the late shares of the rounds before. ``listed`` is the round that the swarm is at,
-        where this node's share was published as well; None: the gathering's own.
+        announced by then and from the late shares of the rounds before. ``swarm_round`` is the round that the swarm is
+        at by now, as this node's share was published; None: the gathering's own.
 
         Returns as soon as ``enough_shares`` are here, or all that is there was dealt with and half of the peers known
         to take part are in it, or those are far later than this node, or the time is up; at once when nobody else is
@@ -36,8 +38,12 @@ class Exchange(Protocol):
         """Begin to gather the external shares of ``round``. Returns at once; starting a new one ends the one before."""
         ...
 
-    def publish(self, share: Share, *, model_name: str, account: str, mean_reward: float) -> Announcement:
+    def publish(
+        self, share: Share, *, swarm_round: int, model_name: str, account: str, mean_reward: float
+    ) -> Announcement:
         """Offer this node's share of a round to everyone. Returns at once; the announcement spreads in the background.
+
+        ``swarm_round`` is where the swarm is by now: a share that comes late is published under that round.
 
         Raises:
             ValueError: the share is another peer's or too large: a mistake of the caller's.
@@ -94,7 +100,8 @@ class KnownPeers:
 
     def seen(self, announcement: Announcement) -> None:
         """Take in an announcement, or a leave notice: after that its author is gone until it announces again."""
-        peer_id, listed = announcement.peer_id, announcement.listed
+        # Interim rounds count as the contract round that they follow: their numbers are in no order with others.
+        peer_id, listed = announcement.peer_id, contract_round(announcement.listed)
         newest = self._newest.get(peer_id, -1)
         if announcement.is_leave_notice:
             if 0 <= newest <= listed:
@@ -106,15 +113,19 @@ class KnownPeers:
         if listed > newest:
             # A new dictionary each time: another thread may be reading the old one.
             self._newest = {**self._newest, peer_id: listed}
-        if announcement.round == listed:
+        if not announcement.is_late:
             self._in_time[peer_id] = max(self._in_time.get(peer_id, -1), listed)
 
     def expected(self, round_number: int) -> set[str]:
         """The peers whose share of this round may still come in time. Those silent for too long are forgotten."""
-        oldest = round_number - self.ROUNDS_REMEMBERED
-        self._newest = {peer: newest for peer, newest in self._newest.items() if newest >= oldest}
+        now = contract_round(round_number)
+        # Nor is anybody remembered from far ahead: then the chain was set back.
+        near = range(now - self.ROUNDS_REMEMBERED, now + self.ROUNDS_REMEMBERED + 1)
+        self._newest = {peer: newest for peer, newest in self._newest.items() if newest in near}
         self._in_time = {
-            peer: newest for peer, newest in self._in_time.items() if newest >= round_number - self.ROUNDS_EXPECTED
+            peer: newest
+            for peer, newest in self._in_time.items()
+            if newest in near and newest >= now - self.ROUNDS_EXPECTED
         }
         return set(self._in_time)
 

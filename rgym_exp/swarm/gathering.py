@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesTaken
+from rgym_exp.swarm.listing import place_of, places_before
 from rgym_exp.swarm.pace import end_of_waiting
 from rgym_exp.swarm.refused import FetchFailed, PeerDataRefused
 from rgym_exp.swarm.shards import Slice
@@ -28,8 +29,6 @@ _CALM_PAUSES = (1.0, 8.0)
 """First and longest pause between two looks at the DHT while the node is still generating, in seconds."""
 _HURRIED_PAUSES = (0.1, 1.0)
 """The same once the node waits for us."""
-_ROUNDS_LOOKED_BACK = 2
-"""Most of what was listed too late for a node is seen in the next round; the rest in the one after, or never."""
 _FETCH_TRIES = 3
 _FETCH_PAUSE_SECONDS = 0.3
 _ANNOUNCEMENTS_PER_PEER = 3
@@ -76,7 +75,7 @@ class RoundGathering:
     ) -> None:
         """The round is taken to begin now, by ``clock`` (seconds)."""
         self.round = round
-        self._listed = round
+        self._listed = place_of(round)
         self._records = records
         self._fetch = fetch
         self._rules = rules
@@ -110,10 +109,10 @@ class RoundGathering:
             self._task = asyncio.create_task(self._run())
 
     async def finish(
-        self, *, timeout_seconds: float, enough_shares: int, listed: int | None = None
+        self, *, timeout_seconds: float, enough_shares: int, swarm_round: int | None = None
     ) -> list[ReceivedShare]:
         """Fetch as ``Gathering.close`` says, stop, and hand over what was received."""
-        self._listed = self.round if listed is None else listed
+        self._listed = place_of(self.round if swarm_round is None else swarm_round)
         self._enough = enough_shares
         self._gives_up_at = end_of_waiting(self._clock() - self._began)
         self._is_hurried = True
@@ -161,9 +160,9 @@ class RoundGathering:
         return Slice(origin=self._origin, bits=max(0, self._records.level - self._widened))
 
     async def _run(self) -> None:
-        if self.round > 0:
-            # Who took part in the round before is who to expect now; this is how a newcomer meets the others.
-            for announcement in await self._guarded(self._records.survey(self.round - 1)):
+        # Who took part in the round before is who to expect now; this is how a newcomer meets the others.
+        for place in places_before(self._listed)[-1:]:
+            for announcement in await self._guarded(self._records.survey(place)):
                 self._known.seen(announcement)
         pause, longest = _CALM_PAUSES
         while not self._is_hurried:
@@ -207,7 +206,7 @@ class RoundGathering:
 
     async def _look_back(self) -> None:
         """Read, once, the places of the rounds before: what was listed there since this node looked."""
-        for listed in range(max(0, self._listed - _ROUNDS_LOOKED_BACK), self._listed):
+        for listed in places_before(self._listed):
             for announcement in await self._guarded(self._records.read(listed, self._part(), thorough=False)):
                 self._consider(announcement, listed)
 
@@ -239,7 +238,7 @@ class RoundGathering:
         met.add(digest)
         if peer_id in self._received:
             return False
-        objection = objection_to_announcement(announcement, listed=listed, rules=self._rules)
+        objection = objection_to_announcement(announcement, round=listed, rules=self._rules)
         if objection is not None:
             self._drop(announcement, objection)
         elif peer_id not in self._waiting or self._waiting[peer_id].listed <= listed:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import MAX_DIGEST_BYTES, MAX_SWARM_ID_BYTES
 from rgym_exp.swarm.dht_records import DhtRecords
@@ -54,6 +55,7 @@ class LibP2PExchange:
         max_text_chars: int = 65_536,
         fetches_at_once: int = 4,
         fetch_timeout_seconds: float = 20.0,
+        clock: SwarmClock | None = None,
     ) -> None:
         _check_names(swarm_id, tasks_digest)
         self._identity = load_or_create_identity(Path(identity_path))
@@ -70,6 +72,7 @@ class LibP2PExchange:
         self._announce, self._bootnodes = list(announce), list(bootnodes)
         self._fetches_at_once = fetches_at_once
         self._fetch_timeout_seconds = fetch_timeout_seconds
+        self._clock = clock or SwarmClock()
         self._drops = Drops()
         self._known = KnownPeers(self.peer_id)
         self._taken = SharesTaken()
@@ -109,15 +112,19 @@ class LibP2PExchange:
             self._loop.soon(self._begin, gathering)
         return LibP2PGathering(self, gathering)
 
-    def publish(self, share: Share, *, model_name: str, account: str, mean_reward: float) -> Announcement:
+    def publish(
+        self, share: Share, *, swarm_round: int, model_name: str, account: str, mean_reward: float
+    ) -> Announcement:
         """See ``Exchange``."""
         data, announcement = prepare(
             share,
             author=self.peer_id,
             rules=self._rules,
+            swarm_round=swarm_round,
             model_name=model_name,
             account=account,
             mean_reward=mean_reward,
+            now=self._clock.now(),
         )
         if not self._is_closed:
             self._loop.soon(self._offer, data, announcement)
@@ -148,12 +155,12 @@ class LibP2PExchange:
             self._loop.end()
 
     def finish(
-        self, gathering: RoundGathering, timeout_seconds: float, enough_shares: int, listed: int | None
+        self, gathering: RoundGathering, timeout_seconds: float, enough_shares: int, swarm_round: int | None
     ) -> list[ReceivedShare]:
         """End a gathering for the node's thread; empty once the exchange is closed."""
         if self._is_closed:
             return []
-        work = gathering.finish(timeout_seconds=timeout_seconds, enough_shares=enough_shares, listed=listed)
+        work = gathering.finish(timeout_seconds=timeout_seconds, enough_shares=enough_shares, swarm_round=swarm_round)
         try:
             return self._loop.call(work, timeout_seconds + _CLOSE_SECONDS)
         except TimeoutError:
@@ -184,6 +191,7 @@ class LibP2PExchange:
             announce=self._announce,
             bootnodes=self._bootnodes,
             on_drop=self._drops.add,
+            clock=self._clock,
         )
         await self._server.start(records.p2p)
         return records
@@ -256,7 +264,9 @@ class LibP2PExchange:
         if last is None:
             return  # nobody knows of this peer
         reached = self._current.round if self._current is not None else last.round
-        notices = [self._records.publish(notice) for notice in leave_notices(last, reached=reached)]
+        notices = [
+            self._records.publish(notice) for notice in leave_notices(last, reached=reached, now=self._clock.now())
+        ]
         try:
             async with asyncio.timeout(_LEAVE_NOTICE_SECONDS):
                 await asyncio.gather(*notices)
@@ -273,10 +283,12 @@ class LibP2PGathering:
         self._gathering = gathering
         self._result: list[ReceivedShare] | None = None
 
-    def close(self, *, timeout_seconds: float, enough_shares: int, listed: int | None = None) -> list[ReceivedShare]:
+    def close(
+        self, *, timeout_seconds: float, enough_shares: int, swarm_round: int | None = None
+    ) -> list[ReceivedShare]:
         """See ``Gathering``."""
         if self._result is None:
-            self._result = self._exchange.finish(self._gathering, timeout_seconds, enough_shares, listed)
+            self._result = self._exchange.finish(self._gathering, timeout_seconds, enough_shares, swarm_round)
         return list(self._result)
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rgym_exp.swarm.listing import place_of
 from rgym_exp.swarm.refused import ShareRejected
 from rgym_exp.swarm.share import ShareLimits, decode_share
 from rgym_exp.types import Announcement, Completion, ReceivedShare, Share
-
-LATE_ROUNDS = 8
-"""A share that comes late counts until the swarm is so many rounds further."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +47,11 @@ def admit(data: bytes, announcement: Announcement, rules: ShareRules) -> Receive
     return ReceivedShare(announcement=announcement, share=share)
 
 
-def objection_to_announcement(announcement: Announcement, *, listed: int, rules: ShareRules) -> str | None:
-    """Why a share found under the round ``listed`` is not worth fetching (a reason to count under), or None."""
+def objection_to_announcement(announcement: Announcement, *, round: int, rules: ShareRules) -> str | None:
+    """Why a share found while ``round`` is gathered is not worth fetching (a reason to count under), or None."""
     if announcement.swarm_id != rules.swarm_id:
         return "other_swarm"
-    if announcement.listed != listed or not 0 <= listed - announcement.round <= LATE_ROUNDS:
+    if announcement.listed != place_of(round):
         return "wrong_round"
     if announcement.tasks_digest != rules.tasks_digest:
         return "other_tasks"

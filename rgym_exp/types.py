@@ -6,6 +6,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+_INTERIM_SHIFT = 40
+
+
+def interim_round(round_number: int, count: int) -> int:
+    """The number of the ``count``-th interim round (from 1) after the contract's round; the round itself for 0."""
+    return (count << _INTERIM_SHIFT) | round_number
+
+
+def contract_round(number: int) -> int:
+    """The contract's round in a round's number: the last one that was known, for an interim round."""
+    return number & ((1 << _INTERIM_SHIFT) - 1)
+
+
+def interim_count(number: int) -> int:
+    """Which interim round a number stands for, counted from 1; 0 for one of the contract's."""
+    return number >> _INTERIM_SHIFT
+
+
+def round_name(number: int) -> str:
+    """A round's number for people: ``12``, or ``12+3`` for the third interim round after it."""
+    count = interim_count(number)
+    return f"{contract_round(number)}+{count}" if count else str(number)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -121,7 +144,7 @@ class RoundReport:
     """What one finished round was like: the line in ``metrics.jsonl`` and what every tracker and view is given."""
 
     round: int
-    """The swarm's round number."""
+    """The contract's round; of an interim round, the last one that was known."""
     step: int
     """How many rounds this node has taken part in, this one included."""
     time: float
@@ -169,6 +192,13 @@ class RoundReport:
     """How many answers that were."""
     bet_tokens: float | None = None
     """Tokens to bet in the prediction market, when last heard of; None where this node doesn't play."""
+    interim: int = 0
+    """Which round after ``round`` this was while the hub was away, counted from 1; 0 for a round of the contract."""
+
+    @property
+    def number(self) -> int:
+        """What names the round among peers."""
+        return interim_round(self.round, self.interim)
 
 
 @dataclass(frozen=True, kw_only=True)

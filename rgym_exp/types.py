@@ -6,26 +6,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-_INTERIM_SHIFT = 40
+PROTOCOL = 2
+"""Version of what peers, hubs and invites say to each other. 1: no late shares, no rounds without the contract."""
+
+_ROUND_BITS = 40
 
 
-def interim_round(round_number: int, count: int) -> int:
-    """The number of the ``count``-th interim round (from 1) after the contract's round; the round itself for 0."""
-    return (count << _INTERIM_SHIFT) | round_number
+def interim_round(round: int, count: int) -> int:
+    """The number of an interim round: the ``count``-th (from 1) that is played after contract round ``round`` while
+    the contract can't be asked. It is no contract round, and stands for none."""
+    return (count << _ROUND_BITS) | round
 
 
 def contract_round(number: int) -> int:
-    """The contract's round in a round's number: the last one that was known, for an interim round."""
-    return number & ((1 << _INTERIM_SHIFT) - 1)
+    """The contract round of a round's number: itself, or the last one before an interim round."""
+    return number & ((1 << _ROUND_BITS) - 1)
 
 
 def interim_count(number: int) -> int:
-    """Which interim round a number stands for, counted from 1; 0 for one of the contract's."""
-    return number >> _INTERIM_SHIFT
+    """Which interim round after its contract round this number is; 0 for a contract round."""
+    return number >> _ROUND_BITS
 
 
 def round_name(number: int) -> str:
-    """A round's number for people: ``12``, or ``12+3`` for the third interim round after it."""
+    """How people read a round's number: ``12``, or ``12+3`` for the third interim round after it."""
     count = interim_count(number)
     return f"{contract_round(number)}+{count}" if count else str(number)
 
@@ -112,6 +116,9 @@ class Announcement:
 
     swarm_id: str
     round: int
+    """The round whose problems the share answers."""
+    listed: int
+    """The round under which it is published: its own, or a later one for a share that came late."""
     peer_id: str
     share_digest: str
     """sha256 of the share's bytes, 64 hex digits: what to ask the peer's stream server for."""
@@ -125,10 +132,20 @@ class Announcement:
     """The account that registered this peer, as 0x-hex, or "" when there is no chain."""
     mean_reward: float
     time: float
-    """Sender's clock, seconds since the epoch. For people to read; it only puts one peer's own records in order."""
+    """When it was written, in the swarm's time as its author has it, seconds since the epoch. For people to read; it
+    only puts one peer's own records in order."""
     is_leave_notice: bool = False
     """Its author has left, and its shares with it: nobody need wait for this peer. With groups, its part of the round
     was done before."""
+    protocol: int = PROTOCOL
+    """What its author speaks."""
+    capabilities: tuple[str, ...] = ()
+    """What its author can do besides, by short names; unknown ones mean nothing."""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its round was over when it was published."""
+        return self.listed > self.round and not interim_count(self.round)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,9 @@ import random
 import threading
 from collections.abc import Mapping, Sequence
 
+from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.swarm.exchange import Drops, KnownPeers
+from rgym_exp.swarm.listing import place_of
 from rgym_exp.swarm.publishing import leave_notices, prepare
 from rgym_exp.swarm.refused import PeerDataRefused
 from rgym_exp.swarm.verify import ShareRules, admit, objection_to_announcement
@@ -26,15 +28,15 @@ class MemorySwarm:
     def offer(self, announcement: Announcement, data: bytes) -> None:
         """Publish an announcement with the bytes that its author would serve, true or not."""
         with self.changed:
-            self._offers.setdefault(announcement.round, {})[announcement.peer_id] = (announcement, data)
-            for old in sorted(self._offers)[:-_ROUNDS_KEPT]:
+            self._offers.setdefault(announcement.listed, {})[announcement.peer_id] = (announcement, data)
+            for old in list(self._offers)[:-_ROUNDS_KEPT]:
                 del self._offers[old]
             self.changed.notify_all()
 
     def offers(self, round: int) -> dict[str, tuple[Announcement, bytes]]:
         """A copy of what was offered in a round."""
         with self.changed:
-            return dict(self._offers.get(round, {}))
+            return dict(self._offers.get(place_of(round), {}))
 
 
 class MemoryExchange:
@@ -66,6 +68,7 @@ class MemoryExchange:
         self._known = KnownPeers(peer_id)
         self._drops = Drops()
         self._rng = random.Random(f"{seed} {peer_id}")
+        self._clock = SwarmClock()
         self._round = 0
         self._newest: Announcement | None = None
 
@@ -79,15 +82,19 @@ class MemoryExchange:
             round=round, swarm=self._swarm, rules=self._rules, known=self._known, drops=self._drops, rng=self._rng
         )
 
-    def publish(self, share: Share, *, model_name: str, account: str, mean_reward: float) -> Announcement:
+    def publish(
+        self, share: Share, *, swarm_round: int, model_name: str, account: str, mean_reward: float
+    ) -> Announcement:
         """See ``Exchange``."""
         data, announcement = prepare(
             share,
             author=self.peer_id,
             rules=self._rules,
+            swarm_round=swarm_round,
             model_name=model_name,
             account=account,
             mean_reward=mean_reward,
+            now=self._clock.now(),
         )
         self._newest = announcement
         self._swarm.offer(announcement, data)
@@ -105,7 +112,7 @@ class MemoryExchange:
         """See ``Exchange``."""
         last, self._newest = self._newest, None
         if last is not None:
-            for notice in leave_notices(last, reached=self._round):
+            for notice in leave_notices(last, reached=self._round, now=self._clock.now()):
                 self._swarm.offer(notice, b"")
 
 

@@ -38,6 +38,7 @@ from rgym_exp.hub.rpc_proxy import RpcProxy
 from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.names import animal_name
+from rgym_exp.types import PROTOCOL
 
 log = logging.getLogger("rl_swarm.hub")
 
@@ -254,6 +255,7 @@ def _invite(plan: HubPlan, chain: Chain, record: HubRecord, hub_url: str, bootno
         prg_address=record.market if plan.options.market else None,
         judge_url=hub_url if plan.options.judge else None,
         bootnodes=(bootnode,),
+        protocol=PROTOCOL,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from rgym_exp.base.background import Background
 from rgym_exp.base.outage import Outage
-from rgym_exp.chain.coordinator import ChainUnavailable, Coordinator
+from rgym_exp.chain.coordinator import ChainError, ChainUnavailable, Coordinator
 from rgym_exp.types import interim_round
 
 logger = logging.getLogger("rl_swarm.node")
@@ -120,6 +120,16 @@ class SwarmRounds:
             if self._is_new(round_number):
                 return self._round(round_number, stage)
             self._sleep(self._poll_seconds)
+
+    def reached(self, current: CurrentRound) -> int:
+        """The round that the swarm has reached while this node worked on ``current``; that one when nobody can say."""
+        if current.interim:
+            return current.number
+        try:
+            return max(current.round, self._coordinator.round_and_stage()[0])
+        except ChainError as error:
+            logger.debug("Where the swarm is by now can't be asked: %s", error)
+            return current.round
 
     def played(self, round_number: int, *, interim: int = 0) -> None:
         """Take in that the step of this round is made."""

@@ -87,6 +87,7 @@ def play_round(
     with phases("publish"):
         components.exchange.publish(
             _share(local.groups, settings.swarm_id, current.number, me, components.tasks.digest),
+            swarm_round=rounds.reached(current),
             model_name=components.policy.model_name,
             account=components.coordinator.account,
             mean_reward=local.mean_reward,

@@ -12,10 +12,15 @@ import logging
 from collections.abc import Sequence
 from types import SimpleNamespace
 
+import hivemind.dht.node
+import hivemind.dht.protocol
+import hivemind.dht.routing
 from hivemind.p2p import P2P, p2p_daemon
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
+from hivemind.utils import timed_storage
 from hivemind.utils.logging import use_hivemind_log_handler
 
+from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.identity import Identity
 
@@ -29,6 +34,19 @@ logger = logging.getLogger("rl_swarm.swarm")
 _exec = functools.partial(asyncio.subprocess.create_subprocess_exec, start_new_session=True)
 _subprocess = SimpleNamespace(**{**vars(asyncio.subprocess), "create_subprocess_exec": _exec})
 p2p_daemon.asyncio = SimpleNamespace(**{**vars(asyncio), "subprocess": _subprocess})
+
+
+# hivemind reads the machine's clock through a name that each of these modules holds.
+_TELL_TIME = (timed_storage, hivemind.dht.node, hivemind.dht.protocol, hivemind.dht.routing)
+
+
+def use_clock(clock: SwarmClock) -> None:
+    """Have this process's DHT count expiry in the swarm's time.
+
+    A node whose own clock is wrong would otherwise throw away what others publish, and publish what others throw away.
+    """
+    for module in _TELL_TIME:
+        module.get_dht_time = clock.now
 
 
 async def start_daemon(

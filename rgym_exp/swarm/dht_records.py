@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable, Sequence
 
 from hivemind.dht.node import DHTNode
@@ -18,10 +17,11 @@ from hivemind.dht.routing import DHTID
 from hivemind.p2p import P2P
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
+from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import SignedAnnouncement, encode_announcement
 from rgym_exp.swarm.bootnodes import BootnodeKeeper, parse_bootnodes
-from rgym_exp.swarm.daemon import start_daemon
+from rgym_exp.swarm.daemon import start_daemon, use_clock
 from rgym_exp.swarm.identity import Identity
 from rgym_exp.swarm.shards import SwarmSize, levels_to_read, record_key, shard_of
 from rgym_exp.swarm.validator import RECORD_LIFETIME_SECONDS, AnnouncementValidator
@@ -47,7 +47,14 @@ class DhtRecords:
     """One node of the DHT. Make it with ``create``."""
 
     def __init__(
-        self, *, identity: Identity, swarm_id: str, p2p: P2P, node: DHTNode, validator: AnnouncementValidator
+        self,
+        *,
+        identity: Identity,
+        swarm_id: str,
+        p2p: P2P,
+        node: DHTNode,
+        validator: AnnouncementValidator,
+        clock: SwarmClock,
     ) -> None:
         self.peer_id = identity.peer_id
         self.p2p = p2p
@@ -56,6 +63,7 @@ class DhtRecords:
         self._swarm_id = swarm_id
         self._node = node
         self._validator = validator
+        self._clock = clock
         self._rng = random.Random()
         self._last: Announcement | None = None
         self._maddrs: list[str] = []
@@ -76,21 +84,24 @@ class DhtRecords:
         bootnodes: Sequence[str] = (),
         on_drop: Callable[[str], None] | None = None,
         first_contact_seconds: float = _FIRST_CONTACT_SECONDS,
+        clock: SwarmClock | None = None,
     ) -> DhtRecords:
         """Start a node of the DHT: at most ``first_contact_seconds`` after its daemon is up, reached or not.
 
         ``port`` 0 takes any free port; ``announce`` are multiaddrs to tell others instead of those listened on;
-        ``on_drop(reason)`` is told of each bad record met.
+        ``on_drop(reason)`` is told of each bad record met; ``clock`` is the swarm's time, by default this machine's.
 
         Raises:
             SwarmError: the daemon can't start, or a bootnode's address is malformed. Not: a bootnode is away.
         """
         known = parse_bootnodes(bootnodes)
-        validator = AnnouncementValidator(swarm_id, on_drop or (lambda reason: None))
+        clock = clock or SwarmClock()
+        validator = AnnouncementValidator(swarm_id, on_drop or (lambda reason: None), clock)
         p2p = await start_daemon(identity, host=host, port=port, announce=announce, bootnodes=bootnodes)
         try:
+            use_clock(clock)
             node = await _start_node(p2p, validator)
-            records = cls(identity=identity, swarm_id=swarm_id, p2p=p2p, node=node, validator=validator)
+            records = cls(identity=identity, swarm_id=swarm_id, p2p=p2p, node=node, validator=validator, clock=clock)
             records._maddrs = await _addresses(p2p)
         except (P2PDaemonError, OSError, EOFError, ValueError) as error:
             await p2p.shutdown()
@@ -125,13 +136,13 @@ class DhtRecords:
         level = self.size.level or 0
         record = encode_announcement(announcement, self._identity, level=level)
         self._last = announcement
-        key = self._key(announcement.round, level, shard_of(self.peer_id, announcement.round, level))
+        key = self._key(announcement.listed, level, shard_of(self.peer_id, announcement.listed, level))
         return bool(
             await self._node.store(
                 key,
                 subkey=self.peer_id,
                 value=record,
-                expiration_time=time.time() + RECORD_LIFETIME_SECONDS,
+                expiration_time=self._clock.now() + RECORD_LIFETIME_SECONDS,
                 beam_size=_REPLICAS,
             )
         )
@@ -214,7 +225,7 @@ class DhtRecords:
             if signed is None or signed.level != level:
                 continue
             announcement = signed.announcement
-            is_at_home = (announcement.swarm_id, announcement.round) == (self._swarm_id, round)
+            is_at_home = (announcement.swarm_id, announcement.listed) == (self._swarm_id, round)
             if is_at_home and shard_of(announcement.peer_id, round, level) == index:
                 announcements.append(announcement)
         return announcements

@@ -33,8 +33,12 @@ class Exchange(Protocol):
         """Begin to gather the external shares of ``round``. Returns at once; starting a new one ends the one before."""
         ...
 
-    def publish(self, share: Share, *, model_name: str, account: str, mean_reward: float) -> Announcement:
+    def publish(
+        self, share: Share, *, swarm_round: int, model_name: str, account: str, mean_reward: float
+    ) -> Announcement:
         """Offer this node's share of a round to everyone. Returns at once; the announcement spreads in the background.
+
+        ``swarm_round`` is where the swarm is by now: a share that comes late is published under that round.
 
         Raises:
             ValueError: the share is another peer's or too large: a mistake of the caller's.

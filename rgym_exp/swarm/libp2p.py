@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import MAX_DIGEST_BYTES, MAX_SWARM_ID_BYTES
 from rgym_exp.swarm.dht_records import DhtRecords
@@ -56,6 +57,7 @@ class LibP2PExchange:
         enough_shares: int = 8,
         fetches_at_once: int = 4,
         fetch_timeout_seconds: float = 20.0,
+        clock: SwarmClock | None = None,
     ) -> None:
         _check_names(swarm_id, tasks_digest)
         self._identity = load_or_create_identity(Path(identity_path))
@@ -72,6 +74,7 @@ class LibP2PExchange:
         self._announce, self._bootnodes = list(announce), list(bootnodes)
         self._enough_shares, self._fetches_at_once = enough_shares, fetches_at_once
         self._fetch_timeout_seconds = fetch_timeout_seconds
+        self._clock = clock or SwarmClock()
         self._drops = Drops()
         self._known = KnownPeers(self.peer_id)
         self._store = ShareStore()
@@ -110,15 +113,19 @@ class LibP2PExchange:
             self._loop.soon(self._begin, gathering)
         return LibP2PGathering(self, gathering)
 
-    def publish(self, share: Share, *, model_name: str, account: str, mean_reward: float) -> Announcement:
+    def publish(
+        self, share: Share, *, swarm_round: int, model_name: str, account: str, mean_reward: float
+    ) -> Announcement:
         """See ``Exchange``."""
         data, announcement = prepare(
             share,
             author=self.peer_id,
             rules=self._rules,
+            swarm_round=swarm_round,
             model_name=model_name,
             account=account,
             mean_reward=mean_reward,
+            now=self._clock.now(),
         )
         if not self._is_closed:
             self._loop.soon(self._offer, data, announcement)
@@ -178,6 +185,7 @@ class LibP2PExchange:
             announce=self._announce,
             bootnodes=self._bootnodes,
             on_drop=self._drops.add,
+            clock=self._clock,
         )
         await self._server.start(records.p2p)
         return records
@@ -250,7 +258,9 @@ class LibP2PExchange:
         if last is None:
             return  # nobody knows of this peer
         reached = self._current.round if self._current is not None else last.round
-        notices = [self._records.publish(notice) for notice in leave_notices(last, reached=reached)]
+        notices = [
+            self._records.publish(notice) for notice in leave_notices(last, reached=reached, now=self._clock.now())
+        ]
         try:
             async with asyncio.timeout(_LEAVE_NOTICE_SECONDS):
                 await asyncio.gather(*notices)

@@ -303,7 +303,7 @@ def test_rewards_without_end_do_not_push_out_a_bet(path):
     outbox.close()
 
 
-# --------------------------------------------------------------------------------------------- a chain that was set back
+# ------------------------------------------------------------------------------- a chain that was set back
 
 
 def test_rewards_and_votes_of_rounds_that_the_contract_is_not_at_can_be_left_out(outbox):

@@ -49,6 +49,7 @@ def announcement(identity: Identity, swarm_id: str, round: int) -> Announcement:
     return Announcement(
         swarm_id=swarm_id,
         round=round,
+        listed=round,
         peer_id=identity.peer_id,
         share_digest="0" * 64,
         share_size=100,

@@ -20,6 +20,7 @@ def announcement(peer_id: str, round: int) -> Announcement:
     return Announcement(
         swarm_id="s",
         round=round,
+        listed=round,
         peer_id=peer_id,
         share_digest="0" * 64,
         share_size=1,
@@ -67,7 +68,7 @@ def test_a_peer_stays_active_for_three_rounds_after_its_last_announcement() -> N
 def test_a_peer_that_publishes_a_leave_notice_is_waited_for_no_more() -> None:
     activity = PeerActivity()
     activity.record([announcement("a", 4), announcement("b", 4), announcement("b", 5)])
-    activity.record([leave_notice(announcement("b", 5), round=6)])
+    activity.record([leave_notice(announcement("b", 5), round=6, now=1.0)])
     assert (activity.missed(5), activity.missed(6)) == ({"a": 0}, {"a": 1})
     assert activity.announced(6) == frozenset()
     assert [newest.peer_id for newest in activity.newest()] == ["a"]
@@ -75,7 +76,7 @@ def test_a_peer_that_publishes_a_leave_notice_is_waited_for_no_more() -> None:
 
 def test_who_left_after_its_part_of_the_round_has_done_it_even_if_only_the_leave_notice_was_seen() -> None:
     activity = PeerActivity()
-    activity.record([leave_notice(announcement("a", 5), round=5)])
+    activity.record([leave_notice(announcement("a", 5), round=5, now=1.0)])
     assert activity.announced(5) == {"a"}
     assert activity.missed(6) == {}
 
@@ -84,7 +85,7 @@ def test_a_dht_that_still_shows_what_was_before_the_leave_notice_changes_nothing
     activity = PeerActivity()
     activity.record([announcement("a", 5)])
     for _ in range(2):
-        activity.record([leave_notice(announcement("a", 5), round=5)])
+        activity.record([leave_notice(announcement("a", 5), round=5, now=1.0)])
         activity.record([announcement("a", 5)])
     assert activity.missed(6) == {}
 
@@ -96,7 +97,7 @@ def test_a_dht_that_still_shows_what_was_before_the_leave_notice_changes_nothing
 def test_a_peer_that_came_back_counts_again(round: int, seconds_later: float) -> None:
     activity = PeerActivity()
     activity.record([announcement("a", 5)])
-    notice = leave_notice(announcement("a", 5), round=5)
+    notice = leave_notice(announcement("a", 5), round=5, now=1.0)
     activity.record([notice])
     activity.record([replace(announcement("a", round), time=notice.time + seconds_later)])
     assert activity.announced(round) == {"a"}
@@ -104,8 +105,8 @@ def test_a_peer_that_came_back_counts_again(round: int, seconds_later: float) ->
 
 def test_leave_notices_are_forgotten_and_fill_no_memory() -> None:
     activity = PeerActivity()
-    activity.record(leave_notice(announcement(f"peer{number}", 1), round=1) for number in range(MAX_PEERS))
-    activity.record([announcement("newcomer", 1), leave_notice(announcement("another", 1), round=1)])
+    activity.record(leave_notice(announcement(f"peer{number}", 1), round=1, now=1.0) for number in range(MAX_PEERS))
+    activity.record([announcement("newcomer", 1), leave_notice(announcement("another", 1), round=1, now=1.0)])
     assert len(activity.announced(1)) == MAX_PEERS
     activity.forget_before(1 + ACTIVE_ROUNDS + 1)
     activity.record([announcement("newcomer", 1)])
@@ -195,7 +196,10 @@ async def test_the_round_of_a_peer_that_was_alone_ends_although_it_has_left() ->
     client, records, clock = CountingClient(), ListedRecords(), Clock()
     keeper = keeper_with(client, records, clock)
     # The leave notice takes the place of the announcement before the round was long enough to end.
-    records.announcements = [leave_notice(announcement("a", 0), round=0), leave_notice(announcement("a", 0), round=1)]
+    records.announcements = [
+        leave_notice(announcement("a", 0), round=0, now=1.0),
+        leave_notice(announcement("a", 0), round=1, now=1.0),
+    ]
     await keeper.look()
     clock.now += 3
     assert await keeper.look()
@@ -214,7 +218,7 @@ async def test_the_round_ends_without_a_peer_that_published_a_leave_notice() -> 
     records.announcements = [announcement("a", 1)]
     clock.now += 3
     assert not await keeper.look()
-    records.announcements.append(leave_notice(announcement("b", 0), round=1))
+    records.announcements.append(leave_notice(announcement("b", 0), round=1, now=1.0))
     assert await keeper.look()
 
 

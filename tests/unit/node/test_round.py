@@ -197,7 +197,7 @@ def publish(components: Components, *, groups: int, right: int) -> None:
         for problem in problems
     )
     share = Share(swarm_id=SWARM, round=0, peer_id=me, tasks_digest=components.tasks.digest, groups=shared)
-    components.exchange.publish(share, model_name="m", account="", mean_reward=0.0)
+    components.exchange.publish(share, swarm_round=0, model_name="m", account="", mean_reward=0.0)
 
 
 def test_a_large_share_gets_no_more_scoring_than_others_and_no_vote_for_its_size(

@@ -14,7 +14,9 @@ from typing import Literal, Protocol
 
 from rgym_exp.chain.account_lock import AccountLock
 from rgym_exp.chain.coordinator import ChainError
-from rgym_exp.chain.outbox import Outbox, Row
+from rgym_exp.chain.outbox import Outbox
+from rgym_exp.chain.outbox_rows import Row
+from rgym_exp.chain.set_back import LOOK_SECONDS, ChainViews, SetBackWatch
 from rgym_exp.chain.verdict import meaning, settled_detail, someone_elses_peer, verdict
 from rgym_exp.chain.writes import title
 
@@ -58,6 +60,11 @@ class Sender(Protocol):
     way_to_owner: str
     """What to do about a peer that another account registered, after "either": how its user gets at that account."""
 
+    @property
+    def views(self) -> ChainViews:
+        """What the chain shows."""
+        ...
+
     def send(self, row: Row, record: Record) -> str:
         """Send the row and return its hash. Where the hash is known before sending, ``record`` is called first.
 
@@ -88,6 +95,8 @@ class RetryPolicy:
     look_seconds: float = 0.1
     """Wait before the first second look at a sent transaction; doubles up to ``longest_look_seconds``."""
     longest_look_seconds: float = 2.0
+    chain_look_seconds: float = LOOK_SECONDS
+    """Between two looks whether the chain was set back."""
 
     def wait(self, failures: int) -> float:
         """Seconds before the next try after so many failures, spread so that many nodes don't return at once."""
@@ -105,11 +114,13 @@ class Sending:
         self._sender = sender
         self._lock = lock
         self._retry_policy = retry_policy or RetryPolicy()
+        self._set_back = SetBackWatch(outbox, sender.views, look_seconds=self._retry_policy.chain_look_seconds)
         self._changed = threading.Condition()
         self._woken = True
         self._stop = threading.Event()
         self._absences = 0
         self._absent_until = 0.0
+        """Monotonic seconds, like all times here."""
         self._setbacks: Counter[int] = Counter()
         """Uncounted failures by row id, for the waits between them."""
         self._last_complaint = ""
@@ -117,6 +128,7 @@ class Sending:
         self._thread.start()
 
     def wake(self) -> None:
+        self._set_back.want_look()
         with self._changed:
             self._woken = True
             self._changed.notify_all()
@@ -148,12 +160,12 @@ class Sending:
             except (ChainError, OSError) as error:
                 self._complain(f"The outbox can't be worked on: {error}")
                 worked = False
-                self._absent_until = time.time() + self._retry_policy.longest_seconds
+                self._absent_until = time.monotonic() + self._retry_policy.longest_seconds
             except Exception:
                 # A mistake of ours must not end the thread: rewards would stop without a word.
                 logger.exception("The outbox met an error that it doesn't know; it goes on shortly.")
                 worked = False
-                self._absent_until = time.time() + self._retry_policy.longest_seconds
+                self._absent_until = time.monotonic() + self._retry_policy.longest_seconds
             with self._changed:
                 if worked:
                     self._changed.notify_all()
@@ -163,26 +175,34 @@ class Sending:
 
     def _seconds_until_due(self) -> float | None:
         try:
-            due = self._outbox.next_due()
+            due = self._outbox.next_due(at_round=self._set_back.at_round)
         except ChainError:
             return self._retry_policy.longest_seconds
-        if due is None:
+        reasons = [when for when in (due, self._set_back.next_look()) if when is not None]
+        if not reasons:
             return None
-        return max(0.0, max(due, self._absent_until) - time.time())
+        return max(0.0, max(min(reasons), self._absent_until) - time.monotonic())
 
     def _work_once(self) -> bool:
         """Handle one row, if one is due. The row is read again under the lock: another process may have settled it."""
-        now = time.time()
-        if now < self._absent_until or self._outbox.due(now) is None:
+        if time.monotonic() < self._absent_until:
+            return False
+        try:
+            self._set_back.look()
+        except Absent as absence:
+            # It is looked at again. Meanwhile a login server may reach the chain where we don't.
+            logger.debug("Whether the chain was set back can't be told now: %s", absence)
+        if self._due() is None:
             return False
         with self._lock.held(self._stop) if self._lock else nullcontext(True) as ours:
-            row = self._outbox.due(time.time()) if ours else None
+            row = self._due() if ours else None
             if row is None:
                 return False
             try:
                 self._handle(row)
             except Absent as absence:
-                self._pause(row, str(absence))
+                self._pause(str(absence))
+                self._outbox.postpone(row, str(absence), until=0.0, counted=False)
             except Retry as failure:
                 self._try_later(row, str(failure), counted=failure.counted)
             else:
@@ -232,7 +252,7 @@ class Sending:
                 return
             if time.monotonic() > deadline or self._stop.wait(look):
                 self._outbox.postpone(
-                    row, "sent; the chain hasn't included it yet", until=time.time() + look, counted=False
+                    row, "sent; the chain hasn't included it yet", until=time.monotonic() + look, counted=False
                 )
                 return
             look = min(2 * look, self._retry_policy.longest_look_seconds)
@@ -265,10 +285,12 @@ class Sending:
             return "refused"
         return "confirmed" if name == "PeerIdAlreadyRegistered" else "retry"
 
-    def _pause(self, row: Row, reason: str) -> None:
-        self._absent_until = time.time() + self._retry_policy.wait(self._absences)
+    def _due(self) -> Row | None:
+        return self._outbox.due(time.monotonic(), at_round=self._set_back.at_round)
+
+    def _pause(self, reason: str) -> None:
+        self._absent_until = time.monotonic() + self._retry_policy.wait(self._absences)
         self._absences += 1
-        self._outbox.postpone(row, reason, until=0.0, counted=False)
         self._complain(reason)
 
     def _try_later(self, row: Row, reason: str, *, counted: bool) -> None:
@@ -277,7 +299,7 @@ class Sending:
             return
         seconds = self._retry_policy.wait(row.tries + self._setbacks[row.id])
         self._setbacks[row.id] += not counted
-        self._outbox.postpone(row, reason, until=time.time() + seconds, counted=counted)
+        self._outbox.postpone(row, reason, until=time.monotonic() + seconds, counted=counted)
         if not counted:
             self._complain(reason)
 

@@ -192,7 +192,11 @@ class Keeper:
         if round != self.round:
             self._records.set_round(round)
             await self._records.survey(max(0, round - 1), sweep=True)
-            if self.round < 0:
+            was_set_back = round < self.round
+            if was_set_back:
+                # Who announced later rounds did so in another past.
+                self.activity = PeerActivity()
+            if was_set_back or self.round < 0:
                 for earlier in range(max(0, round - ACTIVE_ROUNDS), round):
                     self.activity.record(await self._records.read(earlier))
             self.round_started = self._clock()

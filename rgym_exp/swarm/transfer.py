@@ -31,18 +31,22 @@ logger = logging.getLogger("rl_swarm.swarm")
 
 
 class ShareStore:
-    """The bytes of this node's shares of the last few rounds, by digest."""
+    """The bytes of this node's shares of the last few rounds that it played, by digest.
+
+    The last ones by the order in which they were played: the chain may be set back, and the numbers of interim rounds
+    are far above those of the rounds that follow.
+    """
 
     def __init__(self) -> None:
         self._by_round: dict[int, dict[bytes, bytes]] = {}
 
     def put(self, round_number: int, data: bytes) -> str:
-        """Keep a share, forget those of older rounds, and return the digest (64 hex digits) to ask for."""
+        """Keep a share, forget the one that was put in first, and return the digest (64 hex digits) to ask for."""
         digest = hashlib.sha256(data).digest()
+        self._by_round.pop(round_number, None)
         self._by_round[round_number] = {digest: data}
-        for old in list(self._by_round):
-            if not round_number - _ROUNDS_KEPT < old <= round_number:
-                del self._by_round[old]
+        for old in list(self._by_round)[:-_ROUNDS_KEPT]:
+            del self._by_round[old]
         return digest.hex()
 
     def get(self, digest: bytes) -> bytes | None:

@@ -1,4 +1,4 @@
-"""One peer in virtual time: real gathering, known peers and selection; generating, training and fetching are waits."""
+"""One peer in virtual time: the real gathering, known peers and selection; working and fetching are waits."""
 
 from __future__ import annotations
 

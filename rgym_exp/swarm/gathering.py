@@ -199,8 +199,10 @@ class RoundGathering:
         return any([self._consider(announcement, listed) for announcement in found])
 
     async def _look_elsewhere(self) -> bool:
-        """There is too little: take a larger sample from now on, and glance at the levels that we don't read."""
+        """There is too little: take a larger sample from now on, and glance, once, at the levels that we don't read."""
         self._widened += 1
+        if self._widened > 1:
+            return False
         found = await self._guarded(self._records.survey(self._listed))
         return any([self._consider(announcement, self._listed) for announcement in found])
 

@@ -11,7 +11,7 @@ from rgym_exp.chain.market import Bet, GameResult, is_number, require_bet
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.outbox import Outbox
 from rgym_exp.chain.outbox_rows import Row
-from rgym_exp.chain.sending import Retry
+from rgym_exp.chain.sender import Retry
 from rgym_exp.chain.writes import Status
 
 FATE_UNKNOWN = (

@@ -13,7 +13,7 @@ from rgym_exp.chain.contract import Reverted, SwarmContract
 from rgym_exp.chain.contract_market import Markets
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.outbox_rows import Row
-from rgym_exp.chain.sending import Absent, Retry
+from rgym_exp.chain.sender import Absent, Retry
 
 
 class ContractViews:

@@ -35,7 +35,8 @@ from rgym_exp.chain.login_client import (
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.outbox import Outbox, target_of
 from rgym_exp.chain.outbox_rows import Row
-from rgym_exp.chain.sending import Absent, Outcome, Record, Retry, RetryPolicy, TransactionRefused
+from rgym_exp.chain.sender import Absent, Outcome, Record, Retry, TransactionRefused
+from rgym_exp.chain.sending import RetryPolicy
 
 logger = logging.getLogger("rl_swarm.chain")
 

@@ -7,78 +7,20 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 from rgym_exp.chain.account_lock import AccountLock
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.outbox import Outbox
 from rgym_exp.chain.outbox_rows import Row
-from rgym_exp.chain.set_back import LOOK_SECONDS, ChainViews, SetBackWatch
+from rgym_exp.chain.sender import Absent, Retry, Sender, TransactionRefused
+from rgym_exp.chain.set_back import LOOK_SECONDS, SetBackWatch
 from rgym_exp.chain.verdict import meaning, settled_detail, someone_elses_peer, verdict
 from rgym_exp.chain.writes import title
 
 logger = logging.getLogger("rl_swarm.chain")
-
-Outcome = Literal["pending", "confirmed", "void"]
-Record = Callable[[str | None, int | None, bytes | None], None]
-"""Called with hash, nonce and signed bytes before the bytes leave, so that no crash can make us forget them; with None
-for what only another program, which sends in our place, will know."""
-
-
-class Retry(Exception):
-    """This row not now. The message is a sentence; ``counted`` says whether giving up comes nearer."""
-
-    def __init__(self, reason: str, *, counted: bool) -> None:
-        super().__init__(reason)
-        self.counted = counted
-
-
-class Absent(Exception):
-    """The chain can't be reached, so no row has a chance now. The message is a sentence; ``unsent`` says that nothing
-    of the row left, whatever was recorded of it before."""
-
-    def __init__(self, reason: str, *, unsent: bool = False) -> None:
-        super().__init__(reason)
-        self.unsent = unsent
-
-
-class TransactionRefused(Exception):
-    """The contract refuses. The message is its error's name, or what it said when that has no name."""
-
-    @property
-    def name(self) -> str:
-        return str(self)
-
-
-class Sender(Protocol):
-    """How rows reach the contract: with a key of our own, or through a login server. Called from one thread only."""
-
-    account: str
-    way_to_owner: str
-    """What to do about a peer that another account registered, after "either": how its user gets at that account."""
-
-    @property
-    def views(self) -> ChainViews:
-        """What the chain shows."""
-        ...
-
-    def send(self, row: Row, record: Record) -> str:
-        """Send the row and return its hash. Where the hash is known before sending, ``record`` is called first.
-
-        Raises TransactionRefused when the contract wouldn't take it (nothing of it is on the chain), Retry when it
-        may later, Absent when there is no chain."""
-        ...
-
-    def outcome(self, row: Row) -> Outcome:
-        """What became of a sent row; "void" when the chain will never execute what was sent. Raises like ``send``."""
-        ...
-
-    def registered_to(self, peer_id: str) -> str | None:
-        """The account that registered the peer; None when nobody has. Raises Retry or Absent."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +135,7 @@ class Sending:
             # It is looked at again. Meanwhile a login server may reach the chain where we don't.
             logger.debug("Whether the chain was set back can't be told now: %s", absence)
         if self._due() is None:
+            self._set_back.remember()
             return False
         with self._lock.held(self._stop) if self._lock else nullcontext(True) as ours:
             row = self._due() if ours else None
@@ -201,6 +144,7 @@ class Sending:
             try:
                 self._handle(row)
             except Absent as absence:
+                self._set_back.chain_away()
                 self._pause(str(absence))
                 self._outbox.postpone(row, str(absence), until=0.0, counted=False)
             except Retry as failure:
@@ -242,6 +186,7 @@ class Sending:
             outcome = self._sender.outcome(row)
             if outcome == "confirmed":
                 self._outbox.mark_confirmed(row)
+                self._set_back.confirmed()
                 logger.debug("The %s is confirmed (%s)", title(row.kind, row.round, row.stage), row.hash)
                 return
             if outcome == "void":
@@ -268,6 +213,7 @@ class Sending:
                 return
         if said == "confirmed":
             self._outbox.mark_confirmed(row, settled_detail(name))
+            self._set_back.confirmed()
         elif said == "retry":
             if row.status == "sent":
                 self._outbox.mark_waiting(row, meaning(name))

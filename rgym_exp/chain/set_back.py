@@ -10,10 +10,10 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from rgym_exp.chain.outbox import Outbox
 from rgym_exp.chain.outbox_rows import Row
+from rgym_exp.chain.sender import Absent, ChainViews
 
 logger = logging.getLogger("rl_swarm.chain")
 
@@ -22,26 +22,6 @@ LOOK_SECONDS = 10.0
 _ENOUGH_FOUND = 10
 """So many confirmed rows that the chain has, newest first: those before them are there as well."""
 _LOST = "the chain was set back and lost it, so it is sent again"
-
-
-class ChainViews(Protocol):
-    """What the chain says about itself and about rows. Every method raises as ``Sender``'s do."""
-
-    def newest_block(self) -> tuple[int, str]:
-        """Its number and hash."""
-        ...
-
-    def block_hash(self, number: int) -> str | None:
-        """The hash of the block with this number; None where the chain doesn't keep it (any more)."""
-        ...
-
-    def round(self) -> int:
-        """The contract's."""
-        ...
-
-    def has(self, row: Row) -> bool | None:
-        """Whether the contract shows what the row is for; None where it is too old to be asked."""
-        ...
 
 
 class SetBackWatch:
@@ -63,6 +43,11 @@ class SetBackWatch:
         self._clock = clock
         self._next_look = -math.inf
         self._wanted = True
+        self._is_suspicious = True
+        """Whether rows are looked at whatever the blocks say. At a start: the last run may have ended before it could
+        remember the block of its last write."""
+        self._unseen = False
+        """Whether something was confirmed in a block that isn't remembered yet."""
 
     def want_look(self) -> None:
         """Something was written: the chain is looked at, now or when the time has come."""
@@ -85,25 +70,44 @@ class SetBackWatch:
             self._wanted = True
             raise
 
+    def confirmed(self) -> None:
+        """A row was confirmed: the block that it is in has to be remembered."""
+        self._unseen = True
+
+    def remember(self) -> None:
+        """Remember the newest block, if something was confirmed since the last time. Never raises Absent."""
+        if not self._unseen or self._is_suspicious:
+            return
+        try:
+            number, hash = self._views.newest_block()
+        except Absent:
+            self.chain_away()
+            return
+        self._outbox.see_block(number, hash, is_behind=self.at_round is not None)
+        self._unseen = False
+
+    def chain_away(self) -> None:
+        """The chain went away; if that was before the last block could be remembered, it may come back without it."""
+        if self._unseen:
+            self._is_suspicious = self._wanted = True
+
     def _look(self) -> None:
         seen = self._outbox.block_seen()
-        number, hash = self._views.newest_block()
         is_behind = self.at_round is not None or (seen is not None and seen.is_behind)
-        if seen is not None and self._was_set_back(seen.number, seen.hash, number, hash):
-            is_behind = self._owe_lost(seen.number, number) or is_behind
+        # One that doesn't keep the block any more leaves it open whether it was set back.
+        if self._is_suspicious or (seen is not None and self._views.block_hash(seen.number) != seen.hash):
+            is_behind = self._owe_lost() or is_behind
+            # After the rows, so that a crash in between has them looked at again.
+            self._unseen = True
         self.at_round = self._views.round() if is_behind else None
         if self.at_round is not None and not self._outbox.is_ahead(self.at_round):
             self.at_round = None
-        # Last, so that a crash in between has the rows looked at again.
-        self._outbox.see_block(number, hash, is_behind=self.at_round is not None)
+        if seen is not None and seen.is_behind != (self.at_round is not None):
+            self._unseen = True
+        self._is_suspicious = False
+        self.remember()
 
-    def _was_set_back(self, seen_number: int, seen_hash: str, number: int, hash: str) -> bool:
-        if number == seen_number:
-            return hash != seen_hash
-        # A chain may have grown again since; and one that doesn't keep the block leaves it open, so rows are looked at.
-        return number < seen_number or self._views.block_hash(seen_number) != seen_hash
-
-    def _owe_lost(self, seen_number: int, number: int) -> bool:
+    def _owe_lost(self) -> bool:
         """Owe again what the chain lost; whether there was any."""
         at_round = self._views.round()
         lost = found = 0
@@ -123,12 +127,7 @@ class SetBackWatch:
                 lost += 1
         if lost:
             logger.warning(
-                "The chain was set back (block %d was seen, it is at %d, in round %d): %d writes that it lost are sent "
-                "again.",
-                seen_number,
-                number,
-                at_round,
-                lost,
+                "The chain was set back and is in round %d: %d writes that it lost are sent again.", at_round, lost
             )
         return lost > 0
 

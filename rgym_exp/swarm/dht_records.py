@@ -15,11 +15,12 @@ from collections.abc import Callable, Sequence
 
 from hivemind.dht.node import DHTNode
 from hivemind.dht.routing import DHTID
-from hivemind.p2p import P2P
+from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
 from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import SignedAnnouncement, encode_announcement
+from rgym_exp.swarm.bootnode_services import serve_as_bootnode
 from rgym_exp.swarm.bootnodes import BootnodeKeeper, parse_bootnodes
 from rgym_exp.swarm.daemon import start_daemon
 from rgym_exp.swarm.identity import Identity
@@ -59,6 +60,8 @@ class DhtRecords:
         self._rng = random.Random()
         self._last: Announcement | None = None
         self._maddrs: list[str] = []
+        self.bootnodes: list[PeerID] = []
+        """Who may be asked to pass on a share that can't be fetched directly."""
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closed = False
         self.stopped = asyncio.Event()
@@ -92,6 +95,9 @@ class DhtRecords:
             node = await _start_node(p2p, validator)
             records = cls(identity=identity, swarm_id=swarm_id, p2p=p2p, node=node, validator=validator)
             records._maddrs = await _addresses(p2p)
+            records.bootnodes = [each.peer_id for each in known if each.peer_id != p2p.peer_id]
+            if not known:
+                await serve_as_bootnode(p2p)
         except (P2PDaemonError, OSError, EOFError, ValueError) as error:
             await p2p.shutdown()
             raise SwarmError(f"The peer-to-peer daemon (p2pd) ended right after its start: {error}") from error

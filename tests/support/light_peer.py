@@ -54,6 +54,7 @@ def main() -> None:
             "round": current,
             "seconds": round(time.monotonic() - began, 2),
             "from": sorted(each.announcement.peer_id for each in received),
+            "ways": exchange.ways(),
             "dropped": exchange.dropped(),
         }
         print(json.dumps(report), flush=True)

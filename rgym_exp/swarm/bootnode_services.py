@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hivemind.p2p import P2P
 
+from rgym_exp.swarm.dial_back import ReachabilityService
 from rgym_exp.swarm.share_relay import AuthorConnections, RelayLimits, ShareRelay
 
 
@@ -15,3 +16,4 @@ async def serve_as_bootnode(p2p: P2P, limits: RelayLimits | None = None) -> None
     """
     limits = limits or RelayLimits()
     await ShareRelay(AuthorConnections(p2p, limits), limits).start(p2p)
+    await ReachabilityService().start(p2p)

@@ -24,6 +24,7 @@ from rgym_exp.swarm.bootnode_services import serve_as_bootnode
 from rgym_exp.swarm.bootnodes import BootnodeKeeper, parse_bootnodes
 from rgym_exp.swarm.daemon import start_daemon
 from rgym_exp.swarm.identity import Identity
+from rgym_exp.swarm.reachability import ReachabilityWatch
 from rgym_exp.swarm.shards import SwarmSize, levels_to_read, record_key, shard_of
 from rgym_exp.swarm.validator import RECORD_LIFETIME_SECONDS, AnnouncementValidator
 from rgym_exp.types import Announcement
@@ -62,6 +63,8 @@ class DhtRecords:
         self._maddrs: list[str] = []
         self.bootnodes: list[PeerID] = []
         """Who may be asked to pass on a share that can't be fetched directly."""
+        self.reachability: ReachabilityWatch | None = None
+        """Whether others can reach this node, as its bootnodes find it."""
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closed = False
         self.stopped = asyncio.Event()
@@ -104,8 +107,10 @@ class DhtRecords:
         except BaseException:
             await p2p.shutdown()
             raise
-        keeper = BootnodeKeeper(known, p2p, node, records._publish_last_again)
-        records._tasks = [asyncio.create_task(keeper.run()), asyncio.create_task(records._watch_daemon())]
+        records.reachability = ReachabilityWatch(p2p, records.bootnodes)
+        keeper = BootnodeKeeper(known, p2p, node, records._joined)
+        work = (keeper.run(), records.reachability.run(), records._watch_daemon())
+        records._tasks = [asyncio.create_task(each) for each in work]
         for task in records._tasks:
             task.add_done_callback(_report)
         if known:
@@ -228,7 +233,9 @@ class DhtRecords:
     def _key(self, round: int, level: int, shard: int) -> str:
         return record_key(self._swarm_id, round, level, shard)
 
-    async def _publish_last_again(self) -> None:
+    async def _joined(self) -> None:
+        if self.reachability is not None:
+            self.reachability.joined()
         if self._last is not None:
             await self.publish(self._last)
 

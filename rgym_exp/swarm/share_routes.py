@@ -6,6 +6,8 @@ for a while, which grows: otherwise every round would begin with a dial that fai
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import threading
 import time
 from collections import Counter
@@ -14,7 +16,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hivemind.p2p import P2P, PeerID
+from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
+from rgym_exp.swarm.reachability import meet
 from rgym_exp.swarm.refused import FetchFailed
 from rgym_exp.swarm.transfer import FetchedShare, fetch_share
 from rgym_exp.types import Announcement
@@ -28,6 +32,8 @@ _BOOTNODE_DIAL_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 60.0, 900.0
 """How long a peer is asked through a bootnode first before the direct way is tried again."""
 _PEERS_REMEMBERED = 4096
+
+logger = logging.getLogger("rl_swarm.swarm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +51,7 @@ class ShareRoutes:
         """``timeout_seconds`` bounds each try of one way."""
         self._max_bytes, self._timeout_seconds, self._clock = max_bytes, timeout_seconds, clock
         self._unreachable: dict[str, _Unreachable] = {}
+        self._looking_for: dict[str, asyncio.Future[bool]] = {}
         self._lock = threading.Lock()
         self._counts: Counter[Way] = Counter()
 
@@ -54,7 +61,7 @@ class ShareRoutes:
         Raises:
             FetchFailed: as ``fetch_share``, for the way that got furthest.
         """
-        via_first = bool(bootnodes) and self._is_unreachable(announcement.peer_id)
+        via_first = bool(bootnodes) and await self._is_unreachable(p2p, announcement.peer_id)
         ways = [self._directly, self._through] if not via_first else [self._through, self._directly]
         failure = FetchFailed("fetch_unreachable")
         for way in ways if bootnodes else ways[:1]:
@@ -78,6 +85,7 @@ class ShareRoutes:
         except FetchFailed as failure:
             if failure.reason == "fetch_unreachable":
                 self._remember(announcement.peer_id)
+                self._look_for(p2p, announcement.peer_id, bootnodes)
             raise
         self._unreachable.pop(announcement.peer_id, None)
         return self._counted(fetched, "circuit" if "/p2p-circuit" in fetched.address else "direct")
@@ -108,9 +116,22 @@ class ShareRoutes:
             self._counts[way] += 1
         return fetched.data
 
-    def _is_unreachable(self, peer_id: str) -> bool:
+    async def _is_unreachable(self, p2p: P2P, peer_id: str) -> bool:
         remembered = self._unreachable.get(peer_id)
-        return remembered is not None and self._clock() < remembered.until
+        if remembered is None or self._clock() >= remembered.until:
+            return False
+        try:
+            # It may have reached us meanwhile, or ``_look_for`` it.
+            return all(peer.peer_id.to_base58() != peer_id for peer in await p2p.list_peers())
+        except (OSError, EOFError, P2PDaemonError):
+            return True
+
+    def _look_for(self, p2p: P2P, peer_id: str, bootnodes: Sequence[PeerID]) -> None:
+        """In the background: this round's share comes through a bootnode, the next perhaps directly."""
+        if bootnodes and peer_id not in self._looking_for:
+            task = asyncio.ensure_future(meet(p2p, PeerID.from_base58(peer_id), bootnodes))
+            self._looking_for[peer_id] = task
+            task.add_done_callback(lambda done: self._looking_for.pop(peer_id, None))
 
     def _remember(self, peer_id: str) -> None:
         before = self._unreachable.pop(peer_id, None)

@@ -169,6 +169,9 @@ class RoundReport:
     """How many answers that were."""
     bet_tokens: float | None = None
     """Tokens to bet in the prediction market, when last heard of; None where this node doesn't play."""
+    ways: Mapping[str, int] = field(default_factory=dict)
+    """How many shares came which way: ``direct`` from their authors, over a ``circuit`` (libp2p's own relay), or passed
+    on by a ``bootnode``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 """What a bootnode finds out about peers, and tells: whether they can be reached, and where.
 
 A peer sees its own addresses only from inside: behind a router it can't know what others would have to dial. On
-``/rl-swarm/dial-back/1`` it names its ports, and the bootnode dials them at the address that the peer's connection comes
-from, there alone. On ``/rl-swarm/addresses/1`` a peer is asked for: the answer is what was found to be reachable, and, to
-a peer behind the same public address, those in the house's own network, so that two nodes in one home meet there.
+``/rl-swarm/dial-back/1`` it names its ports, and the bootnode dials them at the address that the peer's connection
+comes from, there alone. On ``/rl-swarm/addresses/1`` a peer is asked for: the answer is what was found to be reachable,
+and, to a peer behind the same public address, those in the house's own network: two nodes in one home meet there.
 
 Both messages are msgpack after a 2-byte big-endian length.
 """
@@ -73,7 +73,7 @@ class ReachabilityService:
         await p2p.add_binary_stream_handler(ADDRESSES_PROTOCOL, self.tell_addresses)
 
     async def dial_back(self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request, one answer: [the asker's address, the ports at which it was reached, whether they were tried]."""
+        """One request, one answer: [the asker's address, ports at which it was reached, whether they were tried]."""
         try:
             async with asyncio.timeout(_REQUEST_SECONDS + MAX_PORTS * _DIAL_SECONDS):
                 ports, inside = _asked(await receive(reader))
@@ -88,7 +88,9 @@ class ReachabilityService:
         finally:
             writer.close()
 
-    async def tell_addresses(self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def tell_addresses(
+        self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         """One request (a peer id), one answer: a list of multiaddrs, empty where nothing is known."""
         try:
             async with asyncio.timeout(_REQUEST_SECONDS):
@@ -176,7 +178,9 @@ async def receive(reader: asyncio.StreamReader) -> object:
     if length > _MAX_MESSAGE_BYTES:
         raise ValueError("The message is too long.")
     try:
-        return msgpack.unpackb(await reader.readexactly(length), max_map_len=0, max_ext_len=0, max_array_len=MAX_ADDRESSES)
+        return msgpack.unpackb(
+            await reader.readexactly(length), max_map_len=0, max_ext_len=0, max_array_len=2 * MAX_ADDRESSES
+        )
     except (TypeError, RecursionError, msgpack.UnpackException) as error:
         raise ValueError("The message is no msgpack.") from error
 

@@ -53,9 +53,9 @@ class Reachability:
             return f"Others can reach this node directly, at {self.host} port {self.open_ports[0]}."
         port = " and ".join(str(port) for port in self.ports)
         return (
-            f"Others can't reach this node directly (the bootnode tried {self.host} port {port}): it is behind a router "
-            "or a firewall. It takes part all the same, and its shares travel through the bootnode. To be reached "
-            f"directly, have the router forward TCP port {port} to this machine, and set communications.port to it."
+            f"Others can't reach this node directly (the bootnode tried {self.host} port {port}): it is behind a "
+            "router or a firewall. It takes part all the same, and its shares travel through the bootnode. To be "
+            f"reached directly, set communications.port={self.ports[0]} and have the router forward that TCP port here."
         )
 
 

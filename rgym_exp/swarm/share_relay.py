@@ -2,8 +2,8 @@
 
 Two homes behind routers each keep a connection to the bootnode, which works both ways. Asked on
 ``/rl-swarm/share-via/1`` for a digest and its author, the bootnode asks that author on ``/rl-swarm/share/1``, over the
-connection that there is, checks the digest, and answers as the author would. It says nothing else to anybody, so nothing
-but shares that their authors serve can travel this way, and it dials nobody.
+connection that there is, checks the digest, and answers as the author would. It says nothing else to anybody, so
+nothing but shares that their authors serve can travel this way, and it dials nobody.
 
 A share is fetched once for all who ask for it: a home's line up is the narrowest part of the way.
 """
@@ -23,7 +23,15 @@ from hivemind.p2p.p2p_daemon_bindings.datastructures import StreamInfo
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
 from rgym_exp.swarm.refused import FetchFailed
-from rgym_exp.swarm.transfer import BUSY, NOT_HERE, UNREACHABLE, VIA_PROTOCOL, fetch_share, read_via_request, send_answer
+from rgym_exp.swarm.transfer import (
+    BUSY,
+    NOT_HERE,
+    UNREACHABLE,
+    VIA_PROTOCOL,
+    fetch_share,
+    read_via_request,
+    send_answer,
+)
 
 _CONNECTIONS_FRESH_SECONDS = 1.0
 _STATUSES = {"fetch_busy": BUSY, "fetch_unreachable": UNREACHABLE, "fetch_timeout": UNREACHABLE}

@@ -27,7 +27,7 @@ Way = Literal["direct", "circuit", "bootnode"]
 """direct: over a connection to its author; circuit: libp2p's own relay in between; bootnode: passed on by one."""
 
 DIAL_SECONDS = 4.0
-"""For a direct connection. One that comes about takes a few round trips, and a router that drops packets says nothing."""
+"""For a direct connection. One that comes about takes a few round trips; a router that drops packets says nothing."""
 _BOOTNODE_DIAL_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 60.0, 900.0
 """How long a peer is asked through a bootnode first before the direct way is tried again."""
@@ -45,35 +45,33 @@ class _Unreachable:
 class ShareRoutes:
     """Fetches shares and remembers who could be reached how. ``fetch`` belongs to one loop, the rest to any thread."""
 
-    def __init__(
-        self, *, max_bytes: int, timeout_seconds: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, *, max_bytes: int, timeout_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         """``timeout_seconds`` bounds each try of one way."""
         self._max_bytes, self._timeout_seconds, self._clock = max_bytes, timeout_seconds, clock
         self._unreachable: dict[str, _Unreachable] = {}
         self._looking_for: dict[str, asyncio.Future[bool]] = {}
         self._lock = threading.Lock()
-        self._counts: Counter[Way] = Counter()
+        self._counts: Counter[str] = Counter()
 
     async def fetch(self, p2p: P2P, announcement: Announcement, bootnodes: Sequence[PeerID]) -> bytes:
         """The share's bytes, their digest checked.
 
         Raises:
-            FetchFailed: as ``fetch_share``, for the way that got furthest.
+            FetchFailed: as ``fetch_share``, for the way that was tried last.
         """
-        via_first = bool(bootnodes) and await self._is_unreachable(p2p, announcement.peer_id)
-        ways = [self._directly, self._through] if not via_first else [self._through, self._directly]
-        failure = FetchFailed("fetch_unreachable")
-        for way in ways if bootnodes else ways[:1]:
+        ways = [self._directly]
+        if bootnodes:
+            direct_first = await self._may_be_reached(p2p, announcement.peer_id)
+            ways = [self._directly, self._through] if direct_first else [self._through, self._directly]
+        for way in ways[:-1]:
             try:
                 return await way(p2p, announcement, bootnodes)
-            except FetchFailed as failed:
-                failure = failed
-                if failed.reason not in _ANOTHER_WAY_MAY_DO:
+            except FetchFailed as failure:
+                if failure.reason not in _ANOTHER_WAY_MAY_DO:
                     raise
-        raise failure
+        return await ways[-1](p2p, announcement, bootnodes)
 
-    def take_ways(self) -> dict[Way, int]:
+    def take_ways(self) -> dict[str, int]:
         """How many shares came which way since the last call."""
         with self._lock:
             counts, self._counts = dict(self._counts), Counter()
@@ -116,15 +114,17 @@ class ShareRoutes:
             self._counts[way] += 1
         return fetched.data
 
-    async def _is_unreachable(self, p2p: P2P, peer_id: str) -> bool:
-        remembered = self._unreachable.get(peer_id)
-        if remembered is None or self._clock() >= remembered.until:
-            return False
+    async def _may_be_reached(self, p2p: P2P, peer_id: str) -> bool:
+        """Whether there is a connection to this peer, or no reason to think that none would come about."""
         try:
-            # It may have reached us meanwhile, or ``_look_for`` it.
-            return all(peer.peer_id.to_base58() != peer_id for peer in await p2p.list_peers())
+            connected = [each for each in await p2p.list_peers() if each.peer_id.to_base58() == peer_id]
         except (OSError, EOFError, P2PDaemonError):
-            return True
+            connected = []
+        if connected:
+            # A circuit goes through a bootnode as well, has less room, and carries each share once for each receiver.
+            return any("/p2p-circuit" not in str(address) for each in connected for address in each.addrs)
+        remembered = self._unreachable.get(peer_id)
+        return remembered is None or self._clock() >= remembered.until
 
     def _look_for(self, p2p: P2P, peer_id: str, bootnodes: Sequence[PeerID]) -> None:
         """In the background: this round's share comes through a bootnode, the next perhaps directly."""

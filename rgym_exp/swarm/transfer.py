@@ -145,7 +145,7 @@ async def fetch_share(
 
 def via_request(digest: bytes, peer_id: str) -> bytes:
     """What is asked of a bootnode: the digest, one byte with the length of the author's peer id, and the id."""
-    name = peer_id.encode("ascii")
+    name = peer_id.encode()
     return digest + bytes([len(name)]) + name
 
 
@@ -153,7 +153,7 @@ async def read_via_request(reader: asyncio.StreamReader) -> tuple[bytes, PeerID]
     """The digest and the author of a ``via_request``. Raises EOFError or ValueError for anything else."""
     digest = await reader.readexactly(_DIGEST_BYTES)
     length = (await reader.readexactly(1))[0]
-    return digest, PeerID.from_base58((await reader.readexactly(length)).decode("ascii"))
+    return digest, PeerID.from_base58((await reader.readexactly(length)).decode())
 
 
 async def _open(p2p: P2P, peer_id: PeerID, protocol: str, seconds: float) -> Stream:

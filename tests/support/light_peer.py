@@ -47,7 +47,9 @@ def main() -> None:
         began = time.monotonic()
         gathering = exchange.start_gathering(current)
         time.sleep(arguments.work_seconds)
-        exchange.publish(_share(exchange.peer_id, current, arguments.chars), model_name="m", account="", mean_reward=0.1)
+        exchange.publish(
+            _share(exchange.peer_id, current, arguments.chars), model_name="m", account="", mean_reward=0.1
+        )
         left = arguments.round_seconds - 0.5 - (time.monotonic() - began)
         received = gathering.close(timeout_seconds=left, enough_shares=ENOUGH_SHARES)
         report = {

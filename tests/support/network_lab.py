@@ -59,30 +59,33 @@ def missing() -> str:
 class NetworkLab:
     """A hub in public and homes behind NAT; a context manager that leaves nothing behind.
 
-    IPv4: the hub is 45.33.0.1, the routers 45.33.0.10 and on; every home's network is 192.168.1.0/24, as homes' are.
-    With ``ipv6`` there is no NAT and no IPv4: the hub is 2a01:7e00::1, the homes 2a01:7e00::10 and on, all in public.
+    IPv4: the hub is 45.33.0.1, the routers 45.33.0.11 and on; every home's network is 192.168.1.0/24, as homes' are.
+    With ``ipv6`` there is no NAT and no IPv4: the hub is 2a01:7e00::1, the homes 2a01:7e00::b and on, all in public.
     """
 
     def __init__(
-        self, folder: Path, *, homes: int = 2, link: Link | None = None, hub_link: Link | None = None, ipv6: bool = False
+        self, folder: Path, *, homes: int = 2, publics: int = 1, link: Link | None = None, ipv6: bool = False
     ) -> None:
+        """``link`` is every home's line; the hub, and what else is in public, has one without delay or loss."""
         self._folder = folder
-        self._links = [hub_link or Link(), *([link or Link()] * homes)]
+        self._publics = publics
+        self._links = [*([Link()] * publics), *([link or Link()] * homes)]
         self._ipv6 = ipv6
         self._tag = secrets.token_hex(2)  # names of interfaces have 15 characters at most
         self._namespaces: list[str] = []
         self._switch: subprocess.Popen[str] | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
-        self.hub: Place
+        self.publics: list[Place] = []
         self.homes: list[Place] = []
 
     def __enter__(self) -> NetworkLab:
         try:
             self._start_switch()
-            self.hub = self._public_place("hub", 0, 1)
-            for number in range(1, len(self._links)):
+            for number in range(self._publics):
+                self.publics.append(self._public_place(f"public{number}", number, 1 + number))
+            for number in range(self._publics, len(self._links)):
                 home = self._public_place if self._ipv6 else self._home_behind_router
-                self.homes.append(home(f"home{number}", number, 9 + number))
+                self.homes.append(home(f"home{number}", number, 10 + number))
         except BaseException:
             self._end()
             raise
@@ -90,6 +93,11 @@ class NetworkLab:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._end()
+
+    @property
+    def hub(self) -> Place:
+        """Where the hub runs."""
+        return self.publics[0]
 
     def start(self, place: Place, command: Sequence[str], *, output: Path, environ: Mapping[str, str]) -> int:
         """Start a process at a place, its output appended to a file, and return its number among this lab's."""

@@ -250,4 +250,5 @@ def _report(
         dropped=dict(components.exchange.dropped()),
         vote=vote,
         external_weights=step.external_weights,
+        ways=dict(components.exchange.ways()),
     )

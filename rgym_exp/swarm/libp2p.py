@@ -20,7 +20,8 @@ from rgym_exp.swarm.lasting_records import LastingRecords
 from rgym_exp.swarm.loop_thread import LoopThread
 from rgym_exp.swarm.publishing import leave_notices, prepare
 from rgym_exp.swarm.shards import Slice
-from rgym_exp.swarm.transfer import ShareServer, ShareStore, fetch_share
+from rgym_exp.swarm.share_routes import ShareRoutes
+from rgym_exp.swarm.transfer import ShareServer, ShareStore
 from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement, ReceivedShare, Share
 
@@ -72,7 +73,7 @@ class LibP2PExchange:
         self._host, self._port = host, port
         self._announce, self._bootnodes = list(announce), list(bootnodes)
         self._fetches_at_once = fetches_at_once
-        self._fetch_timeout_seconds = fetch_timeout_seconds
+        self._routes = ShareRoutes(max_bytes=max_share_bytes, timeout_seconds=fetch_timeout_seconds)
         self._clock = clock or SwarmClock()
         self._drops = Drops()
         self._known = KnownPeers(self.peer_id)
@@ -135,6 +136,10 @@ class LibP2PExchange:
     def dropped(self) -> Mapping[str, int]:
         """See ``Exchange``."""
         return self._drops.take()
+
+    def ways(self) -> Mapping[str, int]:
+        """See ``Exchange``."""
+        return self._routes.take_ways()
 
     def peers(self) -> Sequence[str]:
         """See ``Exchange``."""
@@ -235,14 +240,7 @@ class LibP2PExchange:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _fetch(self, announcement: Announcement) -> bytes:
-        return await fetch_share(
-            self._records.p2p,
-            announcement.peer_id,
-            announcement.share_digest,
-            size=announcement.share_size,
-            max_bytes=self._rules.max_share_bytes,
-            timeout_seconds=self._fetch_timeout_seconds,
-        )
+        return await self._routes.fetch(self._records.p2p, announcement, self._records.bootnodes)
 
     async def _shut_down(self) -> None:
         if self._current is not None:

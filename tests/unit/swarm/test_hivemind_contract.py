@@ -328,8 +328,8 @@ async def test_looking_for_oneself_makes_one_known_to_others(daemons: list[P2P],
     await until_known(
         newcomer,
         member,
-        "`find_nearest_nodes([own id])` no longer fills the routing tables: a peer that has met a bootnode would know of "
-        "nobody else, and nobody of it.",
+        "`find_nearest_nodes([own id])` no longer fills the routing tables: a peer that has met a bootnode "
+        "would know of nobody else, and nobody of it.",
     )
     assert newcomer.protocol.routing_table.get(peer_id=bootnode.p2p.peer_id) == bootnode.node_id, (
         "`routing_table.get(peer_id=...)` is how bootnodes.py sees that it has fallen out of touch with a bootnode."

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -90,6 +91,8 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=30.0, metavar="SECONDS", help="pause between two samples")
     parser.add_argument("--samples", type=Path, default=Path("soak.jsonl"), help="where they go (default: %(default)s)")
     arguments = parser.parse_args()
+    # As Ctrl-C does, so that nothing is left running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with tempfile.TemporaryDirectory() as folder, ExitStack() as life:
             programs = start(Path(folder), arguments.nodes, arguments.model, life)

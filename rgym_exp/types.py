@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+PROTOCOL_VERSION = 2
+"""Of what peers and hub say to each other; another one is told, not guessed at."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:

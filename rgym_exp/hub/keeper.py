@@ -98,6 +98,8 @@ class Keeper:
         self.round = -1
         """The contract's round; -1 until the chain has answered."""
         self.stage = 0
+        self.moved = asyncio.Event()
+        """Set when round or stage change; another event takes its place then."""
         self.round_started = clock()
         self.outage = Outage(
             log,
@@ -176,7 +178,10 @@ class Keeper:
                     self.activity.record(await self._records.read(earlier))
             self.round_started = self._clock()
             self.activity.forget_before(round)
-        self.round, self.stage = round, stage
+        if (round, stage) != (self.round, self.stage):
+            self.round, self.stage = round, stage
+            moved, self.moved = self.moved, asyncio.Event()
+            moved.set()
 
     def _troubled(self, error: Exception) -> None:
         """Whatever was known of the round is asked anew at the next look."""

@@ -54,6 +54,7 @@ def make_coordinator_of(config: Config, home: Home) -> Coordinator:
         "rpc_url": chain.rpc_url or network.rpc_url,
         "contract_address": chain.contract_address or network.coordinator_address,
         "market_address": network.prg_address,
+        "hub_url": network.hub_url,
         "chain_id": network.chain_id,
         "key_file": home.account_key,
         "outbox_path": home.outbox,

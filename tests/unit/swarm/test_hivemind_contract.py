@@ -18,6 +18,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import hivemind.dht.node
+import hivemind.dht.protocol
+import hivemind.dht.routing
 import msgpack
 import psutil
 import pytest
@@ -28,6 +31,7 @@ from hivemind.dht.storage import DHTLocalStorage, DictionaryDHTValue
 from hivemind.dht.validation import DHTRecord, RecordValidatorBase
 from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
+from hivemind.utils import timed_storage
 from hivemind.utils.logging import use_hivemind_log_handler
 from hivemind.utils.multiaddr import Multiaddr
 from hivemind.utils.timed_storage import get_dht_time
@@ -37,6 +41,9 @@ from rgym_exp.swarm.identity import Identity
 
 KEY = "a shard"
 WAIT_SECONDS = 20.0
+
+CLOCK_MODULES = (timed_storage, hivemind.dht.node, hivemind.dht.protocol, hivemind.dht.routing)
+"""Each holds the name by which it reads the time."""
 
 StartNode = Callable[..., Awaitable[DHTNode]]
 
@@ -50,6 +57,14 @@ class Believing(RecordValidatorBase):
     def validate(self, record: DHTRecord) -> bool:
         self.seen.append(record)
         return bool(record.value != msgpack.packb("bad"))
+
+
+@pytest.fixture(autouse=True)
+def the_machines_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the DHT goes by, whatever clock another test of this process has left there."""
+    for module in CLOCK_MODULES:
+        # Raises where a module has no such name any more.
+        monkeypatch.setattr(module, "get_dht_time", get_dht_time)
 
 
 @pytest.fixture
@@ -183,8 +198,6 @@ def test_the_daemon_lies_where_the_doctor_looks_for_it() -> None:
 
 
 def daemon_program() -> Path:
-    import hivemind
-
     return Path(hivemind.__file__).parent / "hivemind_cli" / "p2pd"
 
 
@@ -206,24 +219,39 @@ async def test_a_connection_that_fails_is_an_error_of_the_daemon(daemons: list[P
         await daemons[0].call_binary_stream_handler(stranger, "/nobody/serves/this")
 
 
+async def test_a_daemon_says_where_it_listens(daemons: list[P2P]) -> None:
+    peer_id, listening = await daemons[0]._client.identify()
+    assert peer_id == daemons[0].peer_id
+    parts = [str(address).split("/") for address in listening]
+    assert all(len(each) == 5 and each[1] == "ip4" and each[3] == "tcp" and int(each[4]) > 0 for each in parts), (
+        "`P2P._client.identify()` no longer gives the addresses as /ip4/.../tcp/..., without the peer id: a node could "
+        "not tell a bootnode which ports to dial back."
+    )
+
+
 async def test_a_stream_tells_who_asks_and_carries_bytes_both_ways(daemons: list[P2P]) -> None:
     asking, asked = daemons[:2]
     await asking._client.connect(asked.peer_id, await plain_addresses(asked))
-    askers: list[str] = []
+    askers: list[tuple[str, str]] = []
 
     async def answer(info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        askers.append(str(info.peer_id))
+        askers.append((str(info.peer_id), str(info.addr)))
         writer.write(await reader.readexactly(4) + b"!")
         await writer.drain()
         writer.close()
 
     await asked.add_binary_stream_handler("/contract/1", answer)
-    _, reader, writer = await asking.call_binary_stream_handler(asked.peer_id, "/contract/1")
+    info, reader, writer = await asking.call_binary_stream_handler(asked.peer_id, "/contract/1")
     writer.write(b"ping")
     await writer.drain()
     assert await reader.readexactly(5) == b"ping!"
     writer.close()
-    assert askers == [str(asking.peer_id)], "`StreamInfo.peer_id` is whom transfer.py counts streams by."
+    ((asker, came_from),) = askers
+    assert asker == str(asking.peer_id), "`StreamInfo.peer_id` is whom transfer.py counts streams by."
+    assert came_from.startswith("/ip4/127.0.0.1/tcp/"), "`StreamInfo.addr` is where a bootnode dials a node back."
+    assert str(info.addr) in [str(address) for address in await plain_addresses(asked)], (
+        "`StreamInfo.addr` is the far end of the connection that a share came over: it tells a relayed one apart."
+    )
 
 
 def test_its_log_goes_where_ours_goes() -> None:
@@ -351,6 +379,36 @@ async def test_peers_that_were_silent_can_be_forgiven(daemons: list[P2P], start_
     assert daemons[1].peer_id not in node.blacklist, (
         "`blacklist.clear()` no longer lets a peer back in: those who fell silent in an outage would be left out for "
         "minutes after it."
+    )
+
+
+async def test_the_dht_reads_its_clock_where_it_can_be_replaced(
+    daemons: list[P2P], start_node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, other = await start_node(daemons[0]), await start_node(daemons[1])
+    hour_ago = time.time() - 3600
+    for module in CLOCK_MODULES:
+        monkeypatch.setattr(module, "get_dht_time", lambda: hour_ago)
+    await introduce(node, [other])
+    ends = hour_ago + 60  # long over by the machine's clock
+    assert await node.store(KEY, subkey="QmPeer", value=b"record", expiration_time=ends, beam_size=4)
+    for reader in (node, other):
+        found = await reader.get_many([KEY], sufficient_expiration_time=float("nan"), beam_size=4)
+        assert found[KEY] is not None and found[KEY].value["QmPeer"].value == b"record", (
+            "hivemind reads the time elsewhere than by the name `get_dht_time` of these four modules: a node whose "
+            "clock is wrong would throw away what others publish."
+        )
+
+
+def test_no_other_module_of_the_dht_holds_the_clock() -> None:
+    holding = {
+        name
+        for name, module in sys.modules.items()
+        if name.startswith("hivemind.dht.") and getattr(module, "get_dht_time", None) is not None
+    }
+    # hivemind.dht.dht is the wrapper process, which is imported along and never started.
+    assert holding - {"hivemind.dht.dht"} == {"hivemind.dht.node", "hivemind.dht.protocol", "hivemind.dht.routing"}, (
+        "the swarm's time must be set in every module that asks `get_dht_time`."
     )
 
 

@@ -161,7 +161,7 @@ class RoundReport:
     """What one finished round was like: the line in ``metrics.jsonl`` and what every tracker and view is given."""
 
     round: int
-    """The swarm's round number."""
+    """The contract's round; of an interim round, the last one that was known."""
     step: int
     """How many rounds this node has taken part in, this one included."""
     time: float
@@ -209,6 +209,16 @@ class RoundReport:
     """How many answers that were."""
     bet_tokens: float | None = None
     """Tokens to bet in the prediction market, when last heard of; None where this node doesn't play."""
+    interim: int = 0
+    """Which round after ``round`` this was while the hub was away, counted from 1; 0 for a round of the contract."""
+    ways: Mapping[str, int] = field(default_factory=dict)
+    """How many shares came which way: ``direct`` from their authors, over a ``circuit`` (libp2p's own relay), or passed
+    on by a ``bootnode``."""
+
+    @property
+    def number(self) -> int:
+        """What names the round among peers."""
+        return interim_round(self.round, self.interim)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,6 +111,10 @@ class MemoryExchange:
         """See ``Exchange``."""
         return self._drops.take()
 
+    def ways(self) -> Mapping[str, int]:
+        """See ``Exchange``; nothing has to travel."""
+        return {}
+
     def peers(self) -> Sequence[str]:
         """See ``Exchange``."""
         return self._known.newest_first()

@@ -14,10 +14,14 @@ from rgym_exp.chain.account_lock import AccountLock
 from rgym_exp.chain.contract import DeployedContract, Reverted, RpcRefusal, SwarmContract
 from rgym_exp.chain.contract_coordinator import ContractCoordinator
 from rgym_exp.chain.contract_market import FATE_UNKNOWN, Markets
+from rgym_exp.chain.contract_views import ContractViews
 from rgym_exp.chain.coordinator import ChainError
+from rgym_exp.chain.hub_round import HubRounds
 from rgym_exp.chain.market_contract import MarketContract
-from rgym_exp.chain.outbox import Outbox, Row, target_of
-from rgym_exp.chain.sending import Absent, Outcome, Record, Retry, RetryPolicy, TransactionRefused
+from rgym_exp.chain.outbox import Outbox, target_of
+from rgym_exp.chain.outbox_rows import Row
+from rgym_exp.chain.sender import Absent, Outcome, Record, Retry, TransactionRefused
+from rgym_exp.chain.sending import RetryPolicy
 from rgym_exp.chain.transactions import Transactor
 
 
@@ -35,6 +39,7 @@ class WalletCoordinator(ContractCoordinator):
         lock_folder: Path,
         retry_policy: RetryPolicy | None = None,
         market_address: str | None = None,
+        hub: HubRounds | None = None,
     ) -> None:
         """``lock_folder`` must be the same for every node of this user on this machine. ``market_address`` None: the
         swarm has no market. Raises ChainError."""
@@ -52,6 +57,7 @@ class WalletCoordinator(ContractCoordinator):
             lock=AccountLock(lock_folder, account=str(account.address), chain_id=chain_id),
             retry_policy=retry_policy,
             market=market,
+            hub=hub,
         )
 
 
@@ -62,6 +68,7 @@ class WalletSender:
     def __init__(self, contract: SwarmContract, account: LocalAccount, markets: Markets) -> None:
         self.account = str(account.address)
         self.way_to_owner = "use the account that first registered it"
+        self.views = ContractViews(contract, markets)
         self._contract = contract
         self._markets = markets
         self._key = account
@@ -79,23 +86,26 @@ class WalletSender:
             return self._outcome(row)
 
     def registered_to(self, peer_id: str) -> str | None:
-        with _failures_for_outbox(self.account):
-            return self._contract.registered_to(peer_id)
+        return self.views.registered_to(peer_id)
 
     def _outcome(self, row: Row) -> Outcome:
         if row.hash is None or row.raw is None or row.nonce is None:
             return self._replaced(row)
-        # Asked before the receipt: a transaction included between the two questions is then found by its receipt.
-        made = self._transactor.transactions_made()
-        receipt = self._transactor.receipt(row.hash)
-        if receipt is not None:
-            if receipt["status"] == 1:
+        made, status = self._transactor.fate(row.hash)
+        if status is None and made > row.nonce:
+            # Once more: one that was included between the two questions is found by its receipt now.
+            made, status = self._transactor.fate(row.hash)
+        if status is not None:
+            if status == 1:
                 return "confirmed"
             reason = self._transactor_of(row).explain_revert(self._call(row))
             if reason is not None:
                 raise TransactionRefused(reason)
             return "void"
         if made > row.nonce:
+            return self._replaced(row)
+        if self._transactor.transactions_made("pending") < row.nonce:
+            # The chain was set back, and lost transactions before this one: it waits for numbers that nobody will use.
             return self._replaced(row)
         if not self._transactor.is_known(row.hash):
             return self._send_again(row, row.raw)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rgym_exp import __version__
+from rgym_exp.base.open_files import raise_open_files_limit
 from rgym_exp.base.ports import is_free
 from rgym_exp.chain.account import LocalAccount, load_or_create_account
 from rgym_exp.chain.contract import SwarmContract
@@ -26,25 +27,31 @@ from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.config.invite import Invite
 from rgym_exp.errors import HubError
-from rgym_exp.hub.addresses import bootnode_address, http_url
+from rgym_exp.hub.addresses import bootnode_address
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
+from rgym_exp.hub.beside import beside
+from rgym_exp.hub.block_pace import BlockPace
+from rgym_exp.hub.client_address import ClientAddresses
+from rgym_exp.hub.connections import ConnectionLimits, Connections
 from rgym_exp.hub.hub_plan import DEFAULT_RPC_PORT, HubPlan
 from rgym_exp.hub.hub_record import HubRecord, save_record
 from rgym_exp.hub.judging import Judging, judging
 from rgym_exp.hub.keeper import Keeper
 from rgym_exp.hub.leaderboard import Leaderboard, MarketBalances, keeping_leaderboard, leaderboard_routes
 from rgym_exp.hub.rate_limit import RateLimit
-from rgym_exp.hub.rpc_proxy import RpcProxy
+from rgym_exp.hub.round_route import round_route
+from rgym_exp.hub.rpc_proxy import Forward, RpcProxy
 from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.identity import load_or_create_identity
+from rgym_exp.swarm.lasting_records import LastingRecords
 from rgym_exp.swarm.names import animal_name
 from rgym_exp.types import PROTOCOL
 
 log = logging.getLogger("rl_swarm.hub")
 
-REQUESTS_PER_SECOND = 200.0
-"""Per client address. A node asks three or four times a second; some dozens behind one address still fit."""
-REQUEST_BURST = 1000.0
+REQUESTS_PER_SECOND = 400.0
+"""Per client address. A node's round costs some 45, so that 40 behind one address fit with rounds of 9 s."""
+REQUEST_BURST = 3000.0
 MAX_PEERS_SHOWN = 500
 DEVNET_LOOK_SECONDS = 1.0
 
@@ -79,27 +86,29 @@ async def serve(plan: HubPlan, *, stop: asyncio.Event, on_ready: Callable[[Invit
         keeper = Keeper(client=owner, records=records, limits=plan.options.limits)
         # Known before anybody can ask: without it the judge has no questions, and games miss the swarm's first move.
         await keeper.learn_round()
-        invite = _invite(plan, chain, record, http_url(plan.public_host, record.port), bootnode)
+        invite = _invite(plan, chain, record, plan.hub_url, bootnode)
         rate_limit = RateLimit(per_second=REQUESTS_PER_SECOND, burst=REQUEST_BURST)
-        proxy = RpcProxy(forward=await stack.enter_async_context(chain_forwarder(chain.rpc_url)), rate_limit=rate_limit)
+        proxy = RpcProxy(forward=await stack.enter_async_context(_to_chain(chain)), rate_limit=rate_limit)
         judged = await stack.enter_async_context(_judging(plan, chain, owner, record, keeper))
         leaderboard = await stack.enter_async_context(_leaderboard(plan, chain, record, keeper, judged, is_new))
         app = build_app(
             invite=invite.encode(),
-            status=lambda: {**status(invite, keeper), **judged.status()},
+            status=lambda: {**status(invite, keeper, _trouble(chain, records)), **judged.status()},
             proxy=proxy,
             rate_limit=rate_limit,
-            also=[*judged.routes, *leaderboard_routes(leaderboard)],
+            also=[round_route(keeper, contract=record.contract), *judged.routes, *leaderboard_routes(leaderboard)],
         )
-        await stack.enter_async_context(serving(app, plan.options.host, record.port))
+        await stack.enter_async_context(serving(app, plan.options.host, record.port, connections=_connections(plan)))
         log.info("The hub of swarm %s is up: API port %d, bootnode %s", record.swarm_id, record.port, bootnode)
         on_ready(invite)
         await _until_stopped(keeper, records, chain, stop)
         log.info("The hub of swarm %s stops.", record.swarm_id)
 
 
-def status(invite: Invite, keeper: Keeper) -> Mapping[str, Any]:
-    """What ``/status`` says; a peer's key facts are its own words except peer id and round, which are signed."""
+def status(invite: Invite, keeper: Keeper, trouble: str | None = None) -> Mapping[str, Any]:
+    """What ``/status`` says; a peer's key facts are its own words except peer id and round, which are signed.
+
+    ``trouble`` is that of a part: it says more than the keeper can."""
     newest = keeper.activity.newest()
     peers = [
         {
@@ -124,7 +133,7 @@ def status(invite: Invite, keeper: Keeper) -> Mapping[str, Any]:
         "peers": peers,
         "contract": invite.coordinator_address,
         "chain_id": invite.chain_id,
-        "trouble": keeper.outage.trouble,
+        "trouble": trouble or keeper.outage.trouble,
         "version": __version__,
     }
 
@@ -145,6 +154,24 @@ async def _chain(plan: HubPlan) -> AsyncIterator[Chain]:
         yield Chain(rpc_url=devnet.rpc_url, chain_id=devnet.chain_id, owner=devnet.owner, devnet=devnet)
     finally:
         await asyncio.to_thread(devnet.stop)
+
+
+@asynccontextmanager
+async def _to_chain(chain: Chain) -> AsyncIterator[Forward]:
+    """The way to the chain for strangers; the hub's own chain is told how often to make blocks."""
+    async with chain_forwarder(chain.rpc_url) as forward:
+        if chain.devnet is None:
+            yield forward
+            return
+        pace = BlockPace(forward)
+        async with beside(pace.run(), "pace of blocks"):
+            yield pace.forward
+
+
+def _connections(plan: HubPlan) -> Connections:
+    """As many connections as this process may have files, and a part of them for one address."""
+    limits = ConnectionLimits.within(raise_open_files_limit())
+    return Connections(limits=limits, addresses=ClientAddresses(plan.trusted_proxies))
 
 
 def _chain_id(rpc_url: str) -> int:
@@ -224,17 +251,19 @@ def _leaderboard(
 
 
 @asynccontextmanager
-async def _bootnode(plan: HubPlan) -> AsyncIterator[tuple[DhtRecords, str]]:
+async def _bootnode(plan: HubPlan) -> AsyncIterator[tuple[LastingRecords, str]]:
     """The bootnode, and the address under which joiners find it."""
     identity = load_or_create_identity(plan.home.hub / "hub.pem")
     port = plan.record.p2p_port
     address = bootnode_address(plan.public_host, port, identity.peer_id)
-    records = await DhtRecords.create(
-        identity=identity,
-        swarm_id=plan.record.swarm_id,
-        host=plan.options.host,
-        port=port,
-        announce=[address.rpartition("/p2p/")[0]],
+    records = await LastingRecords.create(
+        lambda: DhtRecords.create(
+            identity=identity,
+            swarm_id=plan.record.swarm_id,
+            host=plan.options.host,
+            port=port,
+            announce=[address.rpartition("/p2p/")[0]],
+        )
     )
     try:
         yield records, address
@@ -259,20 +288,27 @@ def _invite(plan: HubPlan, chain: Chain, record: HubRecord, hub_url: str, bootno
     )
 
 
-async def _until_stopped(keeper: Keeper, records: DhtRecords, chain: Chain, stop: asyncio.Event) -> None:
-    """Keep rounds until told to stop. A part that ends by itself ends the hub: half a hub helps nobody.
+def _trouble(chain: Chain, records: LastingRecords) -> str | None:
+    """What is wrong with chain or bootnode, in a sentence; None while all is well."""
+    return (chain.devnet.trouble if chain.devnet is not None else None) or records.trouble
 
-    Raises the keeper's error, or a HubError when the bootnode or the devnet has died.
+
+async def _until_stopped(keeper: Keeper, records: LastingRecords, chain: Chain, stop: asyncio.Event) -> None:
+    """Keep rounds until told to stop. anvil and p2pd are started again when they die; what can't go on ends the hub.
+
+    Raises the keeper's error, or a HubError when the devnet's state is lost.
     """
     keeping = asyncio.create_task(keeper.run(), name="keeper")
-    ends = [keeping, *(asyncio.create_task(end) for end in (stop.wait(), records.stopped.wait(), _devnet_end(chain)))]
+    lasting = asyncio.create_task(records.keep(), name="bootnode")
+    ends = [keeping, lasting, *(asyncio.create_task(end) for end in (stop.wait(), _devnet_end(chain)))]
     try:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if keeping.done():
             keeping.result()
+        if lasting.done():
+            lasting.result()
         if not stop.is_set():
-            part = "bootnode's peer-to-peer daemon (p2pd)" if records.stopped.is_set() else "hub's chain (anvil)"
-            raise HubError(f"The {part} has died. Start the hub again: it will be the same hub.")
+            raise HubError("The hub's chain (anvil) has ended for good; the log says why.")
     finally:
         for task in ends:
             task.cancel()
@@ -280,6 +316,6 @@ async def _until_stopped(keeper: Keeper, records: DhtRecords, chain: Chain, stop
 
 
 async def _devnet_end(chain: Chain) -> None:
-    """Return when the hub's own devnet has ended; never for another chain."""
+    """Return when the hub's own devnet has ended for good; never for another chain."""
     while chain.devnet is None or chain.devnet.is_running:
         await asyncio.sleep(DEVNET_LOOK_SECONDS)

@@ -93,6 +93,8 @@ class Keeper:
         self.round = -1
         """The contract's round; -1 until the chain has answered."""
         self.stage = 0
+        self.moved = asyncio.Event()
+        """Set when round or stage change; another event takes its place then."""
         self.round_started = clock()
         self.outage = Outage(
             log,
@@ -192,7 +194,11 @@ class Keeper:
         if round != self.round:
             self._records.set_round(round)
             await self._records.survey(max(0, round - 1), sweep=True)
-            if self.round < 0:
+            was_set_back = round < self.round
+            if was_set_back:
+                # Who announced later rounds did so in another past.
+                self.activity = PeerActivity()
+            if was_set_back or self.round < 0:
                 for earlier in range(max(0, round - ACTIVE_ROUNDS), round):
                     self.activity.record(await self._records.read(earlier))
             self.round_started = self._clock()
@@ -203,7 +209,10 @@ class Keeper:
                 level=self._records.level,
                 origin=self._rng.getrandbits(64),
             )
-        self.round, self.stage = round, stage
+        if (round, stage) != (self.round, self.stage):
+            self.round, self.stage = round, stage
+            moved, self.moved = self.moved, asyncio.Event()
+            moved.set()
 
     def _troubled(self, error: Exception) -> None:
         """Whatever was known of the round is asked anew at the next look."""

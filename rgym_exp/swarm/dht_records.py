@@ -14,15 +14,17 @@ from collections.abc import Callable, Sequence
 
 from hivemind.dht.node import DHTNode
 from hivemind.dht.routing import DHTID
-from hivemind.p2p import P2P
+from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
 from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import SignedAnnouncement, encode_announcement
+from rgym_exp.swarm.bootnode_services import serve_as_bootnode
 from rgym_exp.swarm.bootnodes import BootnodeKeeper, parse_bootnodes
 from rgym_exp.swarm.daemon import start_daemon, use_clock
 from rgym_exp.swarm.identity import Identity
+from rgym_exp.swarm.reachability import ReachabilityWatch
 from rgym_exp.swarm.reading import RecordReader
 from rgym_exp.swarm.shards import EVERYBODY, Shard, Slice, SwarmSize, record_key, shard_of
 from rgym_exp.swarm.validator import RECORD_LIFETIME_SECONDS, AnnouncementValidator
@@ -67,6 +69,10 @@ class DhtRecords:
         self._reader = RecordReader(self, random.Random())
         self._last: Announcement | None = None
         self._maddrs: list[str] = []
+        self.bootnodes: list[PeerID] = []
+        """Who may be asked to pass on a share that can't be fetched directly."""
+        self.reachability: ReachabilityWatch | None = None
+        """Whether others can reach this node, as its bootnodes find it."""
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closed = False
         self.stopped = asyncio.Event()
@@ -113,14 +119,19 @@ class DhtRecords:
             node = await _start_node(p2p, validator)
             records = cls(identity=identity, swarm_id=swarm_id, p2p=p2p, node=node, validator=validator, clock=clock)
             records._maddrs = await _addresses(p2p)
+            records.bootnodes = [each.peer_id for each in known if each.peer_id != p2p.peer_id]
+            if not known:
+                await serve_as_bootnode(p2p)
         except (P2PDaemonError, OSError, EOFError, ValueError) as error:
             await p2p.shutdown()
             raise SwarmError(f"The peer-to-peer daemon (p2pd) ended right after its start: {error}") from error
         except BaseException:
             await p2p.shutdown()
             raise
-        keeper = BootnodeKeeper(known, p2p, node, records._publish_last_again)
-        records._tasks = [asyncio.create_task(keeper.run()), asyncio.create_task(records._watch_daemon())]
+        records.reachability = ReachabilityWatch(p2p, records.bootnodes)
+        keeper = BootnodeKeeper(known, p2p, node, records._joined)
+        work = (keeper.run(), records.reachability.run(), records._watch_daemon())
+        records._tasks = [asyncio.create_task(each) for each in work]
         for task in records._tasks:
             task.add_done_callback(_report)
         if known:
@@ -209,7 +220,9 @@ class DhtRecords:
                 announcements.append(announcement)
         return announcements
 
-    async def _publish_last_again(self) -> None:
+    async def _joined(self) -> None:
+        if self.reachability is not None:
+            self.reachability.joined()
         if self._last is not None:
             await self.publish(self._last)
 

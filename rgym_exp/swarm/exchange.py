@@ -54,6 +54,10 @@ class Exchange(Protocol):
         """What of others' was dropped since the last call, by reason."""
         ...
 
+    def ways(self) -> Mapping[str, int]:
+        """How many shares came which way since the last call: see ``RoundReport.ways``."""
+        ...
+
     def peers(self) -> Sequence[str]:
         """Ids of the peers (this node not among them) seen announcing in the last rounds, newest first."""
         ...

@@ -16,10 +16,12 @@ from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesTaken
 from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.identity import load_or_create_identity
+from rgym_exp.swarm.lasting_records import LastingRecords
 from rgym_exp.swarm.loop_thread import LoopThread
 from rgym_exp.swarm.publishing import leave_notices, prepare
 from rgym_exp.swarm.shards import Slice
-from rgym_exp.swarm.transfer import ShareServer, ShareStore, fetch_share
+from rgym_exp.swarm.share_routes import ShareRoutes
+from rgym_exp.swarm.transfer import ShareServer, ShareStore
 from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement, ReceivedShare, Share
 
@@ -71,7 +73,7 @@ class LibP2PExchange:
         self._host, self._port = host, port
         self._announce, self._bootnodes = list(announce), list(bootnodes)
         self._fetches_at_once = fetches_at_once
-        self._fetch_timeout_seconds = fetch_timeout_seconds
+        self._routes = ShareRoutes(max_bytes=max_share_bytes, timeout_seconds=fetch_timeout_seconds)
         self._clock = clock or SwarmClock()
         self._drops = Drops()
         self._known = KnownPeers(self.peer_id)
@@ -85,14 +87,15 @@ class LibP2PExchange:
 
         self._loop = LoopThread("rl-swarm-exchange")
         try:
-            self._records = self._loop.call(self._open_records(), _START_SECONDS)
+            self._lasting = self._loop.call(LastingRecords.create(self._open_records), _START_SECONDS)
         except TimeoutError as error:
             self._loop.end()
             raise SwarmError(f"The peer-to-peer network did not start within {_START_SECONDS:.0f} s.") from error
         except BaseException:
             self._loop.end()
             raise
-        self._loop.soon(lambda: self._loop.spawn(self._stay_alive()))
+        # A node outlives a crash of its p2pd.
+        self._loop.soon(lambda: self._loop.spawn(self._lasting.keep(self._publish_again)))
 
     def start_gathering(self, round: int) -> LibP2PGathering:
         """See ``Exchange``."""
@@ -133,6 +136,10 @@ class LibP2PExchange:
     def dropped(self) -> Mapping[str, int]:
         """See ``Exchange``."""
         return self._drops.take()
+
+    def ways(self) -> Mapping[str, int]:
+        """See ``Exchange``."""
+        return self._routes.take_ways()
 
     def peers(self) -> Sequence[str]:
         """See ``Exchange``."""
@@ -196,28 +203,19 @@ class LibP2PExchange:
         await self._server.start(records.p2p)
         return records
 
-    async def _stay_alive(self) -> None:
-        """Replace the daemon should it end by itself: a node outlives a crash of its p2pd."""
-        pause = 1.0
-        while True:
-            await self._records.stopped.wait()
-            await self._records.close()
-            try:
-                self._records = await self._open_records()
-            except SwarmError as error:
-                logger.error("%s Trying again in %.0f s.", error, pause)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-                continue
-            pause = 1.0
-            if self._newest is not None:
-                self._loop.spawn(self._keep_publishing(self._newest))
+    @property
+    def _records(self) -> DhtRecords:
+        return self._lasting.current
+
+    def _publish_again(self) -> None:
+        if self._newest is not None:
+            self._loop.spawn(self._keep_publishing(self._newest))
 
     def _begin(self, gathering: RoundGathering) -> None:
         if self._current is not None:
             self._loop.spawn(self._current.stop())
         self._current = gathering
-        self._records.set_round(gathering.round)
+        self._lasting.set_round(gathering.round)
         gathering.start()
 
     def _offer(self, data: bytes, announcement: Announcement) -> None:
@@ -242,14 +240,7 @@ class LibP2PExchange:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _fetch(self, announcement: Announcement) -> bytes:
-        return await fetch_share(
-            self._records.p2p,
-            announcement.peer_id,
-            announcement.share_digest,
-            size=announcement.share_size,
-            max_bytes=self._rules.max_share_bytes,
-            timeout_seconds=self._fetch_timeout_seconds,
-        )
+        return await self._routes.fetch(self._records.p2p, announcement, self._records.bootnodes)
 
     async def _shut_down(self) -> None:
         if self._current is not None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.support.network_lab import ROOT, NetworkLab, Place
 
@@ -52,7 +53,7 @@ class LightPeer:
         """Raise an AssertionError with its last words if it has ended."""
         assert self._process.poll() is None, f"A light peer ended:\n{self.said()[-3000:]}"
 
-    def _reports(self) -> Iterator[dict[str, object]]:
+    def _reports(self) -> Iterator[dict[str, Any]]:
         for line in self.said().splitlines():
             if line.startswith("{"):
                 yield json.loads(line)

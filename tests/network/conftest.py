@@ -25,13 +25,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def make_swarm(tmp_path: Path) -> Iterator[MakeSwarm]:
-    """``make_swarm(homes=2, link=..., ...)``: a lab, and a bootnode in public that has begun."""
+    """``make_swarm(homes=2, link=..., ...)``: a lab, and a bootnode at each of its places in public."""
     with ExitStack() as stack:
 
         def make(**options: Any) -> LightSwarm:
             lab = stack.enter_context(NetworkLab(tmp_path, **options))
             swarm = LightSwarm(lab, tmp_path)
-            swarm.start_bootnode()
+            for number in range(len(lab.publics)):
+                swarm.start_bootnode(number)
             return swarm
 
         yield make

@@ -55,3 +55,13 @@ def test_homes_with_a_forwarded_port_are_reached_directly_and_know_it(make_swarm
     for peer, rounds in zip(swarm.peers, played, strict=True):
         assert ways_of(rounds[3:]).keys() == {"direct"}
         assert "Others can reach this node directly, at 45.33.0.1" in peer.said()
+
+
+def test_with_four_bootnodes_a_hole_is_punched_and_shares_leave_them(make_swarm: MakeSwarm) -> None:
+    # libp2p believes in its own address from outside when four others named it, and punches holes only then.
+    swarm = make_swarm(homes=2, publics=4)
+    swarm.start_peers(swarm.lab.homes)
+    for _ in range(30):
+        if all(ways_of(rounds).keys() == {"direct"} for rounds in swarm.play(1, longest_seconds=60)):
+            return
+    raise AssertionError(f"In 30 rounds no share came directly:\n{swarm.peers[0].said()[-3000:]}")

@@ -35,7 +35,7 @@ def main() -> None:
         num_generations=COMPLETIONS,
         host=arguments.host,
         port=arguments.port,
-        bootnodes=[arguments.bootnode],
+        bootnodes=arguments.bootnodes,
         enough_shares=ENOUGH_SHARES,
     )
     print(json.dumps({"peer_id": exchange.peer_id}), flush=True)
@@ -89,7 +89,7 @@ def _share(peer_id: str, round: int, chars: int) -> Share:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--bootnode", required=True)
+    parser.add_argument("--bootnodes", nargs="+", required=True)
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--chars", type=int, default=256, help="characters of each of the 32 completions")

@@ -66,33 +66,31 @@ class LightSwarm:
         self.lab = lab
         self.peers: list[LightPeer] = []
         self._folder = folder
-        self._bootnode: subprocess.Popen[bytes] | None = None
-        self._address = ""
-        self._starts = 0
+        self._bootnodes: list[subprocess.Popen[bytes]] = []
+        self._addresses: dict[str, None] = {}
 
-    def start_bootnode(self) -> None:
-        """Start the bootnode, with the identity that it had before, and wait until it listens."""
-        hub = self.lab.hub
-        home = self._folder / "hub"
+    def start_bootnode(self, number: int = 0) -> None:
+        """Start a bootnode at a place in public, with the identity that it had before, and wait until it listens."""
+        place = self.lab.publics[number]
+        home = self._folder / f"bootnode{number}"
         home.mkdir(exist_ok=True)
-        self._starts += 1
-        output = self._folder / f"bootnode{self._starts}.log"
+        output = self._folder / f"bootnode{number}-{len(self._bootnodes)}.log"
         command = [
-            *(sys.executable, "-m", "tests.support.light_bootnode", "--home", str(home), "--public", hub.address),
-            *("--host", self._any(hub), "--port", str(BOOTNODE_PORT)),
+            *(sys.executable, "-m", "tests.support.light_bootnode", "--home", str(home), "--public", place.address),
+            *("--host", "::" if ":" in place.address else "0.0.0.0", "--port", str(BOOTNODE_PORT)),
         ]
-        self._bootnode = self.lab.start(hub, command, output=output, environ=_ENVIRON)
+        process = self.lab.start(place, command, output=output, environ=_ENVIRON)
         ends = time.monotonic() + _LONGEST_START_SECONDS
         while not (lines := [line for line in output.read_text().splitlines() if line.startswith("BOOTNODE ")]):
-            assert self._bootnode.poll() is None and time.monotonic() < ends, f"No bootnode:\n{output.read_text()}"
+            assert process.poll() is None and time.monotonic() < ends, f"No bootnode:\n{output.read_text()}"
             time.sleep(_LOOK_SECONDS)
-        self._address = lines[0].split()[1]
+        self._bootnodes.append(process)
+        self._addresses[lines[0].split()[1]] = None
 
     def kill_bootnode(self) -> None:
-        """As a power cut would."""
-        assert self._bootnode is not None
-        self._bootnode.kill()
-        self._bootnode.wait()
+        """End the one that was started last, as a power cut would."""
+        self._bootnodes[-1].kill()
+        self._bootnodes[-1].wait()
 
     def start_peers(
         self, places: Sequence[Place], *, chars: int = 256, round_seconds: float = 3.0, port: int = 0
@@ -103,7 +101,7 @@ class LightSwarm:
             output = self._folder / f"{name}.log"
             command = [
                 *(sys.executable, "-m", "tests.support.light_peer", "--home", str(self._folder / name)),
-                *("--bootnode", self._address, "--chars", str(chars), "--round-seconds", str(round_seconds)),
+                *("--bootnodes", *self._addresses, "--chars", str(chars), "--round-seconds", str(round_seconds)),
                 *("--port", str(port)),
             ]
             self.peers.append(LightPeer(self.lab.start(place, command, output=output, environ=_ENVIRON), output))
@@ -118,10 +116,6 @@ class LightSwarm:
             assert time.monotonic() < ends, f"{rounds} rounds were not played in time:\n{self.peers[0].said()[-3000:]}"
             time.sleep(_LOOK_SECONDS)
         return [peer.rounds()[count : count + rounds] for peer, count in zip(self.peers, before, strict=True)]
-
-    @staticmethod
-    def _any(place: Place) -> str:
-        return "::" if ":" in place.address else "0.0.0.0"
 
 
 def common_rounds(played: Sequence[Sequence[PlayedRound]]) -> list[list[PlayedRound]]:

@@ -54,6 +54,11 @@ def test_the_judge_and_the_market_are_in_the_line_where_they_were_heard_of() -> 
     assert "judge" not in round_line(report(bet_tokens=0.0)) and "· 0 bet tokens" in round_line(report(bet_tokens=0.0))
 
 
+def test_the_way_of_shares_is_in_the_line_unless_all_came_directly() -> None:
+    assert "shares" not in round_line(report(ways={"direct": 3}))
+    assert " · shares 1 direct, 2 through a bootnode · " in round_line(report(ways={"direct": 1, "bootnode": 2}))
+
+
 def test_missed_rounds_are_named() -> None:
     assert "(step 57) · skipped 3 · " in round_line(report(skipped=3))
 

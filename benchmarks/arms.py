@@ -252,7 +252,7 @@ def _canned_peer(
     def publish(round: int) -> None:
         shared = tuple(SharedGroup(slot=slot, completions=(answer,) * shape.completions) for slot in range(groups))
         share = Share(swarm_id=SWARM, round=round, peer_id=peer.peer_id, tasks_digest=tasks.digest, groups=shared)
-        peer.publish(share, model_name="canned", account="", mean_reward=0.5)
+        peer.publish(share, swarm_round=round, model_name="canned", account="", mean_reward=0.5)
 
     return publish
 

@@ -82,7 +82,7 @@ read_variables() {
                     'set HUB_PUBLIC_HOST to the name or address that they use.' >&2
                 ;;
         esac
-        for variable in PORT P2P_PORT PUBLIC_HOST TASKS MODEL ROUND_LIMIT ROUND_MINIMUM RPC_URL CONTRACT; do
+        for variable in PORT P2P_PORT PUBLIC_HOST PUBLIC_URL TRUSTED_PROXY TASKS MODEL ROUND_LIMIT ROUND_MINIMUM RPC_URL CONTRACT; do
             option="${variable//_/-}" option="--${option,,}" variable="HUB_$variable"
             if [ -n "${!variable:-}" ] && ! named "$option" "$@"; then options+=("$option" "${!variable}"); fi
         done

@@ -211,6 +211,9 @@ class RoundReport:
     """Tokens to bet in the prediction market, when last heard of; None where this node doesn't play."""
     interim: int = 0
     """Which round after ``round`` this was while the hub was away, counted from 1; 0 for a round of the contract."""
+    ways: Mapping[str, int] = field(default_factory=dict)
+    """How many shares came which way: ``direct`` from their authors, over a ``circuit`` (libp2p's own relay), or passed
+    on by a ``bootnode``."""
 
     @property
     def number(self) -> int:

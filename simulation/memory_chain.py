@@ -106,7 +106,7 @@ class MemoryCoordinator:
         """Move the whole swarm on, as a keeper would."""
         return self._chain.advance()
 
-    def round_and_stage(self) -> tuple[int, int]:
+    def round_and_stage(self, *, after: int | None = None) -> tuple[int, int]:
         self._require_chain()
         with self._chain.lock:
             return self._chain.round, self._chain.stage

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import math
+import os
 import socket
 import threading
 import time
@@ -142,6 +143,8 @@ class BoundedSession(requests.Session):
         """``url``: what is going to be asked; with the path or without."""
         super().__init__()
         self.trust_env = not is_loopback(url)
+        # requests asks the environment for both at once: whom to trust counts for this machine's servers as well.
+        self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self._carrier = _Carrier()
         self.mount("http://", self._carrier)
         self.mount("https://", self._carrier)

@@ -8,21 +8,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any, ClassVar, TypeVar, cast
 
 import requests
 from eth_utils import keccak
 from eth_utils.abi import abi_to_signature
+from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract.contract import Contract
 from web3.exceptions import BadFunctionCallOutput, ContractCustomError, ContractLogicError, Web3Exception, Web3RPCError
+from web3.types import RPCEndpoint, RPCResponse
 
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
-from rgym_exp.chain.rpc import REQUEST_TIMEOUT_SECONDS, connect
+from rgym_exp.chain.rpc import REQUEST_TIMEOUT_SECONDS, BoundedProvider, NoBatches, connect
 
 Answer = TypeVar("Answer")
 
@@ -84,19 +87,23 @@ class DeployedContract:
         self.contract: Contract = self.web3.eth.contract(address=self.address, abi=artifact(self.name)["abi"])
         self._expected_chain_id = chain_id
         self._chain_id: int | None = None
+        self._takes_batches = True
 
     @property
     def chain_id(self) -> int:
         """The chain's id, asked once. Raises ChainUnavailable; ChainError when it isn't the expected one."""
         if self._chain_id is None:
-            answered = self.ask(lambda: self.web3.eth.chain_id)
-            if self._expected_chain_id is not None and answered != self._expected_chain_id:
-                raise ChainError(
-                    f"{self.rpc_url} serves chain {answered}, but the swarm lives on chain {self._expected_chain_id}. "
-                    "Check blockchain.rpc_url, or ask the host for a new invite."
-                )
-            self._chain_id = int(answered)
+            self._take_chain_id(int(self.ask(lambda: self.web3.eth.chain_id)))
+        assert self._chain_id is not None
         return self._chain_id
+
+    def _take_chain_id(self, answered: int) -> None:
+        if self._expected_chain_id is not None and answered != self._expected_chain_id:
+            raise ChainError(
+                f"{self.rpc_url} serves chain {answered}, but the swarm lives on chain {self._expected_chain_id}. "
+                "Check blockchain.rpc_url, or ask the host for a new invite."
+            )
+        self._chain_id = answered
 
     def read(self, function: str, *arguments: Any) -> Any:
         """The value of a view. Raises ChainUnavailable or ChainError."""
@@ -105,6 +112,52 @@ class DeployedContract:
             return self.ask(self.contract.functions[function](*arguments).call)
         except Reverted as refusal:
             raise ChainError(f"{function} of the contract {self.address} failed: {refusal.name}.") from refusal
+
+    def read_together(self, *calls: tuple[str, tuple[Any, ...]]) -> list[Any]:
+        """The values of views with one value each, in one request. Raises ChainUnavailable or ChainError."""
+        questions = [
+            ("eth_call", [{"to": self.address, "data": self.contract.encode_abi(name, arguments)}, "latest"])
+            for name, arguments in calls
+        ]
+        unknown = self._chain_id is None
+        answers = self.ask_together(*([("eth_chainId", [])] if unknown else []), *questions)
+        try:
+            if unknown:
+                self._take_chain_id(int(self.ask(lambda: result_of(answers.pop(0))), 16))
+            return [
+                self.ask(partial(self._decoded, name, answer)) for (name, _), answer in zip(calls, answers, strict=True)
+            ]
+        except Reverted as refusal:
+            names = ", ".join(name for name, _ in calls)
+            raise ChainError(f"{names} of the contract {self.address} failed: {refusal.name}.") from refusal
+
+    def ask_together(self, *questions: tuple[str, list[Any]]) -> list[RPCResponse]:
+        """The RPC's answers to several (method, parameters), in one request, each for ``result_of``.
+
+        Raises ChainUnavailable or ChainError; an error among the answers is for whoever looks at that one."""
+        asked = [(RPCEndpoint(method), parameters) for method, parameters in questions]
+        provider = cast(BoundedProvider, self.web3.provider)
+
+        def ask() -> list[RPCResponse]:
+            if self._takes_batches:
+                try:
+                    return provider.make_batch_request(asked)
+                except NoBatches:
+                    pass
+            answers = [provider.make_request(*question) for question in asked]
+            # Only now: a server in trouble may have refused the batch for another reason.
+            self._takes_batches = self._takes_batches and any("error" in answer for answer in answers)
+            return answers
+
+        return self.ask(ask)
+
+    def _decoded(self, function: str, answer: Any) -> Any:
+        data = HexBytes(result_of(answer))
+        if not data:
+            raise BadFunctionCallOutput(f"{function} answers nothing")
+        (output,) = self.contract.functions[function].abi["outputs"]
+        (value,) = self.web3.codec.decode([output["type"]], data)
+        return value
 
     def ask(self, question: Callable[[], Answer]) -> Answer:
         """Run any web3 call with its failures typed as above."""
@@ -145,9 +198,10 @@ class SwarmContract(DeployedContract):
     setting = "blockchain.contract_address"
 
     def round_and_stage(self) -> tuple[int, int]:
-        # Two calls: between them the round may move on, and then a stage of the old round would be paired with the
-        # new one; stages are below stageCount in every round, and rewards of past rounds are accepted.
-        return int(self.read("currentRound")), int(self.read("currentStage"))
+        # Two calls, though in one request: between them the round may move on, and then a stage of the old round would
+        # be paired with the new one; stages are below stageCount in every round, and rewards of past rounds are taken.
+        round, stage = self.read_together(("currentRound", ()), ("currentStage", ()))
+        return int(round), int(stage)
 
     def bootnodes(self) -> list[str]:
         return list(self.read("getBootnodes"))
@@ -156,6 +210,22 @@ class SwarmContract(DeployedContract):
         """The account that registered the peer; None when nobody has."""
         account = str(self.read("getEoa", [peer_id])[0])
         return None if int(account, 16) == 0 else account
+
+
+def result_of(answer: Any) -> Any:
+    """The result of one JSON-RPC answer. Raises web3's exceptions for an error in it, and ValueError for no answer."""
+    if not isinstance(answer, dict):
+        raise ValueError("it is no JSON-RPC answer")
+    error = answer.get("error")
+    if error is None:
+        return answer["result"]
+    message = str(error.get("message", "")) if isinstance(error, dict) else str(error)
+    data = error.get("data") if isinstance(error, dict) else None
+    if isinstance(data, str) and re.fullmatch(r"0x[0-9a-fA-F]{8,}", data):
+        raise ContractCustomError(message, data=data)
+    if "revert" in message.lower():
+        raise ContractLogicError(message)
+    raise Web3RPCError(message, rpc_response=cast(Any, answer))
 
 
 def _error_name(error: ContractCustomError, name: str) -> str:

@@ -8,6 +8,7 @@ from rgym_exp.chain.account_lock import AccountLock
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.contract_market import ContractMarket
 from rgym_exp.chain.coordinator import PeerTotals
+from rgym_exp.chain.hub_round import HubRounds, HubSilent
 from rgym_exp.chain.market import Market
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.outbox import Outbox
@@ -28,17 +29,25 @@ class ContractCoordinator:
         lock: AccountLock | None,
         retry_policy: RetryPolicy | None,
         market: MarketContract | None,
+        hub: HubRounds | None = None,
     ) -> None:
-        """``market`` None: the swarm has none."""
+        """``market`` None: the swarm has none. ``hub``: whom to ask for the round before the contract itself."""
         self.account = sender.account
         self._contract = contract
+        self._hub = hub
         self._outbox = outbox
         self._sending = Sending(outbox, sender, lock, retry_policy)
         self.market: Market | None = None
         if market is not None:
             self.market = ContractMarket(market, outbox=outbox, wake=self._sending.wake)
 
-    def round_and_stage(self) -> tuple[int, int]:
+    def round_and_stage(self, *, after: int | None = None) -> tuple[int, int]:
+        if self._hub is not None:
+            try:
+                told = self._hub.look(after=after)
+                return told.round, told.stage
+            except HubSilent:
+                pass  # The chain may answer although the hub doesn't: an earlier hub's, or one of the node's own.
         return self._contract.round_and_stage()
 
     def bootnodes(self) -> list[str]:

@@ -42,8 +42,11 @@ class Coordinator(Protocol):
     market: Market | None
     """The swarm's prediction market, whose bets this coordinator's account signs; None where there is none."""
 
-    def round_and_stage(self) -> tuple[int, int]:
-        """The swarm's round and stage. Raises ChainUnavailable; ChainError when the contract isn't there."""
+    def round_and_stage(self, *, after: int | None = None) -> tuple[int, int]:
+        """The swarm's round and stage. With ``after`` it may block for some seconds while the round isn't beyond that,
+        and gives what the round is then; a signal's exception in the main thread ends the wait at once.
+
+        Raises ChainUnavailable; ChainError when the contract isn't there."""
         ...
 
     def bootnodes(self) -> list[str]:

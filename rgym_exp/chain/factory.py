@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rgym_exp.chain.coordinator import ChainError, Coordinator
 from rgym_exp.config import paths
+
+if TYPE_CHECKING:
+    from rgym_exp.chain.hub_round import OnTime
 
 KINDS = ("wallet", "modal", "offline")
 
@@ -22,14 +26,17 @@ def make_coordinator(
     login_token_file: Path | None = None,
     round_seconds: float = 60.0,
     market_address: str | None = None,
+    hub_url: str | None = None,
+    on_time: OnTime | None = None,
 ) -> Coordinator:
     """A coordinator of ``kind`` (wallet, modal or offline), made without waiting for the chain.
 
     wallet needs ``rpc_url``, ``contract_address``, ``key_file`` (made when missing) and ``outbox_path``; modal needs
     ``login_url`` in place of ``key_file``, and finds the login server's token where this checkout keeps it unless
     ``login_token_file`` says otherwise; offline takes ``round_seconds``. With ``market_address`` the coordinator has
-    the prediction market at that address; offline has none. Raises ChainError, in a sentence, when
-    something needed is missing.
+    the prediction market at that address; offline has none. With ``hub_url`` the round is asked of that hub, and of the
+    contract only while the hub doesn't tell it; ``on_time`` is told the hub's clock at each such look. Raises
+    ChainError, in a sentence, when something needed is missing.
     """
     if kind == "offline":
         from rgym_exp.chain.offline import OfflineCoordinator
@@ -45,8 +52,11 @@ def make_coordinator(
             "or coordinator_address. Join with an invite, set both under blockchain, or use "
             "blockchain.coordinator=offline."
         )
+    from rgym_exp.chain.hub_round import HubRounds
+
     if outbox_path is None:
         raise ValueError("a coordinator with a chain needs outbox_path")
+    hub = HubRounds(hub_url, contract=contract_address, on_time=on_time) if hub_url else None
     if kind == "modal":
         if not login_url:
             raise ChainError(
@@ -63,6 +73,7 @@ def make_coordinator(
             token_file=login_token_file or paths.login_token_file(),
             outbox_path=outbox_path,
             market_address=market_address,
+            hub=hub,
         )
     if key_file is None:
         raise ValueError("the wallet coordinator needs key_file")
@@ -78,4 +89,5 @@ def make_coordinator(
         # One folder for all homes of this user: nodes of one account must see each other's lock.
         lock_folder=paths.cache_dir() / "locks",
         market_address=market_address,
+        hub=hub,
     )

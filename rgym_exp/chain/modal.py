@@ -20,6 +20,7 @@ from rgym_exp.chain.contract_coordinator import ContractCoordinator
 from rgym_exp.chain.contract_market import FATE_UNKNOWN, Markets
 from rgym_exp.chain.contract_views import ContractViews, chain_failures_for_outbox
 from rgym_exp.chain.coordinator import ChainError
+from rgym_exp.chain.hub_round import HubRounds
 from rgym_exp.chain.login_client import (
     LoginAccount,
     LoginClient,
@@ -63,6 +64,7 @@ class ModalCoordinator(ContractCoordinator):
         outbox_path: Path,
         retry_policy: RetryPolicy | None = None,
         market_address: str | None = None,
+        hub: HubRounds | None = None,
     ) -> None:
         """Asks the login server, but not the chain: a node can start while the chain is away. ``market_address`` None:
         the swarm has no market.
@@ -94,6 +96,7 @@ class ModalCoordinator(ContractCoordinator):
             lock=None,
             retry_policy=retry_policy,
             market=market,
+            hub=hub,
         )
 
 

@@ -24,7 +24,7 @@ class OfflineCoordinator:
         self._round_seconds = round_seconds
         self._clock = clock
 
-    def round_and_stage(self) -> tuple[int, int]:
+    def round_and_stage(self, *, after: int | None = None) -> tuple[int, int]:
         return int(self._clock() // self._round_seconds), 0
 
     def bootnodes(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from typing import Any, cast
@@ -20,7 +21,14 @@ def connect(rpc_url: str, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS) -> W
     """A client without retries of its own (ours count and report them) that follows no URL an answer may contain."""
     provider = BoundedProvider(rpc_url, timeout_seconds)
     provider.global_ccip_read_enabled = False
-    return Web3(provider)
+    web3 = Web3(provider)
+    # It asks for the chain's id before every call, to compare it with that of a transaction; we know which chain it is.
+    web3.middleware_onion.remove("validation")
+    return web3
+
+
+class NoBatches(ValueError):
+    """The server takes one question at a time, or refuses this batch as a whole: ask one by one."""
 
 
 class BoundedProvider(HTTPProvider):
@@ -42,15 +50,34 @@ class BoundedProvider(HTTPProvider):
             requests.exceptions.RequestException: no answer, an error status, or one too slow.
             ValueError: an answer that is too large, nested too deeply, or no JSON.
         """
-        request = self.encode_rpc_request(method, params)
+        return cast(RPCResponse, self._post(self.encode_rpc_request(method, params)))
+
+    def make_batch_request(self, requests: list[tuple[RPCEndpoint, Any]]) -> list[RPCResponse]:
+        """Ask several things at once; the answers in the order of the questions.
+
+        Raises like ``make_request``; also NoBatches, and ValueError when an answer is missing.
+        """
+        calls = [
+            {"jsonrpc": "2.0", "id": place, "method": method, "params": params}
+            for place, (method, params) in enumerate(requests)
+        ]
+        answers = self._post(json.dumps(calls).encode())
+        if not isinstance(answers, list):
+            raise NoBatches("its answer to several questions is one")
+        by_place = {answer["id"]: answer for answer in answers if isinstance(answer, dict) and "id" in answer}
+        if any(place not in by_place for place in range(len(calls))):
+            raise ValueError("its answer to several questions is not whole")
+        return [cast(RPCResponse, by_place[place]) for place in range(len(calls))]
+
+    def _post(self, body: bytes) -> Any:
         deadline = time.monotonic() + self._timeout_seconds
         headers, seconds, session = self.get_request_headers(), self._timeout_seconds, self._session()
         with (
             session.until(deadline),
-            session.post(self._url, data=request, headers=headers, timeout=seconds, stream=True) as answer,
+            session.post(self._url, data=body, headers=headers, timeout=seconds, stream=True) as answer,
         ):
             answer.raise_for_status()
-            return cast(RPCResponse, shallow_json(read_body(answer, max_bytes=MAX_ANSWER_BYTES, deadline=deadline)))
+            return shallow_json(read_body(answer, max_bytes=MAX_ANSWER_BYTES, deadline=deadline))
 
     def _session(self) -> BoundedSession:
         """One a thread: sessions keep the connection open, and aren't made to be shared."""

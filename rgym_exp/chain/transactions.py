@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.exceptions import TransactionNotFound
-from web3.types import TxParams, TxReceipt
+from web3.types import Nonce, TxParams, TxReceipt
 
-from rgym_exp.chain.contract import DeployedContract, Reverted, RpcRefusal
+from rgym_exp.chain.contract import DeployedContract, Reverted, RpcRefusal, result_of
 from rgym_exp.chain.coordinator import ChainUnavailable
 
 GAS_MARGIN = 1.3
@@ -44,17 +44,32 @@ class Transactor:
 
         Raises Reverted when the contract would refuse it: then nothing is signed, and nothing is paid."""
         chain_id = self._contract.chain_id
-        gas = self._contract.ask(lambda: call.estimate_gas({"from": self.address}))
-        nonce = self._contract.ask(lambda: self._web3.eth.get_transaction_count(self.address, "pending"))
-        fields: TxParams = {
-            "from": self.address,
-            "chainId": chain_id,
-            "nonce": nonce,
-            "gas": int(gas * GAS_MARGIN),
-            **self._contract.ask(self._fees),
-        }
-        signed = self.account.sign_transaction(call.build_transaction(fields))
-        return Signed(hash=signed.hash.to_0x_hex(), nonce=int(nonce), raw=bytes(signed.raw_transaction))
+        # With every field given web3 asks nothing of its own; these three are the chain's to say.
+        blank: TxParams = {"from": self.address, "chainId": chain_id, "nonce": Nonce(0), "gas": 0, **_FREE}
+        transaction = self._contract.ask(lambda: call.build_transaction(blank))
+        estimated = {"from": self.address, "data": transaction["data"]}
+        if transaction.get("to"):
+            estimated["to"] = transaction["to"]
+        gas, nonce, *fees = self._contract.ask_together(
+            ("eth_estimateGas", [estimated]),
+            ("eth_getTransactionCount", [self.address, "pending"]),
+            ("eth_getBlockByNumber", ["latest", False]),
+            ("eth_gasPrice", []),
+            ("eth_maxPriorityFeePerGas", []),
+        )
+
+        def fields() -> TxParams:
+            return {
+                "gas": int(int(result_of(gas), 16) * GAS_MARGIN),
+                "nonce": Nonce(int(result_of(nonce), 16)),
+                **_fees(*fees),
+            }
+
+        given = self._contract.ask(fields)
+        if "gasPrice" in given:
+            transaction = {key: value for key, value in transaction.items() if key not in {*_FREE, "type"}}
+        signed = self.account.sign_transaction(cast(dict[str, Any], {**transaction, **given}))
+        return Signed(hash=signed.hash.to_0x_hex(), nonce=int(given["nonce"]), raw=bytes(signed.raw_transaction))
 
     def broadcast(self, raw: bytes) -> None:
         """Hand a signed transaction to the chain; harmless to repeat. Raises RpcRefusal when it won't have it."""
@@ -76,6 +91,19 @@ class Transactor:
                 return None
 
         return self._contract.ask(look)
+
+    def fate(self, hash: str) -> tuple[int, int | None]:
+        """How many transactions of this account are in blocks, and the status in its block of the one with this hash
+        (1: done, 0: reverted); None while it is in none. One request."""
+        made, receipt = self._contract.ask_together(
+            ("eth_getTransactionCount", [self.address, "latest"]), ("eth_getTransactionReceipt", [hash])
+        )
+
+        def read() -> tuple[int, int | None]:
+            found = result_of(receipt)
+            return int(result_of(made), 16), None if found is None else int(found["status"], 16)
+
+        return self._contract.ask(read)
 
     def is_known(self, hash: str) -> bool:
         """Whether the chain has it, in a block or waiting for one."""
@@ -116,13 +144,22 @@ class Transactor:
             raise Reverted(self.explain_revert(call) or "reverted in its block")
         return receipt
 
-    def _fees(self) -> TxParams:
-        """EIP-1559 fees: room for the base fee to double; nothing at all on a chain that charges nothing."""
-        base_fee = self._web3.eth.get_block("latest").get("baseFeePerGas")
-        if base_fee is None:
-            return {"gasPrice": self._web3.eth.gas_price}
-        if self._web3.eth.gas_price == 0:
-            # Such a node may still suggest a tip, which an account without money couldn't pay.
-            return {"maxFeePerGas": Web3.to_wei(0, "wei"), "maxPriorityFeePerGas": Web3.to_wei(0, "wei")}
-        tip = self._web3.eth.max_priority_fee
-        return {"maxFeePerGas": Web3.to_wei(2 * base_fee + tip, "wei"), "maxPriorityFeePerGas": tip}
+
+_FREE: TxParams = {"maxFeePerGas": Web3.to_wei(0, "wei"), "maxPriorityFeePerGas": Web3.to_wei(0, "wei")}
+
+
+def _fees(block: Any, gas_price: Any, tip: Any) -> TxParams:
+    """EIP-1559 fees out of the RPC's answers: room for the base fee to double; nothing at all on a chain that charges
+    nothing. Raises what ``result_of`` raises."""
+    price = Web3.to_wei(int(result_of(gas_price), 16), "wei")
+    base_fee = result_of(block).get("baseFeePerGas")
+    if base_fee is None:
+        return {"gasPrice": price}
+    if price == 0:
+        # Such a node may still suggest a tip, which an account without money couldn't pay.
+        return _FREE
+    suggested = int(result_of(tip), 16)
+    return {
+        "maxFeePerGas": Web3.to_wei(2 * int(base_fee, 16) + suggested, "wei"),
+        "maxPriorityFeePerGas": Web3.to_wei(suggested, "wei"),
+    }

@@ -16,6 +16,7 @@ from rgym_exp.chain.contract_coordinator import ContractCoordinator
 from rgym_exp.chain.contract_market import FATE_UNKNOWN, Markets
 from rgym_exp.chain.contract_views import ContractViews
 from rgym_exp.chain.coordinator import ChainError
+from rgym_exp.chain.hub_round import HubRounds
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.outbox import Outbox, target_of
 from rgym_exp.chain.outbox_rows import Row
@@ -38,6 +39,7 @@ class WalletCoordinator(ContractCoordinator):
         lock_folder: Path,
         retry_policy: RetryPolicy | None = None,
         market_address: str | None = None,
+        hub: HubRounds | None = None,
     ) -> None:
         """``lock_folder`` must be the same for every node of this user on this machine. ``market_address`` None: the
         swarm has no market. Raises ChainError."""
@@ -55,6 +57,7 @@ class WalletCoordinator(ContractCoordinator):
             lock=AccountLock(lock_folder, account=str(account.address), chain_id=chain_id),
             retry_policy=retry_policy,
             market=market,
+            hub=hub,
         )
 
 
@@ -88,11 +91,12 @@ class WalletSender:
     def _outcome(self, row: Row) -> Outcome:
         if row.hash is None or row.raw is None or row.nonce is None:
             return self._replaced(row)
-        # Asked before the receipt: a transaction included between the two questions is then found by its receipt.
-        made = self._transactor.transactions_made()
-        receipt = self._transactor.receipt(row.hash)
-        if receipt is not None:
-            if receipt["status"] == 1:
+        made, status = self._transactor.fate(row.hash)
+        if status is None and made > row.nonce:
+            # Once more: one that was included between the two questions is found by its receipt now.
+            made, status = self._transactor.fate(row.hash)
+        if status is not None:
+            if status == 1:
                 return "confirmed"
             reason = self._transactor_of(row).explain_revert(self._call(row))
             if reason is not None:

@@ -16,6 +16,8 @@ EPILOG = """examples:
   rl-swarm hub                                        a swarm for this machine
   rl-swarm hub --host 0.0.0.0                         a swarm for this network; open ports 8600 and 38600
   rl-swarm hub --host 0.0.0.0 --public-host swarm.example.org
+  rl-swarm hub --host 0.0.0.0 --public-url https://swarm.example.org --trusted-proxy 127.0.0.1
+                                                      behind a reverse proxy on this machine, which has the certificate
   rl-swarm hub --rpc-url https://rpc.example.org --contract 0x...   on a chain of your choice, with your owner key
                                                       in .rl-swarm/hub/owner.key
 
@@ -32,6 +34,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="address to listen on; 0.0.0.0 lets other machines in (default: %(default)s)",
     )
     add("--public-host", metavar="NAME", help="name or address that joiners use (default: --host, or this machine's)")
+    add(
+        "--public-url",
+        metavar="URL",
+        help="what invites name as the hub, where a reverse proxy (with TLS, say) stands before its API; its name is "
+        "also the bootnode's unless --public-host names another",
+    )
+    add(
+        "--trusted-proxy",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="address or network of such a proxy, as the hub sees it: limits then count the clients that its "
+        "X-Forwarded-For names (may be given several times)",
+    )
     add("--port", type=_port, help="port of the HTTP API (default: 8600)")
     add("--p2p-port", type=_port, metavar="PORT", help="port of the bootnode (default: 38600)")
     add(
@@ -71,6 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the hub until it is told to stop."""
+    import uvloop
+
+    from rgym_exp.base.open_files import raise_open_files_limit
     from rgym_exp.hub.hub_plan import HubOptions, planned
     from rgym_exp.hub.keeper import RoundLimits
     from rgym_exp.observe.logs import setup_logging
@@ -79,6 +98,8 @@ def execute(args: argparse.Namespace) -> int:
     options = HubOptions(
         host=args.host,
         public_host=args.public_host,
+        public_url=args.public_url,
+        trusted_proxies=tuple(args.trusted_proxy),
         port=args.port,
         p2p_port=args.p2p_port,
         rpc_port=args.rpc_port,
@@ -90,8 +111,11 @@ def execute(args: argparse.Namespace) -> int:
         judge=not args.no_judge,
         market=not (args.no_judge or args.no_market),
     )
-    with planned(args.home, options) as plan:
-        asyncio.run(_serve(plan, stop_with_parent=args.stop_with_parent))
+    # Before anything else is started, which inherits it.
+    raise_open_files_limit()
+    with planned(args.home, options) as plan, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        # Many small requests at once: quicker than asyncio's own loop.
+        runner.run(_serve(plan, stop_with_parent=args.stop_with_parent))
     return 0
 
 

@@ -5,6 +5,7 @@ Served to strangers: every body is capped, every client's rate is limited, nothi
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,11 +16,20 @@ from aiohttp import web
 
 from rgym_exp.base.http_client import is_loopback
 from rgym_exp.errors import HubError
+from rgym_exp.hub.client_address import CLIENT
+from rgym_exp.hub.connections import Connections
 from rgym_exp.hub.rate_limit import RateLimit
 from rgym_exp.hub.rpc_proxy import MAX_BODY_BYTES, Forward, RpcProxy
 
 CHAIN_TIMEOUT_SECONDS = 10.0
 MAX_CHAIN_ANSWER_BYTES = 16 * 1024 * 1024
+BODY_SECONDS = 20.0
+"""For the whole body of a request, once its headers are here."""
+KEEP_ALIVE_SECONDS = 300.0
+"""aiohttp's own; ``ConnectionLimits`` ends idle connections before."""
+BACKLOG = 2048
+"""Connections that wait to be accepted: a whole swarm may begin a round together, and one that finds no place tries
+again only after a second."""
 
 StatusSource = Callable[[], Mapping[str, Any]]
 
@@ -40,7 +50,7 @@ def build_app(
 
     @web.middleware
     async def limited(request: web.Request, handler: Any) -> web.StreamResponse:
-        if request.path != "/rpc" and not rate_limit.allow(_client(request)):
+        if request.path != "/rpc" and not rate_limit.allow(request[CLIENT]):
             raise web.HTTPTooManyRequests(text="Too many requests from this address; try again in a few seconds.\n")
         response: web.StreamResponse = await handler(request)
         response.headers["X-Content-Type-Options"] = "nosniff"
@@ -58,7 +68,12 @@ def build_app(
         return web.json_response({"ok": healthy, "trouble": current.get("trouble")}, status=200 if healthy else 503)
 
     async def post_rpc(request: web.Request) -> web.Response:
-        answer = await proxy.answer(await request.read(), _client(request))
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await request.read()
+        except TimeoutError as error:
+            raise web.HTTPRequestTimeout from error
+        answer = await proxy.answer(body, request[CLIENT])
         return web.json_response(answer)
 
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[limited])
@@ -101,20 +116,33 @@ async def _read_capped(response: aiohttp.ClientResponse) -> bytes:
 
 
 @asynccontextmanager
-async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
-    """Serve the application; raises a HubError when the port can't be had. Requests under way get a second to end."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+async def serving(
+    app: web.Application, host: str, port: int, *, connections: Connections | None = None
+) -> AsyncIterator[None]:
+    """Serve the application; raises a HubError when the port can't be had. Requests under way get a second to end.
+
+    ``connections`` counts and limits them; the default has the usual limits. Before any other middleware it tells each
+    request's client (``client_address.CLIENT``).
+    """
+    connections = connections or Connections()
+    app.middlewares.insert(0, connections.middleware)
+    # A handler whose client is gone is cancelled: nodes that come and go must not leave waiting ones behind.
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True, keepalive_timeout=KEEP_ALIVE_SECONDS
+    )
     await runner.setup()
     try:
+        assert runner.server is not None
         try:
-            await web.TCPSite(runner, host, port).start()
+            server = await asyncio.get_running_loop().create_server(
+                connections.before(runner.server), host, port, backlog=BACKLOG
+            )
         except OSError as error:
             raise HubError(f"The hub's HTTP API can't listen on {host}, port {port}: {error.strerror}.") from error
-        yield
+        try:
+            async with connections.closing_idle():
+                yield
+        finally:
+            server.close()
     finally:
         await runner.cleanup()
-
-
-def _client(request: web.Request) -> str:
-    """Whom the rate limit counts: the address of the connection (headers can be made up)."""
-    return request.remote or ""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rgym_exp import __version__
+from rgym_exp.base.open_files import raise_open_files_limit
 from rgym_exp.base.ports import is_free
 from rgym_exp.chain.account import LocalAccount, load_or_create_account
 from rgym_exp.chain.contract import SwarmContract
@@ -26,15 +27,20 @@ from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.config.invite import Invite
 from rgym_exp.errors import HubError
-from rgym_exp.hub.addresses import bootnode_address, http_url
+from rgym_exp.hub.addresses import bootnode_address
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
+from rgym_exp.hub.beside import beside
+from rgym_exp.hub.block_pace import BlockPace
+from rgym_exp.hub.client_address import ClientAddresses
+from rgym_exp.hub.connections import ConnectionLimits, Connections
 from rgym_exp.hub.hub_plan import DEFAULT_RPC_PORT, HubPlan
 from rgym_exp.hub.hub_record import HubRecord, save_record
 from rgym_exp.hub.judging import Judging, judging
 from rgym_exp.hub.keeper import Keeper
 from rgym_exp.hub.leaderboard import Leaderboard, MarketBalances, keeping_leaderboard, leaderboard_routes
 from rgym_exp.hub.rate_limit import RateLimit
-from rgym_exp.hub.rpc_proxy import RpcProxy
+from rgym_exp.hub.round_route import round_route
+from rgym_exp.hub.rpc_proxy import Forward, RpcProxy
 from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.lasting_records import LastingRecords
@@ -43,9 +49,9 @@ from rgym_exp.types import PROTOCOL
 
 log = logging.getLogger("rl_swarm.hub")
 
-REQUESTS_PER_SECOND = 200.0
-"""Per client address. A node asks three or four times a second; some dozens behind one address still fit."""
-REQUEST_BURST = 1000.0
+REQUESTS_PER_SECOND = 400.0
+"""Per client address. A node's round costs some 45, so that 40 behind one address fit with rounds of 9 s."""
+REQUEST_BURST = 3000.0
 MAX_PEERS_SHOWN = 500
 DEVNET_LOOK_SECONDS = 1.0
 
@@ -80,9 +86,9 @@ async def serve(plan: HubPlan, *, stop: asyncio.Event, on_ready: Callable[[Invit
         keeper = Keeper(client=owner, records=records, limits=plan.options.limits)
         # Known before anybody can ask: without it the judge has no questions, and games miss the swarm's first move.
         await keeper.learn_round()
-        invite = _invite(plan, chain, record, http_url(plan.public_host, record.port), bootnode)
+        invite = _invite(plan, chain, record, plan.hub_url, bootnode)
         rate_limit = RateLimit(per_second=REQUESTS_PER_SECOND, burst=REQUEST_BURST)
-        proxy = RpcProxy(forward=await stack.enter_async_context(chain_forwarder(chain.rpc_url)), rate_limit=rate_limit)
+        proxy = RpcProxy(forward=await stack.enter_async_context(_to_chain(chain)), rate_limit=rate_limit)
         judged = await stack.enter_async_context(_judging(plan, chain, owner, record, keeper))
         leaderboard = await stack.enter_async_context(_leaderboard(plan, chain, record, keeper, judged, is_new))
         app = build_app(
@@ -90,9 +96,9 @@ async def serve(plan: HubPlan, *, stop: asyncio.Event, on_ready: Callable[[Invit
             status=lambda: {**status(invite, keeper, _trouble(chain, records)), **judged.status()},
             proxy=proxy,
             rate_limit=rate_limit,
-            also=[*judged.routes, *leaderboard_routes(leaderboard)],
+            also=[round_route(keeper, contract=record.contract), *judged.routes, *leaderboard_routes(leaderboard)],
         )
-        await stack.enter_async_context(serving(app, plan.options.host, record.port))
+        await stack.enter_async_context(serving(app, plan.options.host, record.port, connections=_connections(plan)))
         log.info("The hub of swarm %s is up: API port %d, bootnode %s", record.swarm_id, record.port, bootnode)
         on_ready(invite)
         await _until_stopped(keeper, records, chain, stop)
@@ -122,7 +128,7 @@ def status(invite: Invite, keeper: Keeper, trouble: str | None = None) -> Mappin
         "stage": keeper.stage,
         "round_seconds": round(time.monotonic() - keeper.round_started, 1),
         "announced": len(keeper.activity.announced(keeper.round)),
-        "active": len(keeper.activity.missed(keeper.round)),
+        "active": keeper.active,
         "peer_count": len(newest),
         "peers": peers,
         "contract": invite.coordinator_address,
@@ -148,6 +154,24 @@ async def _chain(plan: HubPlan) -> AsyncIterator[Chain]:
         yield Chain(rpc_url=devnet.rpc_url, chain_id=devnet.chain_id, owner=devnet.owner, devnet=devnet)
     finally:
         await asyncio.to_thread(devnet.stop)
+
+
+@asynccontextmanager
+async def _to_chain(chain: Chain) -> AsyncIterator[Forward]:
+    """The way to the chain for strangers; the hub's own chain is told how often to make blocks."""
+    async with chain_forwarder(chain.rpc_url) as forward:
+        if chain.devnet is None:
+            yield forward
+            return
+        pace = BlockPace(forward)
+        async with beside(pace.run(), "pace of blocks"):
+            yield pace.forward
+
+
+def _connections(plan: HubPlan) -> Connections:
+    """As many connections as this process may have files, and a part of them for one address."""
+    limits = ConnectionLimits.within(raise_open_files_limit())
+    return Connections(limits=limits, addresses=ClientAddresses(plan.trusted_proxies))
 
 
 def _chain_id(rpc_url: str) -> int:

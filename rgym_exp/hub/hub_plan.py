@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from urllib.parse import urlsplit
 
 from rgym_exp.base.lock import file_lock
 from rgym_exp.config.paths import Home
+from rgym_exp.config.validate import is_http_url
 from rgym_exp.errors import HubError
-from rgym_exp.hub.addresses import reachable_host, require_free
+from rgym_exp.hub.addresses import http_url, reachable_host, require_free
+from rgym_exp.hub.client_address import Network, trusted_networks
 from rgym_exp.hub.hub_record import HubRecord, load_record, new_swarm_id
 from rgym_exp.hub.keeper import RoundLimits
 
@@ -30,7 +33,11 @@ class HubOptions:
     host: str = "127.0.0.1"
     """Address that the API and the bootnode listen on. The devnet always listens on loopback."""
     public_host: str | None = None
-    """Name or address that joiners are told."""
+    """Name or address that joiners are told; also that of the bootnode behind a ``public_url``."""
+    public_url: str | None = None
+    """What invites name as the hub, where a reverse proxy stands before its API: ``https://swarm.example.org``."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of reverse proxies, whose X-Forwarded-For is believed."""
     port: int | None = None
     p2p_port: int | None = None
     rpc_port: int | None = None
@@ -56,7 +63,10 @@ class HubPlan:
     options: HubOptions
     record: HubRecord
     public_host: str
-    """Name or address that joiners are told."""
+    """Name or address that joiners are told for the bootnode."""
+    hub_url: str
+    """What joiners are told for the API."""
+    trusted_proxies: tuple[Network, ...] = ()
 
 
 @contextmanager
@@ -67,9 +77,20 @@ def planned(home: Home, options: HubOptions) -> Iterator[HubPlan]:
     """
     with _only_hub_of(home):
         record = _record(home, options)
+        trusted_proxies = trusted_networks(options.trusted_proxies)
+        public_url = _public_url(options.public_url)
         _require_ports(options, record)
-        public_host = reachable_host(options.host, options.public_host)
-        yield HubPlan(home=home, options=options, record=record, public_host=public_host)
+        public_host = reachable_host(
+            options.host, options.public_host or (public_url and urlsplit(public_url).hostname)
+        )
+        yield HubPlan(
+            home=home,
+            options=options,
+            record=record,
+            public_host=public_host,
+            hub_url=public_url or http_url(public_host, record.port),
+            trusted_proxies=trusted_proxies,
+        )
 
 
 @contextmanager
@@ -107,6 +128,24 @@ def _record(home: Home, options: HubOptions) -> HubRecord:
     if record.rpc_url != known.rpc_url and options.contract is None:
         record = dataclasses.replace(record, contract=None, market=None)
     return record
+
+
+def _public_url(url: str | None) -> str | None:
+    """The address as invites name it, without a slash at its end. Raises a HubError for what no joiner could use."""
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        plain = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
+        good = plain and not parts.username and is_http_url(url) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise HubError(
+            f"--public-url {url} is no address of a web server. Name what joiners reach, as https://swarm.example.org "
+            "(a path is fine, a user, a query or a fragment is not)."
+        )
+    return url.rstrip("/")
 
 
 def _default_model(tasks: str) -> str:

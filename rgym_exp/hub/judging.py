@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,13 +13,12 @@ from aiohttp import web
 
 from rgym_exp.chain.deploy import MarketOwner
 from rgym_exp.chain.market_contract import MarketContract
+from rgym_exp.hub.beside import beside
 from rgym_exp.hub.game_master import GameMaster
 from rgym_exp.hub.judge_routes import judge_routes
 from rgym_exp.judge.local_judge import LocalJudge
 from rgym_exp.tasks.scoring_sandbox import SandboxLimits
 from rgym_exp.tasks.source import ReasoningGymTasks
-
-log = logging.getLogger("rl_swarm.hub")
 
 LOAD_AFTER_SECONDS = 5.0
 """The judge gets its questions ready so long after the hub is up (or when somebody asks): loading takes a second of
@@ -79,7 +77,7 @@ async def judging(
                 swarm_round=swarm_round,
             )
             stack.push_async_callback(local.close)
-            await stack.enter_async_context(_beside(_load_later(local), "judge"))
+            await stack.enter_async_context(beside(_load_later(local), "judge"))
         if market is not None and market_contract is not None:
             reader = market_contract
             games = GameMaster(
@@ -88,27 +86,10 @@ async def judging(
                 state_file=folder / "game.json",
                 swarm_round=swarm_round,
             )
-            await stack.enter_async_context(_beside(games.run(), "games"))
+            await stack.enter_async_context(beside(games.run(), "games"))
         yield Judging(judge=local, games=games)
 
 
 async def _load_later(judge: LocalJudge) -> None:
     await asyncio.sleep(LOAD_AFTER_SECONDS)
     await judge.load()
-
-
-@asynccontextmanager
-async def _beside(work: Any, name: str) -> AsyncIterator[None]:
-    """Have the coroutine run meanwhile. A failure is logged, and is nobody else's."""
-    task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_tell_failure)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("The hub goes on without its %s", task.get_name(), exc_info=error)

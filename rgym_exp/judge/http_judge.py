@@ -2,6 +2,7 @@
 
 POST request-question/ {user_id, round_number, model_name}          -> {session_id, question, ...}
 POST submit-answer/    {session_id, round_number, user_answer}      -> {score, ...}
+POST request-questions/, submit-answers/: the same for several at once; a judge that doesn't know them gets the others
 GET  current_clue/     -> {game_id, clue_id, rounds_remaining, clue, choices}; game_id -1: no game
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import requests
@@ -17,7 +18,7 @@ import requests
 from rgym_exp.base.http_client import fetch
 from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.base.text import one_line
-from rgym_exp.judge.judge import Clue, JudgeAway, JudgeRefusal, Question
+from rgym_exp.judge.judge import Clue, JudgeAway, JudgeRefusal, Question, UnknownRequest
 
 MAX_ANSWER_BYTES = 256 * 1024
 """Of an HTTP answer, unpacked: 64 choices and a clue, with every letter spelt as \\uXXXX, and room."""
@@ -29,6 +30,10 @@ MAX_NUMBER = 2**63 - 1
 """Of a game or clue: what the outbox's database holds."""
 MAX_SUBMITTED_BYTES = 16 * 1024
 """Of a model's answer; what goes beyond is left out, as it says nothing more."""
+MAX_MANY_BYTES = 1024 * 1024
+"""Of an HTTP answer with several questions."""
+MAX_SUBMITTED_BODY_BYTES = 400 * 1024
+"""Of several answers in one request; longer ones are handed in one by one."""
 MAX_RETRY_AFTER_SECONDS = 300.0
 NO_GAME = -1
 
@@ -40,29 +45,55 @@ class HttpJudge:
         """``timeout_seconds`` is for a whole exchange, from the connection to the answer's last byte."""
         self.base_url = base_url.rstrip("/")
         self._timeout_seconds = timeout_seconds
+        self._knows_many = True
+        """Until it says that it doesn't."""
 
     def ask(self, *, user_id: str, round: int, model_name: str) -> Question:
         """See ``Judge.ask``."""
         said = self._exchange(
             "request-question/", {"user_id": user_id, "round_number": round, "model_name": model_name}
         )
-        match said:
-            case {"session_id": str() | int() as session_id, "question": str(text)} if (
-                not isinstance(session_id, bool) and 1 <= len(str(session_id)) <= MAX_SESSION_ID and _is_text(text)
-            ):
-                return Question(session_id=session_id, text=text)
-        self._is_senseless("a question with its session")
+        return self._question(said)
 
     def submit(self, question: Question, *, round: int, answer: str) -> float:
         """See ``Judge.submit``."""
-        sent = answer.encode(errors="replace")[:MAX_SUBMITTED_BYTES].decode(errors="ignore")
         said = self._exchange(
-            "submit-answer/", {"session_id": question.session_id, "round_number": round, "user_answer": sent}
+            "submit-answer/", {"session_id": question.session_id, "round_number": round, "user_answer": _cut(answer)}
         )
-        match said:
-            case {"score": int() | float() as score} if not isinstance(score, bool) and 0 <= score <= 1:
-                return float(score)
-        self._is_senseless("a score from 0 to 1")
+        return self._score(said)
+
+    def ask_many(self, *, user_id: str, round: int, model_name: str, count: int) -> list[Question]:
+        """See ``JudgeOfMany.ask_many``. Of a judge that knows no such request, one question at a time."""
+        if self._knows_many:
+            asking = {"user_id": user_id, "round_number": round, "model_name": model_name, "count": count}
+            try:
+                said = self._exchange("request-questions/", asking, max_bytes=MAX_MANY_BYTES)
+            except UnknownRequest:
+                self._knows_many = False
+            else:
+                return self._questions(said, count)
+        return [self.ask(user_id=user_id, round=round, model_name=model_name) for _ in range(count)]
+
+    def submit_many(self, answers: Sequence[tuple[Question, str]], *, round: int) -> list[float | JudgeRefusal]:
+        """See ``JudgeOfMany.submit_many``."""
+        told = [
+            {"session_id": question.session_id, "round_number": round, "user_answer": _cut(answer)}
+            for question, answer in answers
+        ]
+        if self._knows_many and len(json.dumps(told)) <= MAX_SUBMITTED_BODY_BYTES:
+            try:
+                said = self._exchange("submit-answers/", {"answers": told}, max_bytes=MAX_MANY_BYTES)
+            except UnknownRequest:
+                self._knows_many = False
+            else:
+                return self._scores(said, len(answers))
+        results: list[float | JudgeRefusal] = []
+        for question, answer in answers:
+            try:
+                results.append(self.submit(question, round=round, answer=answer))
+            except JudgeRefusal as refusal:
+                results.append(refusal)
+        return results
 
     def current_clue(self) -> Clue | None:
         """See ``Judge.current_clue``."""
@@ -84,14 +115,45 @@ class HttpJudge:
     def close(self) -> None:
         """Nothing stays open between two calls."""
 
-    def _exchange(self, route: str, body: Mapping[str, Any] | None) -> Any:
+    def _question(self, said: Any) -> Question:
+        match said:
+            case {"session_id": str() | int() as session_id, "question": str(text)} if (
+                not isinstance(session_id, bool) and 1 <= len(str(session_id)) <= MAX_SESSION_ID and _is_text(text)
+            ):
+                return Question(session_id=session_id, text=text)
+        self._is_senseless("a question with its session")
+
+    def _questions(self, said: Any, count: int) -> list[Question]:
+        match said:
+            case {"questions": list(questions)} if 1 <= len(questions) <= count:
+                return [self._question(each) for each in questions]
+        self._is_senseless(f"1 to {count} questions")
+
+    def _score(self, said: Any) -> float:
+        match said:
+            case {"score": int() | float() as score} if not isinstance(score, bool) and 0 <= score <= 1:
+                return float(score)
+        self._is_senseless("a score from 0 to 1")
+
+    def _scores(self, said: Any, count: int) -> list[float | JudgeRefusal]:
+        match said:
+            case {"scores": list(scores)} if len(scores) == count:
+                return [
+                    JudgeRefusal(f"The judge at {self.base_url} refuses: {one_line(each['error'])}")
+                    if isinstance(each, dict) and isinstance(each.get("error"), str)
+                    else self._score(each)
+                    for each in scores
+                ]
+        self._is_senseless(f"{count} scores")
+
+    def _exchange(self, route: str, body: Mapping[str, Any] | None, *, max_bytes: int = MAX_ANSWER_BYTES) -> Any:
         """POST, or GET without a body; the parsed answer. Raises JudgeAway."""
         try:
             answer = fetch(
                 f"{self.base_url}/{route}",
                 data=None if body is None else json.dumps(body).encode(),
                 headers={"accept": "application/json", "content-type": "application/json"},
-                max_bytes=MAX_ANSWER_BYTES,
+                max_bytes=max_bytes,
                 timeout_seconds=self._timeout_seconds,
             )
             if not 200 <= answer.status < 300:
@@ -120,8 +182,8 @@ class HttpJudge:
                 f"The judge at {self.base_url} asks for a pause (status {status}{told}).",
                 retry_after_seconds=pause or 0.0,
             )
-        if status == 404:
-            return JudgeRefusal(f"The judge at {self.base_url} doesn't know what we ask for (status 404{told}).")
+        if status in (404, 405):
+            return UnknownRequest(f"The judge at {self.base_url} doesn't know what we ask for (status {status}{told}).")
         if 400 <= status < 500:
             return JudgeRefusal(f"The judge at {self.base_url} refuses (status {status}{told}).")
         return JudgeAway(f"The judge at {self.base_url} has trouble of its own (status {status}{told}).")
@@ -131,6 +193,10 @@ class HttpJudge:
             f"What answers at {self.base_url} doesn't say {wanted}, as a judge does: it may be another program, or a "
             "judge of another version."
         )
+
+
+def _cut(answer: str) -> str:
+    return answer.encode(errors="replace")[:MAX_SUBMITTED_BYTES].decode(errors="ignore")
 
 
 def _is_number(value: int) -> bool:

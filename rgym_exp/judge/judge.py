@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rgym_exp.errors import SwarmUserError
 
@@ -23,6 +24,10 @@ class JudgeAway(SwarmUserError):
 
 class JudgeRefusal(JudgeAway):
     """The judge heard this one request and refuses it (an expired session, say); others may go through."""
+
+
+class UnknownRequest(JudgeRefusal):
+    """The judge knows nothing of what was asked for: a session, or this kind of request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,4 +70,17 @@ class Judge(Protocol):
 
     def close(self) -> None:
         """Called once at the end, by whoever made it; a call of another thread may still be under way."""
+        ...
+
+
+@runtime_checkable
+class JudgeOfMany(Protocol):
+    """A judge that takes a round's questions, and their answers, in one request each. Others are asked one by one."""
+
+    def ask_many(self, *, user_id: str, round: int, model_name: str, count: int) -> list[Question]:
+        """Up to ``count`` new questions for this peer. Raises JudgeAway."""
+        ...
+
+    def submit_many(self, answers: Sequence[tuple[Question, str]], *, round: int) -> list[float | JudgeRefusal]:
+        """The score of each answer in [0, 1], or why it has none. Raises JudgeAway when nothing was taken."""
         ...

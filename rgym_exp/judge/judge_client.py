@@ -5,17 +5,18 @@ Nothing here waits for the judge or raises for its sake: a round without questio
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from rgym_exp.base.back_off import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, BackOff
 from rgym_exp.base.background import Background
-from rgym_exp.judge.judge import Judge, JudgeAway, JudgeRefusal, Question
+from rgym_exp.judge.judge import Judge, JudgeAway, JudgeOfMany, JudgeRefusal, Question
 
 logger = logging.getLogger("rl_swarm.judge")
 
@@ -124,40 +125,57 @@ class JudgeClient:
         return len(self._under_way)
 
     def _ask(self, round: int) -> None:
-        for _ in range(self._wanted):
+        """One request where the judge takes several questions at once, else one after the other."""
+        judge, missing = self._judge, self._wanted
+        while missing > 0:
             with self._lock:
                 if self._closed:
                     return
             try:
-                question = self._judge.ask(user_id=self._user_id, round=round, model_name=self._model_name)
-                if not _is_sound(question):
+                asking: dict[str, Any] = {"user_id": self._user_id, "round": round, "model_name": self._model_name}
+                if isinstance(judge, JudgeOfMany):
+                    questions, missing = judge.ask_many(**asking, count=missing), 0
+                else:
+                    questions, missing = [judge.ask(**asking)], missing - 1
+                if not all(_is_sound(question) for question in questions):
                     raise TypeError("ask returned something else than a Question with text and session")
             except Exception as error:  # Somebody's own kind of judge may raise anything.
                 self._went_wrong(error)
                 return
             self._back_off.worked()
             with self._lock:
-                self._arrived.append(question)
-                self._asked_in[question.session_id] = round
+                self._arrived += questions
+                self._asked_in.update({question.session_id: round for question in questions})
 
     def _hand_in(self, answers: Sequence[tuple[int, Question, str]]) -> None:
         refusals: list[str] = []
-        for round, question, text in answers:
-            try:
-                score = float(self._judge.submit(question, round=round, answer=text))
-                if not 0 <= score <= 1:
-                    raise ValueError(f"submit returned {score}, which is no score from 0 to 1")
-            except JudgeRefusal as error:
-                refusals.append(str(error))
-            except Exception as error:  # As above. The sessions of what is left run out by themselves.
-                self._went_wrong(error)
-                break
-            else:
+        try:
+            for result in self._results(answers):
+                if isinstance(result, JudgeRefusal):
+                    refusals.append(str(result))
+                    continue
+                if not 0 <= float(result) <= 1:
+                    raise ValueError(f"submit returned {result}, which is no score from 0 to 1")
                 self._back_off.worked()
                 with self._lock:
-                    self._scores.append(score)
+                    self._scores.append(float(result))
+        except Exception as error:  # As above. The sessions of what is left run out by themselves.
+            self._went_wrong(error)
         if refusals:
             logger.info("%d of %d answers don't count: %s", len(refusals), len(answers), refusals[0])
+
+    def _results(self, answers: Sequence[tuple[int, Question, str]]) -> Iterator[float | JudgeRefusal]:
+        """The score of each answer, or why it has none, as they come in. Raises what the judge raises."""
+        judge = self._judge
+        if isinstance(judge, JudgeOfMany):
+            for round, group in itertools.groupby(answers, key=lambda answer: answer[0]):
+                yield from judge.submit_many([(question, text) for _, question, text in group], round=round)
+            return
+        for round, question, text in answers:
+            try:
+                yield float(judge.submit(question, round=round, answer=text))
+            except JudgeRefusal as refusal:
+                yield refusal
 
     def _went_wrong(self, error: Exception) -> None:
         if isinstance(error, JudgeAway):

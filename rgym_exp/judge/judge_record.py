@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ SUMS_KEPT = 1_000_000
 PEERS_KEPT = 100_000
 """Peers with sums of their own; those not judged for longest go first."""
 _PRUNE_EVERY = 1000
-"""Answers between two looks at what is too much."""
+"""Rows written between two looks at what is too much."""
 
 _Values = Mapping[str, str | int | float]
 
@@ -59,6 +59,18 @@ _ADD_ANSWER = """
     INSERT INTO answers (time, session, peer, model, round, dataset, score)
     VALUES (:time, :session, :peer, :model, :round, :dataset, :score)
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandedOut:
+    """Questions that a peer got at once."""
+
+    time: float
+    """Seconds since the epoch."""
+    peer_id: str
+    model_name: str
+    round: int
+    questions: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,25 +128,39 @@ class JudgeRecord:
         self._recording = Outage(log, failing=f"What the judge scores can't be recorded in {path} just now: %s")
         self._connection = connect_or_begin_anew(path, _prepare, then="A new record begins.", log=log)
 
-    def asked(self, *, peer_id: str, model_name: str, round: int, now: float) -> None:
-        """A question was handed out."""
-        values: _Values = {"peer": peer_id, "model": model_name, "round": round, "time": now}
-        self._write({**values, "asked": 1, "answers": 0, "score": 0.0}, _ADD_SUM, _ADD_PEER)
+    def asked(self, handed_out: Iterable[HandedOut]) -> None:
+        """Questions were handed out."""
+        rows: list[_Values] = [
+            {
+                "peer": each.peer_id,
+                "model": each.model_name,
+                "round": each.round,
+                "time": each.time,
+                "asked": each.questions,
+                "answers": 0,
+                "score": 0.0,
+            }
+            for each in handed_out
+        ]
+        self._write(rows, _ADD_SUM, _ADD_PEER)
 
-    def add(self, answer: JudgedAnswer) -> None:
-        """An answer was scored. A full disk costs a warning and the answer's place in the record."""
-        values: _Values = {
-            "peer": answer.peer_id,
-            "model": answer.model_name,
-            "round": answer.round,
-            "time": answer.time,
-            "session": answer.session_id,
-            "dataset": answer.dataset,
-            "score": answer.score,
-            "asked": 0,
-            "answers": 1,
-        }
-        self._write(values, _ADD_ANSWER, _ADD_SUM, _ADD_PEER)
+    def add(self, answers: Iterable[JudgedAnswer]) -> None:
+        """Answers were scored. A full disk costs a warning and their place in the record."""
+        rows: list[_Values] = [
+            {
+                "peer": answer.peer_id,
+                "model": answer.model_name,
+                "round": answer.round,
+                "time": answer.time,
+                "session": answer.session_id,
+                "dataset": answer.dataset,
+                "score": answer.score,
+                "asked": 0,
+                "answers": 1,
+            }
+            for answer in answers
+        ]
+        self._write(rows, _ADD_ANSWER, _ADD_SUM, _ADD_PEER)
 
     def tallies(self) -> Mapping[str, Tally]:
         """Every peer with an answer, by peer id."""
@@ -180,19 +206,20 @@ class JudgeRecord:
         with self._lock, changing(self._connection):
             self._keep(answers, sums, peers)
 
-    def _write(self, values: _Values, *statements: str) -> None:
+    def _write(self, rows: Sequence[_Values], *statements: str) -> None:
+        """All of it in one transaction: a thousand peers may begin a round together."""
         with self._lock:
             try:
                 with changing(self._connection) as connection:
                     for statement in statements:
-                        connection.execute(statement, values)
-                    self._prune()
+                        connection.executemany(statement, rows)
+                    self._prune(len(rows))
                 self._recording.works()
             except sqlite3.Error as error:
                 self._recording.fails(error)
 
-    def _prune(self) -> None:
-        self._since_pruned += 1
+    def _prune(self, added: int) -> None:
+        self._since_pruned += added
         if self._since_pruned < _PRUNE_EVERY:
             return
         self._since_pruned = 0

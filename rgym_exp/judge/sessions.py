@@ -35,10 +35,11 @@ class SessionLimits:
     per_peer_and_round: int = 64
     """The same to all addresses together. More than one asker's: who asks in another peer's name from one address
     can't use up what that peer may ask."""
-    per_address: int = 1024
-    """Sessions remembered of one address."""
-    in_all: int = 20_000
-    """Beyond this the oldest session is forgotten. At a few hundred bytes each: some megabytes."""
+    per_address: int = 4096
+    """Sessions of one address without an answer yet."""
+    in_all: int = 60_000
+    """Beyond this the oldest session is forgotten. At half a kilobyte each: 30 MB. A thousand peers with four questions
+    a round fill it in fifteen rounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ class Session:
     model_name: str
     round: int
     address: str
+    number: int
+    """Of its question, as its owner counts them."""
     began: float
     """By the sessions' clock, seconds."""
 
@@ -73,32 +76,39 @@ class Sessions:
         """Sessions remembered, whether open, answered or expired."""
         return len(self._sessions)
 
-    def begin(self, *, peer_id: str, model_name: str, round: int, address: str) -> Session:
-        """A new session. Raises SessionRefused ("too many")."""
-        now = self._clock()
-        self._forget_before(now - 2 * self.limits.lifetime_seconds)
-        full = (
-            self._of_asker[address, peer_id, round] >= self.limits.per_asker_and_round
-            or self._of_peer[peer_id, round] >= self.limits.per_peer_and_round
+    def room(self, *, peer_id: str, round: int, address: str) -> int:
+        """How many sessions this peer may begin now. Raises SessionRefused ("too many") instead of saying 0."""
+        self._forget_before(self._clock() - 2 * self.limits.lifetime_seconds)
+        of_peer = min(
+            self.limits.per_asker_and_round - self._of_asker[address, peer_id, round],
+            self.limits.per_peer_and_round - self._of_peer[peer_id, round],
         )
-        if full:
+        if of_peer <= 0:
             raise SessionRefused(
                 "too many", f"This peer has been asked enough in round {round}.", retry_after_seconds=60
             )
-        if self._of_address[address] >= self.limits.per_address:
+        of_address = self.limits.per_address - self._of_address[address]
+        if of_address <= 0:
             raise SessionRefused(
                 "too many", "Too many questions to this address; answer some later.", retry_after_seconds=60
             )
+        return min(of_peer, of_address)
+
+    def begin(self, *, peer_id: str, model_name: str, round: int, address: str, number: int) -> Session:
+        """A new session. Raises SessionRefused ("too many")."""
+        self.room(peer_id=peer_id, round=round, address=address)
         session = Session(
             session_id=secrets.token_hex(16),
             peer_id=peer_id,
             model_name=model_name,
             round=round,
             address=address,
-            began=now,
+            number=number,
+            began=self._clock(),
         )
         self._sessions[session.session_id] = session
         self._count(session, 1)
+        _add(self._of_address, address, 1)
         while len(self._sessions) > self.limits.in_all:
             self._forget_oldest()
         return session
@@ -115,11 +125,14 @@ class Sessions:
                 "expired", f"This session ended {self.limits.lifetime_seconds:g} s after its question."
             )
         self._answered.add(session_id)
+        _add(self._of_address, session.address, -1)
         return session
 
     def reopen(self, session: Session) -> None:
         """Take the answer back, when it couldn't be looked at: it may be handed in again."""
-        self._answered.discard(session.session_id)
+        if session.session_id in self._answered:
+            self._answered.discard(session.session_id)
+            _add(self._of_address, session.address, 1)
 
     def _forget_before(self, moment: float) -> None:
         while self._sessions and next(iter(self._sessions.values())).began < moment:
@@ -127,13 +140,15 @@ class Sessions:
 
     def _forget_oldest(self) -> None:
         session_id, session = self._sessions.popitem(last=False)
-        self._answered.discard(session_id)
+        if session_id in self._answered:
+            self._answered.discard(session_id)
+        else:
+            _add(self._of_address, session.address, -1)
         self._count(session, -1)
 
     def _count(self, session: Session, by: int) -> None:
         _add(self._of_asker, (session.address, session.peer_id, session.round), by)
         _add(self._of_peer, (session.peer_id, session.round), by)
-        _add(self._of_address, session.address, by)
 
 
 def _add(counter: Counter[_Key], key: _Key, by: int) -> None:

@@ -142,7 +142,7 @@ class SwarmRounds:
 
     def _ask(self) -> RoundAndStage:
         if self._polls_long and self._background is None and not self._repeats_round and self.last_round is not None:
-            return self._coordinator.round_and_stage(after=self.last_round)  # type: ignore[call-arg]
+            return self._coordinator.round_and_stage(after=self.last_round)
         return self._coordinator.round_and_stage()
 
     def _short_look(self, background: Background) -> RoundAndStage:

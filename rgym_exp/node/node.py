@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
+from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.chain.coordinator import ChainUnavailable, Coordinator
 from rgym_exp.config.launch import Launch
 from rgym_exp.config.paths import Home
@@ -106,11 +107,12 @@ class _Node:
         tasks = make_tasks(config)
         life.callback(tasks.close)
         # Before the model, whose loading takes long: what is wrong with chain or login is told at once.
-        coordinator = make_coordinator_of(config, home)
+        clock = SwarmClock()
+        coordinator = make_coordinator_of(config, home, clock)
         life.callback(lambda: coordinator.close(flush_seconds=_FLUSH_SECONDS))
         progress.started(self._run_info())
         self._learner = self._build_learner(tasks)
-        exchange = make_exchange(config, home, tasks.digest, _contract_bootnodes(coordinator))
+        exchange = make_exchange(config, home, tasks.digest, _contract_bootnodes(coordinator), clock)
         life.callback(exchange.close)
         tracker = make_tracker_of(config, home, run_name=animal_name(self._peer_id))
         life.callback(tracker.close)

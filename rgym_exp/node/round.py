@@ -85,9 +85,10 @@ def play_round(
     local.draw(settings.local_groups + (settings.external_groups if alone else 0), phases)
     local.resample(settings.resamples, phases)
     with phases("publish"):
+        swarm_round = rounds.reached(current)
         components.exchange.publish(
             _share(local.groups, settings.swarm_id, current.number, me, components.tasks.digest),
-            swarm_round=rounds.reached(current),
+            swarm_round=swarm_round,
             model_name=components.policy.model_name,
             account=components.coordinator.account,
             mean_reward=local.mean_reward,
@@ -96,7 +97,9 @@ def play_round(
     # 6. Close the gathering; score everything ourselves; choose uniformly over peers, zero-advantage groups left out.
     with phases("gather"):
         received = gathering.close(
-            timeout_seconds=settings.gather_timeout_seconds, enough_shares=2 * settings.external_groups
+            timeout_seconds=settings.gather_timeout_seconds,
+            enough_shares=2 * settings.external_groups,
+            swarm_round=swarm_round,
         )
     with phases("score"):
         rng = random.Random(f"{settings.swarm_id}/{current.number}/{me}")
@@ -247,4 +250,5 @@ def _report(
         dropped=dict(components.exchange.dropped()),
         vote=vote,
         external_weights=step.external_weights,
+        ways=dict(components.exchange.ways()),
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
 from rgym_exp.base.restarts import RestartPauses
 from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.dht_records import DhtRecords
+from rgym_exp.swarm.shards import EVERYBODY, Slice
 from rgym_exp.types import Announcement
 
 logger = logging.getLogger("rl_swarm.swarm")
@@ -63,15 +65,30 @@ class LastingRecords:
         self._round = round_number
         self.current.set_round(round_number)
 
-    async def read(self, round: int, enough: int | None = None, *, wide: bool = True) -> list[Announcement]:
+    @property
+    def level(self) -> int:
+        """See ``DhtRecords``."""
+        return self.current.level
+
+    async def read(self, round: int, part: Slice = EVERYBODY, *, thorough: bool = True) -> list[Announcement]:
         """See ``DhtRecords``. Raises SwarmError while there is no daemon."""
-        if self.trouble is not None:
-            raise SwarmError(self.trouble)
-        try:
-            return await self.current.read(round, enough, wide=wide)
-        except (P2PDaemonError, OSError, EOFError) as error:
-            raise SwarmError(f"The peer-to-peer daemon (p2pd) does not answer: {error}") from error
+        with self._troubles_named():
+            return await self.current.read(round, part, thorough=thorough)
+
+    async def survey(self, round: int, *, sweep: bool = False) -> list[Announcement]:
+        """See ``DhtRecords``. Raises SwarmError while there is no daemon."""
+        with self._troubles_named():
+            return await self.current.survey(round, sweep=sweep)
 
     async def close(self) -> None:
         """Leave the DHT; ``keep`` must have been cancelled."""
         await self.current.close()
+
+    @contextmanager
+    def _troubles_named(self) -> Iterator[None]:
+        if self.trouble is not None:
+            raise SwarmError(self.trouble)
+        try:
+            yield
+        except (P2PDaemonError, OSError, EOFError) as error:
+            raise SwarmError(f"The peer-to-peer daemon (p2pd) does not answer: {error}") from error

@@ -18,6 +18,13 @@ def place_of(round: int) -> int:
     return interim_round(contract_round(round), 1) if interim_count(round) else round
 
 
+def places_before(place: int) -> range:
+    """The places of the two rounds before the one at ``place``: where late shares and those seen too late are."""
+    last = contract_round(place)
+    # Before an interim round is the contract round that it follows; before a contract round the one before it.
+    return range(max(0, last - 1), last + 1) if interim_count(place) else range(max(0, last - 2), last)
+
+
 def listed_under(round: int, *, swarm_round: int) -> int:
     """Where a share of ``round`` is published when the swarm is at ``swarm_round``."""
     if interim_count(round) or interim_count(swarm_round):

@@ -91,10 +91,12 @@ class Program:
         environ: Mapping[str, str] | None = None,
         largest_file_bytes: int | None = None,
         launcher: Sequence[str] = (),
+        preloaded: bool = True,
     ) -> None:
         """``largest_file_bytes``: no file may grow beyond this, as on a disk that is full. ``launcher``: Python's
         arguments to start it by, for several processes as one peer. Without one it is a copy of a process that has
-        loaded the libraries, unless ``environ`` changes a variable that they read then."""
+        loaded the libraries, unless ``environ`` changes a variable that they read then, or ``preloaded`` is False, for
+        a process whose memory is all its own."""
         home.mkdir(parents=True, exist_ok=True)
         self.name = f"{command} in {home.name}"
         self.home = Home(root=home, identity_path=None)
@@ -105,7 +107,7 @@ class Program:
         self.process: subprocess.Popen[bytes] | ProcessCopy
         with self.terminal.open("ab") as output:
             # Elsewhere than on Linux, libraries may not work in a copy.
-            if launcher or sys.platform != "linux" or _changes_loading(environ or {}):
+            if not preloaded or launcher or sys.platform != "linux" or _changes_loading(environ or {}):
                 self.process = subprocess.Popen(
                     [sys.executable, *launcher, "-m", "rgym_exp.cli", *words],
                     stdin=subprocess.DEVNULL,
@@ -213,10 +215,11 @@ class Program:
 class HubProgram(Program):
     """A hub on ports of its own; started again from the same home, it is the same hub."""
 
-    def __init__(self, home: Path, *arguments: str) -> None:
+    def __init__(self, home: Path, *arguments: str, preloaded: bool = True) -> None:
         known = (home / ".rl-swarm" / "hub" / "hub.json").exists()
         ports = [] if known else ["--port", str(free_port()), "--p2p-port", str(free_port())]
-        super().__init__(home, "hub", [*ports, "--rpc-port", str(free_port()), *arguments])
+        arguments = (*ports, "--rpc-port", str(free_port()), *arguments)
+        super().__init__(home, "hub", list(arguments), preloaded=preloaded)
 
     def invite(self) -> Invite:
         """Its invite, as printed when it is up."""
@@ -250,12 +253,19 @@ class NodeProgram(Program):
         environ: Mapping[str, str] | None = None,
         largest_file_bytes: int | None = None,
         launcher: Sequence[str] = (),
+        preloaded: bool = True,
     ) -> None:
         """``model`` None: the network's model and tasks, and nothing made small but by ``settings``."""
         where = ["--join", invite.encode()] if invite is not None else ["--network", "offline"]
         arguments = [*where, *(small_settings(model) if model is not None else []), *settings]
         super().__init__(
-            home, "run", arguments, environ=environ, largest_file_bytes=largest_file_bytes, launcher=launcher
+            home,
+            "run",
+            arguments,
+            environ=environ,
+            largest_file_bytes=largest_file_bytes,
+            launcher=launcher,
+            preloaded=preloaded,
         )
 
     def reports(self) -> list[RoundReport]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import gc
-import ipaddress
 import socket
 import ssl
 import threading
@@ -15,13 +13,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from rgym_exp.base.http_client import BoundedSession, fetch, is_loopback, read_body, reason_of
 from rgym_exp.base.ports import free_port
+from tests.support.certificates import self_signed
 
 Talk = Callable[[socket.socket, threading.Event], None]
 
@@ -51,32 +46,6 @@ def answers_twice_then_drips(connection: socket.socket, over: threading.Event) -
         answers(connection, over)
         connection.recv(65536)
     drips_headers(connection, over)
-
-
-def certificate(folder: Path) -> Path:
-    """A certificate for 127.0.0.1 that signs itself, with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    encoding = serialization.Encoding.PEM
-    file = folder / "server.pem"
-    file.write_bytes(
-        key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + made.public_bytes(encoding)
-    )
-    return file
 
 
 @contextmanager
@@ -119,12 +88,23 @@ def get(url: str, tls: Path | None, seconds: float) -> bytes:
 
 @pytest.fixture(params=[False, True], ids=["plain", "tls"])
 def tls(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
-    return certificate(tmp_path) if request.param else None
+    return self_signed(tmp_path) if request.param else None
 
 
 def test_a_whole_answer_in_time_comes_through(tls: Path | None) -> None:
     with serving(answers, tls) as url:
         assert get(url, tls, 10) == b"{}"
+
+
+def test_an_authority_that_the_environment_names_counts_for_this_machine_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = self_signed(tmp_path)
+    with serving(answers, certificate) as url, pytest.raises(requests.exceptions.SSLError):
+        fetch(url, max_bytes=1000, timeout_seconds=10)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with serving(answers, certificate) as url:
+        assert fetch(url, max_bytes=1000, timeout_seconds=10).body == b"{}"
 
 
 @pytest.mark.parametrize("talk", [drips_headers, keeps_saying_go_on, stalls_in_the_body])

@@ -175,6 +175,8 @@ class FaultyRpc:
     swallowed: threading.Event = field(default_factory=threading.Event)
     """Set when a raw transaction was lost or muted."""
     methods: list[str] = field(default_factory=list)
+    requests: int = 0
+    """HTTP requests, each of which may have several methods."""
     released: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
@@ -207,17 +209,20 @@ class FaultyRpc:
 
     def answer(self, body: bytes) -> bytes | None:
         request = json.loads(body)
-        method = request["method"]
-        self.methods.append(method)
+        # Several questions in one request count as each of them.
+        methods = [each["method"] for each in request] if isinstance(request, list) else [request["method"]]
+        self.requests += 1
+        self.methods += methods
         if self.mode == "away":
             return None
         if self.mode == "garbage":
             return b"<html>Please log in to this network</html>"
         if self.mode == "refuse":
+            number = None if isinstance(request, list) else request["id"]
             return json.dumps(
-                {"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32005, "message": "limit exceeded"}}
+                {"jsonrpc": "2.0", "id": number, "error": {"code": -32005, "message": "limit exceeded"}}
             ).encode()
-        if method == "eth_sendRawTransaction" and self.mode in ("lose", "mute"):
+        if "eth_sendRawTransaction" in methods and self.mode in ("lose", "mute"):
             if self.mode == "mute":
                 requests.post(self.target, data=body, headers={"content-type": "application/json"}, timeout=10)
             self.swallowed.set()

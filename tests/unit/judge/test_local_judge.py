@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rgym_exp.errors import SwarmUserError
-from rgym_exp.judge.local_judge import MAX_ANSWER_BYTES, MAX_WAITING, Asked, LocalJudge
+from rgym_exp.judge.local_judge import MAX_ANSWER_BYTES, MAX_AT_ONCE, Asked, LocalJudge
 from rgym_exp.judge.sessions import SessionLimits, SessionRefused, Sessions
 from rgym_exp.tasks.drawing import is_held_out
 from rgym_exp.types import Problem
@@ -212,7 +212,7 @@ async def test_a_peer_is_asked_sixteen_questions_a_round_at_one_address_and_more
 
 
 def begin(sessions: Sessions, *, peer_id: str = "QmA", address: str = "10.0.0.1") -> str:
-    return sessions.begin(peer_id=peer_id, model_name="m", round=1, address=address).session_id
+    return sessions.begin(peer_id=peer_id, model_name="m", round=1, address=address, number=1).session_id
 
 
 def test_sessions_are_bounded_by_address_and_in_all_and_the_oldest_go() -> None:
@@ -237,7 +237,72 @@ def test_what_sessions_are_counted_by_is_forgotten_with_them(clock: Clock) -> No
         clock.now += 1
     assert len(sessions) == 21
     counts = (sessions._of_asker, sessions._of_peer, sessions._of_address, sessions._answered)
-    assert [len(count) for count in counts] == [21, 21, 21, 21]
+    assert [len(count) for count in counts] == [21, 21, 0, 21]
+
+
+def test_an_answered_session_makes_room_at_its_address() -> None:
+    sessions = Sessions(SessionLimits(per_address=2))
+    first, _ = [begin(sessions, peer_id=f"Qm{number}") for number in range(2)]
+    answered = sessions.answer(first)
+    begin(sessions, peer_id="Qm2")
+    sessions.reopen(answered)
+    with pytest.raises(SessionRefused, match="this address"):
+        begin(sessions, peer_id="Qm3")
+
+
+async def test_a_rounds_questions_come_in_one_request_and_so_do_their_scores(make_judge: MakeJudge) -> None:
+    judge = make_judge()
+    asked = await judge.ask_many(peer_id="QmA", model_name="model", round=7, count=4, address="10.0.0.1")
+    assert len({one.question for one in asked}) == 4
+    answers = [(one.session_id, right(one.question)) for one in asked[:2]]
+    answers += [("ab" * 16, "x"), (asked[2].session_id, None), (asked[3].session_id, "<answer>no</answer>")]
+    results = await judge.submit_many(answers)
+    told = [each.reason if isinstance(each, SessionRefused) else each for each in results]
+    assert told == [1.0, 1.0, "unknown", "malformed", 0.0]
+    assert (judge.tallies()["QmA"].asked, judge.tallies()["QmA"].answers) == (4, 3)
+
+
+async def test_who_may_have_no_more_gets_what_is_left(make_judge: MakeJudge) -> None:
+    judge = make_judge(limits=SessionLimits(per_asker_and_round=6))
+    counts = [
+        len(await judge.ask_many(peer_id="QmA", model_name="m", round=7, count=4, address="10.0.0.1")) for _ in range(2)
+    ]
+    assert counts == [4, 2]
+
+
+@pytest.mark.parametrize("count", [0, -1, MAX_AT_ONCE + 1, True, 2.0, "4", None])
+async def test_a_count_of_questions_is_a_small_whole_number(make_judge: MakeJudge, count: object) -> None:
+    asking = make_judge().ask_many(peer_id="QmA", model_name="m", round=7, count=count, address="10.0.0.1")
+    assert await reason(asking) == "malformed"
+
+
+async def test_a_thousand_peers_that_start_together_all_get_their_questions(make_judge: MakeJudge) -> None:
+    judge = make_judge()
+    asked = await asyncio.gather(
+        *(
+            judge.ask_many(peer_id=f"Qm{n}", model_name="m", round=7, count=4, address=f"10.0.{n // 250}.{n % 250}")
+            for n in range(1000)
+        )
+    )
+    assert [len(each) for each in asked] == [4] * 1000
+    assert all(len({one.question for one in each}) == 4 for each in asked)
+
+
+async def test_an_answer_that_its_client_no_longer_waits_for_may_be_handed_in_again(
+    make_judge: MakeJudge, tasks: Tasks
+) -> None:
+    judge = make_judge()
+    asked = [await ask(judge) for _ in range(2)]
+    tasks.free.clear()
+    submitting = [
+        asyncio.create_task(judge.submit(session_id=one.session_id, answer=right(one.question))) for one in asked
+    ]
+    await asyncio.sleep(0)  # The first one is being scored, the second waits.
+    submitting[1].cancel()
+    await asyncio.gather(submitting[1], return_exceptions=True)
+    tasks.free.set()
+    assert await submitting[0] == 1.0
+    assert await judge.submit(session_id=asked[1].session_id, answer=right(asked[1].question)) == 1.0
 
 
 async def test_a_scorer_that_fails_leaves_the_session_open(
@@ -255,17 +320,17 @@ async def test_a_scorer_that_fails_leaves_the_session_open(
 
 
 async def test_a_busy_scorer_keeps_no_more_waiting_than_it_can_bear(make_judge: MakeJudge, tasks: Tasks) -> None:
-    judge = make_judge()
-    asked = [await ask(judge, f"Qm{number}") for number in range(MAX_WAITING + 1)]
+    judge = make_judge(max_waiting=8)
+    asked = [await ask(judge, f"Qm{number}") for number in range(9)]
     tasks.free.clear()
     waiting = [
         asyncio.create_task(judge.submit(session_id=one.session_id, answer=right(one.question))) for one in asked[:-1]
     ]
     await asyncio.sleep(0)  # They all come before the one that is too many.
     assert await reason(judge.submit(session_id=asked[-1].session_id, answer=right(asked[-1].question))) == "busy"
-    assert await reason(ask(judge, "QmLate")) == "busy"
+    assert (await ask(judge, "QmLate")).question  # Questions are drawn already, and wait for no scorer.
     tasks.free.set()
-    assert await asyncio.gather(*waiting) == [1.0] * MAX_WAITING
+    assert await asyncio.gather(*waiting) == [1.0] * 8
     assert await judge.submit(session_id=asked[-1].session_id, answer=right(asked[-1].question)) == 1.0
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import select
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -17,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from rgym_exp.errors import IdentityError, SwarmError
@@ -354,31 +350,6 @@ def test_a_peer_outlives_a_crash_of_its_daemon(make_peer: MakePeer) -> None:
     publish(stable, 5)
     wait_until(lambda: crashing.peer_id in gather(stable, 5))
     wait_until(lambda: stable.peer_id in gather(crashing, 5))
-
-
-_NODE = """
-import sys, threading
-from pathlib import Path
-from rgym_exp.swarm.libp2p import LibP2PExchange
-LibP2PExchange(identity_path=Path(sys.argv[1]), swarm_id="s", tasks_digest="t", max_slots=4, num_generations=2)
-print("up", flush=True)
-threading.Event().wait()
-"""
-
-
-def test_the_daemon_ends_with_its_parent_even_when_that_is_killed(tmp_path: Path) -> None:
-    node = subprocess.Popen([sys.executable, "-c", _NODE, str(tmp_path / "swarm.pem")], stdout=subprocess.PIPE)
-    try:
-        assert node.stdout is not None
-        assert select.select([node.stdout], [], [], 60)[0]
-        assert node.stdout.readline() == b"up\n"
-        daemons = [child for child in psutil.Process(node.pid).children() if "p2pd" in child.name()]
-        assert len(daemons) == 1
-    finally:
-        node.kill()
-        node.wait(30)
-    gone, alive = psutil.wait_procs(daemons, timeout=30)
-    assert (len(gone), len(alive)) == (1, 0)
 
 
 def free_port() -> int:

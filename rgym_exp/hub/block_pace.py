@@ -1,0 +1,81 @@
+"""How often the hub's own chain makes a block: for each transaction at once, or now and then for many.
+
+anvil makes a block of every transaction as it comes, which answers a small swarm soonest. A thousand nodes that report
+in the same second would have it make thousands of blocks, at three times the processor time each, and its state grow by
+a megabyte a round. So while many transactions come in, it makes one block each half a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rgym_exp.hub.rpc_proxy import SEND, Forward
+
+log = logging.getLogger("rl_swarm.hub.block_pace")
+
+MANY_PER_SECOND = 20
+BLOCK_SECONDS = 0.5
+CALM_SECONDS = 5.0
+"""After so long with few transactions, each has a block of its own again."""
+
+
+class BlockPace:
+    """Stands before the way to the chain and counts what is sent. ``run`` beside it makes the blocks."""
+
+    def __init__(self, forward: Forward, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._forward = forward
+        self._clock = clock
+        self._second_began = clock()
+        self._sent = 0
+        """Transactions since then."""
+        self._many = asyncio.Event()
+        self._last_many = 0.0
+
+    async def forward(self, calls: list[dict[str, Any]]) -> Any:
+        """See ``Forward``."""
+        self._count(sum(call.get("method") == SEND for call in calls))
+        return await self._forward(calls)
+
+    async def run(self) -> None:
+        """Make blocks while many transactions come in, until cancelled. A chain that is away is tried again."""
+        while True:
+            await self._many.wait()
+            try:
+                while self._clock() - self._last_many < CALM_SECONDS:
+                    # Said each time: a chain that was started anew makes its blocks by itself.
+                    await self._tell(("evm_setAutomine", [False]), ("evm_mine", []))
+                    await asyncio.sleep(BLOCK_SECONDS)
+            except (OSError, TimeoutError, ValueError) as error:
+                log.debug("The chain can't be told to make a block: %s", error)
+                await asyncio.sleep(BLOCK_SECONDS)
+                continue
+            finally:
+                await self._back_to_usual()
+            self._many.clear()
+
+    async def _back_to_usual(self) -> None:
+        try:
+            await self._tell(("evm_setAutomine", [True]), ("evm_mine", []))
+        except (OSError, TimeoutError, ValueError) as error:
+            log.debug("The chain can't be told to make its own blocks: %s", error)
+
+    async def _tell(self, *orders: tuple[str, list[Any]]) -> None:
+        calls = [
+            {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+            for number, (method, params) in enumerate(orders)
+        ]
+        for call in calls:  # One after the other: a batch's calls may be carried out in any order.
+            await self._forward([call])
+
+    def _count(self, sent: int) -> None:
+        now = self._clock()
+        if now - self._second_began >= 1.0:
+            self._second_began, self._sent = now, 0
+        self._sent += sent
+        if sent and self._sent >= MANY_PER_SECOND:
+            self._last_many = now
+            self._many.set()

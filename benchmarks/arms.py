@@ -21,6 +21,7 @@ from trl import GRPOConfig, GRPOTrainer
 from benchmarks.fixed_tasks import FixedLengthTasks
 from rgym_exp.config.schema import TrainingConfig
 from rgym_exp.node.batch import TrainingBatch
+from rgym_exp.node.current_round import SwarmRounds
 from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.round import Components, play_round
 from rgym_exp.node.round_settings import RoundSettings
@@ -168,15 +169,17 @@ class RoundTurnstile(Turnstile):
         super().__init__()
         self._components, self._settings, self._tokens, self._before = components, settings, tokens, before
         self._playing: Generator[TrainingBatch, StepStats, RoundReport] | None = None
-        self._round = 0
+        self._rounds = SwarmRounds(
+            components.coordinator, last_round=0, poll_seconds=settings.poll_seconds, sleep=components.sleep
+        )
         self.overheads: list[float] = []
 
     def play(self) -> Rollout:
         """The next round up to its optimizer step."""
-        self._before(self._round + 1)
+        self._before((self._rounds.last_round or 0) + 1)
         self.go.acquire()
         self._components.coordinator.advance()  # type: ignore[attr-defined]
-        self._playing = play_round(self._components, self._settings, last_round=self._round, step=1)
+        self._playing = play_round(self._components, self._settings, self._rounds, step=1)
         batch = next(self._playing)
         return to_rollout(
             batch.groups,
@@ -195,7 +198,7 @@ class RoundTurnstile(Turnstile):
             raise RuntimeError(
                 f"the peer's groups did not arrive: {report.external_groups} external groups in the batch"
             )
-        self._round = report.round
+        self._rounds.played(report.round)
         return_freed_memory()  # as a node does after every round
         phases = report.phase_seconds
         learning = phases["generate"] + phases["train"]
@@ -249,7 +252,7 @@ def _canned_peer(
     def publish(round: int) -> None:
         shared = tuple(SharedGroup(slot=slot, completions=(answer,) * shape.completions) for slot in range(groups))
         share = Share(swarm_id=SWARM, round=round, peer_id=peer.peer_id, tasks_digest=tasks.digest, groups=shared)
-        peer.publish(share, model_name="canned", account="", mean_reward=0.5)
+        peer.publish(share, swarm_round=round, model_name="canned", account="", mean_reward=0.5)
 
     return publish
 

@@ -189,7 +189,6 @@ def _worker(job: Job, barrier: Barrier, pipe: Connection) -> None:
             max_slots=GROUPS,
             num_generations=COMPLETIONS,
             bootnodes=job.bootnodes,
-            enough_shares=max(job.wanted),
         )
         for index in range(job.first_peer, job.first_peer + job.peer_count)
     ]

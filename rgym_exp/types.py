@@ -6,8 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-PROTOCOL_VERSION = 2
-"""Of what peers and hub say to each other; another one is told, not guessed at."""
+PROTOCOL = 2
+"""Version of what peers, hubs and invites say to each other. 1: no late shares, no rounds without the contract."""
+
+_ROUND_BITS = 40
+
+
+def interim_round(round: int, count: int) -> int:
+    """The number of an interim round: the ``count``-th (from 1) that is played after contract round ``round`` while
+    the contract can't be asked. It is no contract round, and stands for none."""
+    return (count << _ROUND_BITS) | round
+
+
+def contract_round(number: int) -> int:
+    """The contract round of a round's number: itself, or the last one before an interim round."""
+    return number & ((1 << _ROUND_BITS) - 1)
+
+
+def interim_count(number: int) -> int:
+    """Which interim round after its contract round this number is; 0 for a contract round."""
+    return number >> _ROUND_BITS
+
+
+def round_name(number: int) -> str:
+    """How people read a round's number: ``12``, or ``12+3`` for the third interim round after it."""
+    count = interim_count(number)
+    return f"{contract_round(number)}+{count}" if count else str(number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +116,9 @@ class Announcement:
 
     swarm_id: str
     round: int
+    """The round whose problems the share answers."""
+    listed: int
+    """The round under which it is published: its own, or a later one for a share that came late."""
     peer_id: str
     share_digest: str
     """sha256 of the share's bytes, 64 hex digits: what to ask the peer's stream server for."""
@@ -105,10 +132,20 @@ class Announcement:
     """The account that registered this peer, as 0x-hex, or "" when there is no chain."""
     mean_reward: float
     time: float
-    """Sender's clock, seconds since the epoch. For people to read; it only puts one peer's own records in order."""
+    """When it was written, in the swarm's time as its author has it, seconds since the epoch. For people to read; it
+    only puts one peer's own records in order."""
     is_leave_notice: bool = False
     """Its author has left, and its shares with it: nobody need wait for this peer. With groups, its part of the round
     was done before."""
+    protocol: int = PROTOCOL
+    """What its author speaks."""
+    capabilities: tuple[str, ...] = ()
+    """What its author can do besides, by short names; unknown ones mean nothing."""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its round was over when it was published."""
+        return self.listed > self.round and not interim_count(self.round)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +161,7 @@ class RoundReport:
     """What one finished round was like: the line in ``metrics.jsonl`` and what every tracker and view is given."""
 
     round: int
-    """The swarm's round number."""
+    """The contract's round; of an interim round, the last one that was known."""
     step: int
     """How many rounds this node has taken part in, this one included."""
     time: float
@@ -172,6 +209,16 @@ class RoundReport:
     """How many answers that were."""
     bet_tokens: float | None = None
     """Tokens to bet in the prediction market, when last heard of; None where this node doesn't play."""
+    interim: int = 0
+    """Which round after ``round`` this was while the hub was away, counted from 1; 0 for a round of the contract."""
+    ways: Mapping[str, int] = field(default_factory=dict)
+    """How many shares came which way: ``direct`` from their authors, over a ``circuit`` (libp2p's own relay), or passed
+    on by a ``bootnode``."""
+
+    @property
+    def number(self) -> int:
+        """What names the round among peers."""
+        return interim_round(self.round, self.interim)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,9 @@ import random
 import threading
 from collections.abc import Mapping, Sequence
 
-from rgym_exp.swarm.exchange import Drops, KnownPeers
+from rgym_exp.base.swarm_clock import SwarmClock
+from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesTaken
+from rgym_exp.swarm.listing import place_of, places_before
 from rgym_exp.swarm.publishing import leave_notices, prepare
 from rgym_exp.swarm.refused import PeerDataRefused
 from rgym_exp.swarm.verify import ShareRules, admit, objection_to_announcement
@@ -26,15 +28,15 @@ class MemorySwarm:
     def offer(self, announcement: Announcement, data: bytes) -> None:
         """Publish an announcement with the bytes that its author would serve, true or not."""
         with self.changed:
-            self._offers.setdefault(announcement.round, {})[announcement.peer_id] = (announcement, data)
-            for old in sorted(self._offers)[:-_ROUNDS_KEPT]:
+            self._offers.setdefault(announcement.listed, {})[announcement.peer_id] = (announcement, data)
+            for old in list(self._offers)[:-_ROUNDS_KEPT]:
                 del self._offers[old]
             self.changed.notify_all()
 
     def offers(self, round: int) -> dict[str, tuple[Announcement, bytes]]:
         """A copy of what was offered in a round."""
         with self.changed:
-            return dict(self._offers.get(round, {}))
+            return dict(self._offers.get(place_of(round), {}))
 
 
 class MemoryExchange:
@@ -64,30 +66,42 @@ class MemoryExchange:
             max_share_bytes=max_share_bytes,
         )
         self._known = KnownPeers(peer_id)
+        self._taken = SharesTaken()
         self._drops = Drops()
         self._rng = random.Random(f"{seed} {peer_id}")
+        self._clock = SwarmClock()
         self._round = 0
         self._newest: Announcement | None = None
 
     def start_gathering(self, round: int) -> MemoryGathering:
         """See ``Exchange``."""
         self._round = round
-        for peer, (announcement, _) in self._swarm.offers(round - 1).items():
-            if not announcement.is_leave_notice:
-                self._known.seen(peer, round - 1)
+        for place in places_before(round)[-1:]:
+            for announcement, _ in self._swarm.offers(place).values():
+                self._known.seen(announcement)
         return MemoryGathering(
-            round=round, swarm=self._swarm, rules=self._rules, known=self._known, drops=self._drops, rng=self._rng
+            round=round,
+            swarm=self._swarm,
+            rules=self._rules,
+            known=self._known,
+            taken=self._taken,
+            drops=self._drops,
+            rng=self._rng,
         )
 
-    def publish(self, share: Share, *, model_name: str, account: str, mean_reward: float) -> Announcement:
+    def publish(
+        self, share: Share, *, swarm_round: int, model_name: str, account: str, mean_reward: float
+    ) -> Announcement:
         """See ``Exchange``."""
         data, announcement = prepare(
             share,
             author=self.peer_id,
             rules=self._rules,
+            swarm_round=swarm_round,
             model_name=model_name,
             account=account,
             mean_reward=mean_reward,
+            now=self._clock.now(),
         )
         self._newest = announcement
         self._swarm.offer(announcement, data)
@@ -97,6 +111,10 @@ class MemoryExchange:
         """See ``Exchange``."""
         return self._drops.take()
 
+    def ways(self) -> Mapping[str, int]:
+        """See ``Exchange``; nothing has to travel."""
+        return {}
+
     def peers(self) -> Sequence[str]:
         """See ``Exchange``."""
         return self._known.newest_first()
@@ -105,7 +123,7 @@ class MemoryExchange:
         """See ``Exchange``."""
         last, self._newest = self._newest, None
         if last is not None:
-            for notice in leave_notices(last, reached=self._round):
+            for notice in leave_notices(last, reached=self._round, now=self._clock.now()):
                 self._swarm.offer(notice, b"")
 
 
@@ -119,6 +137,7 @@ class MemoryGathering:
         swarm: MemorySwarm,
         rules: ShareRules,
         known: KnownPeers,
+        taken: SharesTaken,
         drops: Drops,
         rng: random.Random,
     ) -> None:
@@ -126,37 +145,44 @@ class MemoryGathering:
         self._swarm = swarm
         self._rules = rules
         self._known = known
+        self._taken = taken
         self._drops = drops
         self._rng = rng
         self._settled: set[str] = set()
         self._received: list[ReceivedShare] = []
         self._is_closed = False
 
-    def close(self, *, timeout_seconds: float, enough_shares: int) -> list[ReceivedShare]:
+    def close(
+        self, *, timeout_seconds: float, enough_shares: int, swarm_round: int | None = None
+    ) -> list[ReceivedShare]:
         """See ``Gathering``."""
         with self._swarm.changed:
             if not self._is_closed:
-                self._swarm.changed.wait_for(lambda: self._is_complete(enough_shares), max(0.0, timeout_seconds))
+                place = place_of(self._round if swarm_round is None else swarm_round)
+                self._swarm.changed.wait_for(lambda: self._is_complete(place, enough_shares), max(0.0, timeout_seconds))
                 self._is_closed = True
         return list(self._received)
 
-    def _is_complete(self, enough_shares: int) -> bool:
-        offers = list(self._swarm.offers(self._round).values())
-        self._rng.shuffle(offers)
-        for announcement, data in offers:
-            if len(self._received) < enough_shares:
-                self._take_in(announcement, data)
-        return len(self._received) >= enough_shares or self._known.expected(self._round).keys() <= self._settled
+    def _is_complete(self, place: int, enough_shares: int) -> bool:
+        for listed in (place, *reversed(places_before(place))):
+            offers = list(self._swarm.offers(listed).values())
+            self._rng.shuffle(offers)
+            for announcement, data in offers:
+                if len(self._received) < enough_shares:
+                    self._take_in(announcement, data, place)
+        expected = self._known.expected(place)
+        return len(self._received) >= enough_shares or 2 * len(expected & self._settled) >= len(expected)
 
-    def _take_in(self, announcement: Announcement, data: bytes) -> None:
+    def _take_in(self, announcement: Announcement, data: bytes, place: int) -> None:
         if announcement.peer_id in self._settled or announcement.peer_id == self._known.own_peer_id:
             return
-        self._settled.add(announcement.peer_id)
-        if announcement.is_leave_notice:
-            self._known.left(announcement.peer_id, self._round)
+        self._known.seen(announcement)
+        is_new = announcement.share_digest not in self._taken
+        if is_new or announcement.listed == place:
+            self._settled.add(announcement.peer_id)
+        if announcement.is_leave_notice or not is_new:
             return
-        self._known.seen(announcement.peer_id, self._round)
-        objection = objection_to_announcement(announcement, round=self._round, rules=self._rules)
+        objection = objection_to_announcement(announcement, round=announcement.listed, rules=self._rules)
         if objection is None and hashlib.sha256(data).hexdigest() != announcement.share_digest:
             objection = "wrong_digest"
         if objection is not None:
@@ -166,3 +192,5 @@ class MemoryGathering:
             self._received.append(admit(data, announcement, self._rules))
         except PeerDataRefused as refusal:
             self._drops.add(refusal.reason)
+        else:
+            self._taken.add(announcement.share_digest)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from rgym_exp.base.child import end, tied
+from rgym_exp.base.restarts import RestartPauses
 from rgym_exp.chain import saved_state
 from rgym_exp.chain.coordinator import ChainError
 
@@ -17,12 +18,14 @@ logger = logging.getLogger("rl_swarm.chain")
 
 START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 20.0
+STATE_INTERVAL_SECONDS = 5
+"""How often the state is saved: what a killed machine can lose. Nodes notice and send again."""
+STATE_SILENCE_SECONDS = 6.0 * STATE_INTERVAL_SECONDS
+"""A state that was not saved for so long won't be by itself."""
 UPKEEP_SECONDS = 60.0
 """How often the state is copied, and its size looked at."""
 RENEW_AT_BYTES = 4 * 1024 * 1024
 """About 2000 blocks. anvil writes the whole file every few seconds, idle or not."""
-STEADY_SECONDS = 10.0
-"""A process that lived shorter than this won't live longer the next time: it isn't started again."""
 
 _LISTENING = "Listening on 127.0.0.1:"
 
@@ -36,7 +39,7 @@ class AnvilProcess:
 
     A thread of its own starts it and waits for it, because the signal that ends it with its parent is tied to the
     thread that started it, and a caller's thread (a worker of asyncio's pool, say) may end at any time. When it ends
-    without being told to, it is started again on the same port.
+    without being told to, it is started again on the same port, with growing pauses if it dies again and again.
     """
 
     def __init__(self, command: list[str], *, port: int, state_file: Path, log_file: Path) -> None:
@@ -48,6 +51,12 @@ class AnvilProcess:
         self._process: subprocess.Popen[str] | None = None
         self._listening: queue.SimpleQueue[int | ChainError] = queue.SimpleQueue()
         self._stop = threading.Event()
+        self._pauses = RestartPauses()
+        self._has_run = False
+        self._down: str | None = None
+        """Why it doesn't run now; None while it does."""
+        self._unwritten: str | None = None
+        """Why its state isn't safe; None while it is."""
         self._renewing = False
         self._one_renewal = threading.Lock()
         self._runner = threading.Thread(target=self._run, name="anvil", daemon=True)
@@ -57,7 +66,13 @@ class AnvilProcess:
 
     @property
     def is_running(self) -> bool:
+        """Whether it runs or is about to be started again; False when it was stopped, or its state is lost."""
         return self._runner.is_alive() and not self._stop.is_set()
+
+    @property
+    def trouble(self) -> str | None:
+        """A sentence while it is down, or while its state file isn't written any more."""
+        return self._down or self._unwritten
 
     @property
     def process_id(self) -> int:
@@ -101,28 +116,37 @@ class AnvilProcess:
     def _run(self) -> None:
         """Thread "anvil": one life after the other."""
         while not self._stop.is_set():
-            began = time.monotonic()
+            self._pauses.began()
             try:
-                saved_state.prepare(self._state_file)
-                self._process = self._start()
-                if self._stop.is_set():  # set while it started, when there was nothing to terminate yet
-                    self._process.terminate()
-                status = self._follow(self._process)
+                status = self._live()
             except (ChainError, OSError) as error:
                 trouble = error if isinstance(error, ChainError) else DevnetError(f"anvil can't be started: {error}.")
                 if not self._stop.is_set():
                     logger.error("%s", trouble)
                 self._listening.put(trouble)
-                return
-            if self._stop.is_set():
-                return
+                # What never ran won't, and nobody but a person brings a lost state back.
+                if not self._has_run or isinstance(trouble, saved_state.StateLost):
+                    return
+                self._await_next_life(str(trouble))
+                continue
             if self._renewing:
                 self._renewing = False
-            elif time.monotonic() - began < STEADY_SECONDS:
-                logger.error("The local chain ended by itself (status %d) and isn't started again.", status)
-                return
-            else:
-                logger.warning("The local chain ended by itself (status %d); starting it again.", status)
+            elif not self._stop.is_set():
+                self._await_next_life(f"The local chain (anvil) ended by itself (status {status}).")
+
+    def _live(self) -> int:
+        """One life; returns the status that it ended with. Raises ChainError or OSError."""
+        saved_state.prepare(self._state_file)
+        self._process = self._start()
+        if self._stop.is_set():  # set while it started, when there was nothing to terminate yet
+            self._process.terminate()
+        return self._follow(self._process)
+
+    def _await_next_life(self, trouble: str) -> None:
+        pause = self._pauses.ended()
+        self._down = f"{trouble} It is started again."
+        logger.warning("%s Starting it again in %.1f s.", trouble, pause)
+        self._stop.wait(pause)
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -149,7 +173,8 @@ class AnvilProcess:
                 log.flush()
                 last = line.strip() or last
                 if line.startswith(_LISTENING):
-                    listening = True
+                    listening = self._has_run = True
+                    self._down = None
                     self._listening.put(int(line.removeprefix(_LISTENING)))
         status = process.wait()
         if not listening:
@@ -158,7 +183,13 @@ class AnvilProcess:
 
     def _keep_up(self) -> None:
         """Thread "anvil upkeep": a copy of the state now and then, and a renewal when it has grown."""
-        while not self._stop.wait(UPKEEP_SECONDS) and self._runner.is_alive():
+        watch = saved_state.WritingWatch(self._state_file, longest_seconds=STATE_SILENCE_SECONDS)
+        last = time.monotonic()
+        while not self._stop.wait(min(UPKEEP_SECONDS, STATE_INTERVAL_SECONDS)) and self._runner.is_alive():
+            self._look_at_writing(watch)
+            if time.monotonic() - last < UPKEEP_SECONDS or self._down is not None:
+                continue
+            last = time.monotonic()
             try:
                 saved_state.back_up(self._state_file)
                 if self._state_file.exists() and self._state_file.stat().st_size > RENEW_AT_BYTES:
@@ -166,3 +197,14 @@ class AnvilProcess:
                     self.renew()
             except (OSError, ChainError) as error:
                 logger.warning("The local chain's upkeep failed: %s", error)
+
+    def _look_at_writing(self, watch: saved_state.WritingWatch) -> None:
+        if self._down is not None:
+            watch.begin_anew()
+            self._unwritten = None
+            return
+        before, self._unwritten = self._unwritten, watch.look()
+        if self._unwritten is not None and before is None:
+            logger.warning("%s", self._unwritten)
+        elif before is not None and self._unwritten is None:
+            logger.info("The local chain's state is written again.")

@@ -12,7 +12,8 @@ from rgym_exp.chain.hub_round import HubRounds, HubSilent
 from rgym_exp.chain.market import Market
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.outbox import Outbox
-from rgym_exp.chain.sending import RetryPolicy, Sender, Sending
+from rgym_exp.chain.sender import Sender
+from rgym_exp.chain.sending import RetryPolicy, Sending
 from rgym_exp.chain.writes import Transaction
 
 

@@ -9,8 +9,9 @@ from rgym_exp.chain.contract import Reverted, error_selectors
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
 from rgym_exp.chain.market import Bet, GameResult, is_number, require_bet
 from rgym_exp.chain.market_contract import MarketContract
-from rgym_exp.chain.outbox import Outbox, Row
-from rgym_exp.chain.sending import Retry
+from rgym_exp.chain.outbox import Outbox
+from rgym_exp.chain.outbox_rows import Row
+from rgym_exp.chain.sender import Retry
 from rgym_exp.chain.writes import Status
 
 FATE_UNKNOWN = (

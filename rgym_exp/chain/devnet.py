@@ -15,15 +15,13 @@ from web3.types import RPCEndpoint
 
 from rgym_exp.chain.account import load_or_create_account
 from rgym_exp.chain.anvil import find_or_install_anvil
-from rgym_exp.chain.anvil_process import AnvilProcess, DevnetError
+from rgym_exp.chain.anvil_process import STATE_INTERVAL_SECONDS, AnvilProcess, DevnetError
 from rgym_exp.chain.rpc import connect
 
 logger = logging.getLogger("rl_swarm.chain")
 
 DEVNET_CHAIN_ID = 685_686
 """Next to the public testnet's 685685, and not the 31337 of every developer's chain, so wallets tell them apart."""
-STATE_INTERVAL_SECONDS = 5
-"""How often the state is saved: what a killed machine can lose. Nodes notice and send again."""
 OWNER_BALANCE_WEI = 10**21
 
 
@@ -68,8 +66,13 @@ class Devnet:
 
     @property
     def is_running(self) -> bool:
-        """False when it was stopped, or couldn't be brought back after it ended by itself."""
+        """False when it was stopped, or its state is lost; one that ended by itself is started again."""
         return self._process.is_running
+
+    @property
+    def trouble(self) -> str | None:
+        """A sentence while it is down, or while its state file isn't written any more; None while all is well."""
+        return self._process.trouble
 
     @property
     def process_id(self) -> int:

@@ -89,4 +89,5 @@ def make_coordinator(
         # One folder for all homes of this user: nodes of one account must see each other's lock.
         lock_folder=paths.cache_dir() / "locks",
         market_address=market_address,
+        hub=hub,
     )

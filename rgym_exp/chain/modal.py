@@ -15,9 +15,10 @@ from typing import Any
 
 from eth_utils.address import to_checksum_address
 
-from rgym_exp.chain.contract import Reverted, SwarmContract
+from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.contract_coordinator import ContractCoordinator
 from rgym_exp.chain.contract_market import FATE_UNKNOWN, Markets
+from rgym_exp.chain.contract_views import ContractViews, chain_failures_for_outbox
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.hub_round import HubRounds
 from rgym_exp.chain.login_client import (
@@ -32,8 +33,10 @@ from rgym_exp.chain.login_client import (
     WriteRefused,
 )
 from rgym_exp.chain.market_contract import MarketContract
-from rgym_exp.chain.outbox import Outbox, Row, target_of
-from rgym_exp.chain.sending import Absent, Outcome, Record, Retry, RetryPolicy, TransactionRefused
+from rgym_exp.chain.outbox import Outbox, target_of
+from rgym_exp.chain.outbox_rows import Row
+from rgym_exp.chain.sender import Absent, Outcome, Record, Retry, TransactionRefused
+from rgym_exp.chain.sending import RetryPolicy
 
 logger = logging.getLogger("rl_swarm.chain")
 
@@ -120,8 +123,8 @@ class ModalSender:
         """``market_address``: where the server, which runs for this network, sends bets and claims."""
         self.account = account
         self.way_to_owner = "log in with the email that first registered it"
+        self.views = ContractViews(contract, markets)
         self._client = client
-        self._contract = contract
         self._org_id = org_id
         self._unseen_seconds = unseen_seconds
         self._markets = markets
@@ -135,7 +138,7 @@ class ModalSender:
         but for bets: from here on, whether one was made is not for us to know."""
         route, body = self._request(row)
         if row.contract:
-            with _chain_failures_for_outbox():
+            with chain_failures_for_outbox():
                 self._markets.of(row)
         if row.kind == "bet":
             record(None, None, None)
@@ -161,8 +164,7 @@ class ModalSender:
         return "void"
 
     def registered_to(self, peer_id: str) -> str | None:
-        with _chain_failures_for_outbox():
-            return self._contract.registered_to(peer_id)
+        return self.views.registered_to(peer_id)
 
     def _request(self, row: Row) -> tuple[Route, dict[str, Any]]:
         if row.kind == "register":
@@ -197,23 +199,14 @@ class ModalSender:
                 raise TransactionRefused("PeerIdAlreadyRegistered")
             return owner is not None
         if row.contract:
-            with _chain_failures_for_outbox():
+            with chain_failures_for_outbox():
                 taken = self._markets.is_taken(row)
             if taken is None and row.hash is None:
                 raise TransactionRefused(FATE_UNKNOWN)
-            # Of a market that can't be asked, the server's word that it was included must do.
-            return taken is not False
-        functions = self._contract.contract.functions
-        if row.kind == "reward":
-            look = functions.hasSubmittedRoundStageReward(row.round, row.stage, row.peer_id)
         else:
-            look = functions.getVoterVotes(row.round, row.peer_id)
-        with _chain_failures_for_outbox():
-            try:
-                return bool(self._contract.ask(look.call))
-            except Reverted:
-                # A contract of an older version asks differently: the server's word, that it was included, must do.
-                return True
+            taken = self.views.has(row)
+        # Of a contract that can't be asked, the server's word that it was included must do.
+        return taken is not False
 
     @contextmanager
     def _failures_for_outbox(self, row: Row) -> Iterator[None]:
@@ -233,14 +226,6 @@ class ModalSender:
                 raise Retry(str(error), counted=False) from error
             self._troubled_row = row.id
             raise Absent(str(error)) from error
-
-
-@contextmanager
-def _chain_failures_for_outbox() -> Iterator[None]:
-    try:
-        yield
-    except ChainError as error:
-        raise Absent(str(error)) from error
 
 
 def _require_same_contract(client: LoginClient, address: str, chain_id: int | None) -> LoginHealth:

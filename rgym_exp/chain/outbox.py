@@ -5,6 +5,7 @@ A row is one (target, account, kind, round, stage, peer, contract): adding it tw
     waiting  -> sent       it was signed (and perhaps received by the chain: only the chain knows)
     sent     -> confirmed  the chain has it
     sent     -> waiting    the chain will never have it in this form
+    confirmed -> waiting   the chain was set back, and lost it
     waiting, sent -> refused   the contract won't take it; ``detail`` says why
 
 Rows carry the chain and the SwarmCoordinator that they are meant for (``target``) and the account that owes them, so
@@ -21,7 +22,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,20 +29,22 @@ from eth_utils.address import to_checksum_address
 
 from rgym_exp.base.sqlite import connect
 from rgym_exp.chain.coordinator import ChainError
+from rgym_exp.chain.outbox_rows import NONE, BlockSeen, Row, row_of, transaction_of
 from rgym_exp.chain.outbox_schema import prepare
-from rgym_exp.chain.writes import Kind, Status, Transaction
+from rgym_exp.chain.writes import Kind, Transaction
+
+_LARGEST_ID = 2**63 - 1
 
 FINISHED_ROWS_KEPT = 1000
 """Of the confirmed and refused; a year of rounds would otherwise fill the disk and slow every look. Bets and claims are
 counted by themselves: a game may last longer than so many rewards, and what it was bet on must not be forgotten."""
 
-_NONE = -1
-"""Stands for "no round" and "no stage": NULLs are never equal to each other in a UNIQUE constraint."""
-
 # What may be opened once more, and when. A bet never: whatever became of it, a clue is bet on once. A claim may have
 # been refused because its game was still open.
 _REOPENED: Mapping[Kind, str] = {"register": "('confirmed', 'refused')", "claim": "('refused')"}
 
+# A chain that was set back takes rewards and votes of later rounds once it is at these again.
+_AHEAD = "kind IN ('reward', 'winners') AND round > :at_round"
 # Whatever else a peer writes is refused until it is registered, so it waits for the registration to be settled.
 _OPEN = "target = :target AND account = :account AND status IN ('waiting', 'sent')"
 _UNBLOCKED = f"""{_OPEN} AND (kind = 'register' OR NOT EXISTS (
@@ -57,33 +59,6 @@ _SAME = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One write, as its sender sees it."""
-
-    id: int
-    kind: Kind
-    round: int
-    """The game for bets and claims; -1 for a registration."""
-    stage: int
-    """The clue for bets; -1 for registrations, votes and claims."""
-    peer_id: str
-    contract: str
-    """The market of a bet or claim, 0x-hex with checksum; "" for what goes to the SwarmCoordinator."""
-    payload: Mapping[str, Any]
-    """``{"reward": int}``, ``{"winners": [peer id, ...]}``, ``{"choice": int, "stake": int}`` or empty."""
-    status: Status
-    detail: str
-    """Why it waits or was refused; empty when there is nothing to say."""
-    tries: int
-    """Failures that count towards giving up; an unreachable chain doesn't."""
-    hash: str | None
-    """None before it was sent, and while a server that was given it to send hasn't answered."""
-    nonce: int | None
-    raw: bytes | None
-    """The signed transaction, to be sent again as it is: with the same nonce it can't be executed twice."""
-
-
 class Outbox:
     """The rows of one account on one contract. Safe to use from several threads and several processes.
 
@@ -94,18 +69,22 @@ class Outbox:
         self._path = path
         self._finished_kept = finished_kept
         self._scope = {"target": target, "account": account}
+        self._next_try: dict[int, float] = {}
+        """When a row that was postponed is due, by its id; by this process's own monotonic clock, so that neither a
+        clock that somebody sets nor an earlier run can make a row wait."""
         self._lock = threading.RLock()
         with self._trouble_named():
             self._connection = connect(path, durable=True)
             prepare(self._connection)
+            self._connection.create_function("next_try", 1, lambda row_id: self._next_try.get(row_id, 0.0))
 
     def add(
         self,
         kind: Kind,
         *,
         peer_id: str,
-        round: int = _NONE,
-        stage: int = _NONE,
+        round: int = NONE,
+        stage: int = NONE,
         contract: str = "",
         payload: Mapping[str, Any] | None = None,
         again: bool = False,
@@ -120,7 +99,7 @@ class Outbox:
             raise ValueError(f"a {kind} is owed once")
         if again:
             on_conflict = (
-                "DO UPDATE SET status = 'waiting', tries = 0, next_try = 0, detail = '', hash = NULL, nonce = NULL, "
+                "DO UPDATE SET status = 'waiting', tries = 0, detail = '', hash = NULL, nonce = NULL, "
                 f"raw = NULL, changed = excluded.changed WHERE status IN {_REOPENED[kind]}"
             )
         changed = self._execute(
@@ -135,15 +114,13 @@ class Outbox:
         ).rowcount
         return changed > 0
 
-    def find(
-        self, kind: Kind, *, peer_id: str, round: int = _NONE, stage: int = _NONE, contract: str = ""
-    ) -> Row | None:
+    def find(self, kind: Kind, *, peer_id: str, round: int = NONE, stage: int = NONE, contract: str = "") -> Row | None:
         """One write, whatever became of it; None when it was never owed, or was settled too long ago."""
         found = self._execute(
             f"SELECT * FROM writes WHERE {_SAME}",
             self._names(kind, peer_id=peer_id, round=round, stage=stage, contract=contract),
         ).fetchone()
-        return _row(found) if found is not None else None
+        return row_of(found) if found is not None else None
 
     def open_stakes(self, *, peer_id: str, contract: str) -> int:
         """The sum of the stakes of a peer's bets that aren't settled, in the market's smallest unit."""
@@ -155,21 +132,26 @@ class Outbox:
         # Summed here: stakes are larger than SQLite's integers.
         return sum(int(json.loads(each["payload"])["stake"]) for each in found.fetchall())
 
-    def due(self, now: float) -> Row | None:
-        """The next row to work on, if any is due at ``now`` (seconds since the epoch)."""
+    def due(self, now: float, *, at_round: int | None = None) -> Row | None:
+        """The next row to work on, if any is due at ``now`` (monotonic seconds). With ``at_round``, rewards and votes
+        of later rounds aren't."""
         found = self._execute(
-            f"SELECT * FROM writes WHERE {_UNBLOCKED} AND next_try <= :now {_ORDER} LIMIT 1",
-            {**self._scope, "now": now},
+            f"SELECT * FROM writes WHERE {_UNBLOCKED} AND {_not_ahead(at_round)} AND next_try(id) <= :now "
+            f"{_ORDER} LIMIT 1",
+            {**self._scope, "now": now, "at_round": at_round},
         ).fetchone()
-        return _row(found) if found is not None else None
+        return row_of(found) if found is not None else None
 
-    def next_due(self) -> float | None:
-        """When the next row is due, seconds since the epoch; None when nothing is open."""
-        when = self._execute(f"SELECT min(next_try) FROM writes WHERE {_UNBLOCKED}", self._scope).fetchone()[0]
-        return cast("float | None", when)
+    def next_due(self, *, at_round: int | None = None) -> float | None:
+        """When the next row is due, monotonic seconds; None when nothing is open."""
+        found = self._execute(
+            f"SELECT min(next_try(id)) FROM writes WHERE {_UNBLOCKED} AND {_not_ahead(at_round)}",
+            {**self._scope, "at_round": at_round},
+        )
+        return cast("float | None", found.fetchone()[0])
 
     def mark_sent(self, row: Row, *, hash: str | None, nonce: int | None, raw: bytes | None) -> None:
-        self._set(row, status="sent", hash=hash, nonce=nonce, raw=raw, next_try=0.0, detail="")
+        self._set(row, status="sent", hash=hash, nonce=nonce, raw=raw, detail="")
 
     def mark_confirmed(self, row: Row, detail: str = "") -> None:
         self._set(row, status="confirmed", detail=detail, raw=None)
@@ -181,13 +163,61 @@ class Outbox:
 
     def mark_waiting(self, row: Row, detail: str) -> None:
         """The form in which it was sent is void; it has to be sent anew."""
-        self._set(row, status="waiting", hash=None, nonce=None, raw=None, next_try=0.0, detail=detail)
+        self._set(row, status="waiting", hash=None, nonce=None, raw=None, detail=detail)
 
     def postpone(self, row: Row, detail: str, *, until: float, counted: bool) -> None:
-        """Try again at ``until``, in the state that the row is in now."""
+        """Try again at ``until`` (monotonic seconds), in the state that the row is in now."""
         self._execute(
-            "UPDATE writes SET tries = tries + :counted, next_try = :until, detail = :detail WHERE id = :id",
-            {"id": row.id, "counted": int(counted), "until": until, "detail": detail},
+            "UPDATE writes SET tries = tries + :counted, detail = :detail WHERE id = :id",
+            {"id": row.id, "counted": int(counted), "detail": detail},
+        )
+        self._next_try[row.id] = until
+
+    def confirmed_before(self, row: Row | None) -> Row | None:
+        """The confirmed row next older than ``row``; the newest of all for None."""
+        found = self._execute(
+            "SELECT * FROM writes WHERE target = :target AND account = :account AND status = 'confirmed' "
+            "AND id < :id ORDER BY id DESC LIMIT 1",
+            {**self._scope, "id": _LARGEST_ID if row is None else row.id},
+        ).fetchone()
+        return row_of(found) if found is not None else None
+
+    def sent(self) -> list[Row]:
+        """Every row whose fate is open."""
+        found = self._execute(
+            "SELECT * FROM writes WHERE target = :target AND account = :account AND status = 'sent'", self._scope
+        )
+        return [row_of(each) for each in found.fetchall()]
+
+    def is_ahead(self, at_round: int) -> bool:
+        """Whether rewards or votes of rounds after this one are open."""
+        found = self._execute(
+            f"SELECT 1 FROM writes WHERE {_OPEN} AND {_AHEAD} LIMIT 1", {**self._scope, "at_round": at_round}
+        )
+        return found.fetchone() is not None
+
+    def owe_again(self, row: Row, detail: str) -> None:
+        """A confirmed or sent row has to be sent anew, unless another process has seen to it by now."""
+        self._execute(
+            "UPDATE writes SET status = 'waiting', hash = NULL, nonce = NULL, raw = NULL, tries = 0, detail = :detail, "
+            "changed = :now WHERE id = :id AND status = :status",
+            {"id": row.id, "status": row.status, "detail": detail, "now": time.time()},
+        )
+        self._next_try.pop(row.id, None)
+
+    def block_seen(self) -> BlockSeen | None:
+        """What ``see_block`` was told last; None before the first."""
+        found = self._execute("SELECT number, hash, is_behind FROM seen WHERE target = :target", self._scope).fetchone()
+        if found is None:
+            return None
+        return BlockSeen(number=found["number"], hash=found["hash"], is_behind=bool(found["is_behind"]))
+
+    def see_block(self, number: int, hash: str, *, is_behind: bool) -> None:
+        """Remember how far the chain is, also for the next run (see ``BlockSeen``)."""
+        self._execute(
+            "INSERT INTO seen (target, number, hash, is_behind) VALUES (:target, :number, :hash, :is_behind) "
+            "ON CONFLICT (target) DO UPDATE SET number = :number, hash = :hash, is_behind = :is_behind",
+            {**self._scope, "number": number, "hash": hash, "is_behind": int(is_behind)},
         )
 
     def pending(self) -> int:
@@ -201,7 +231,7 @@ class Outbox:
             "ORDER BY changed DESC, id DESC LIMIT :limit",
             {**self._scope, "limit": limit},
         )
-        return [_transaction(each) for each in found.fetchall()]
+        return [transaction_of(each) for each in found.fetchall()]
 
     def close(self) -> None:
         with self._lock, self._trouble_named():
@@ -213,6 +243,7 @@ class Outbox:
             f"UPDATE writes SET {assignments}, changed = :now WHERE id = :id",
             {**values, "now": time.time(), "id": row.id},
         )
+        self._next_try.pop(row.id, None)
 
     def _forget_old(self) -> None:
         settled = "DELETE FROM writes WHERE status IN ('confirmed', 'refused') AND"
@@ -246,6 +277,10 @@ class Outbox:
             ) from error
 
 
+def _not_ahead(at_round: int | None) -> str:
+    return "TRUE" if at_round is None else f"NOT ({_AHEAD})"
+
+
 def target_of(contract_address: str, chain: int | str) -> str:
     """The chain and contract that rows are meant for: ``chain`` is the chain's id, or its RPC where that is unknown."""
     return f"{chain}:{to_checksum_address(contract_address)}"
@@ -277,21 +312,4 @@ def read_outbox(
             connection.close()
     except sqlite3.Error as error:
         raise ChainError(f"The outbox {path} can't be read: {error}.") from error
-    return int(pending), [_transaction(each) for each in rows]
-
-
-def _row(found: sqlite3.Row) -> Row:
-    values = {field.name: found[field.name] for field in fields(Row)}
-    return Row(**{**values, "payload": json.loads(found["payload"])})
-
-
-def _transaction(found: sqlite3.Row) -> Transaction:
-    return Transaction(
-        kind=found["kind"],
-        round=None if found["round"] == _NONE else found["round"],
-        stage=None if found["stage"] == _NONE else found["stage"],
-        status=found["status"],
-        detail=found["detail"],
-        hash=found["hash"],
-        time=found["changed"],
-    )
+    return int(pending), [transaction_of(each) for each in rows]

@@ -4,6 +4,7 @@
 
     0  a new file, or the first version: rows of one contract, the SwarmCoordinator
     1  a row names the contract that it is for, and is one of its kind for that contract
+    2  no row says when it is due, which is a running program's own affair; the newest block that was seen
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sqlite3
 
 from rgym_exp.chain.coordinator import ChainError
 
-VERSION = 1
+VERSION = 2
 
 _TABLE = """
 CREATE TABLE writes (
@@ -27,7 +28,6 @@ CREATE TABLE writes (
     payload TEXT NOT NULL,
     status TEXT NOT NULL DEFAULT 'waiting',
     tries INTEGER NOT NULL DEFAULT 0,
-    next_try REAL NOT NULL DEFAULT 0,
     detail TEXT NOT NULL DEFAULT '',
     hash TEXT,
     nonce INTEGER,
@@ -36,21 +36,32 @@ CREATE TABLE writes (
     UNIQUE (target, account, kind, round, stage, peer_id, contract)
 )
 """
-_INDEX = "CREATE INDEX writes_by_status ON writes (status, next_try)"
-_KEPT = (
-    "id, target, account, kind, round, stage, peer_id, payload, status, tries, next_try, detail, hash, nonce, raw, "
-    "changed"
+_INDEX = "CREATE INDEX writes_by_status ON writes (status)"
+_SEEN = """
+CREATE TABLE seen (
+    target TEXT PRIMARY KEY, number INTEGER NOT NULL, hash TEXT NOT NULL, is_behind INTEGER NOT NULL
 )
+"""
+_KEPT = "id, target, account, kind, round, stage, peer_id, payload, status, tries, detail, hash, nonce, raw, changed"
 
-# SQLite can't change a table's UNIQUE, so the rows move to a new one. The old table takes its index along.
-_FROM_FIRST = (
-    "ALTER TABLE writes RENAME TO writes_before",
-    _TABLE,
-    f"INSERT INTO writes ({_KEPT}) SELECT {_KEPT} FROM writes_before",
-    "DROP TABLE writes_before",
-    _INDEX,
-)
-_NEW = (_TABLE, _INDEX)
+_NEW = (_TABLE, _INDEX, _SEEN)
+
+
+def _moved(kept: str) -> tuple[str, ...]:
+    """SQLite can't change a table's UNIQUE, and in earlier versions drop no column, so the rows move to a new table.
+    The old one takes its index along."""
+    return (
+        "ALTER TABLE writes RENAME TO writes_before",
+        _TABLE,
+        f"INSERT INTO writes ({kept}) SELECT {kept} FROM writes_before",
+        "DROP TABLE writes_before",
+        _INDEX,
+        _SEEN,
+    )
+
+
+_STATEMENTS = {0: _moved(_KEPT), 1: _moved(f"{_KEPT}, contract")}
+"""By the version that the file has."""
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -70,7 +81,7 @@ def prepare(connection: sqlite3.Connection) -> None:
                 "chain yet are lost with it."
             )
         if found < VERSION:
-            for statement in _FROM_FIRST if _has_table(connection) else _NEW:
+            for statement in _STATEMENTS[found] if _has_table(connection) else _NEW:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")

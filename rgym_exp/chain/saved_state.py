@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,42 @@ BLOCKS_KEPT = 64
 
 class StateLost(ChainError):
     """Neither the state file nor its copy can be read."""
+
+
+class WritingWatch:
+    """Whether the state file is still written, and whole: on a full disk anvil goes on, and leaves half a file."""
+
+    def __init__(self, path: Path, *, longest_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._longest_seconds = longest_seconds
+        self._clock = clock
+        self._version = self._look_at_file()
+        self._written = clock()
+
+    def look(self) -> str | None:
+        """Called every few seconds while the chain runs; a sentence when it hasn't been written for too long."""
+        version = self._look_at_file()
+        if version is not None and version != self._version and _read(self._path) is not None:
+            self._version = version
+            self._written = self._clock()
+        silent = self._clock() - self._written
+        if silent <= self._longest_seconds:
+            return None
+        return (
+            f"The local chain's state {self._path} has not been written for {silent:.0f} s: what has happened since is "
+            "lost if the chain ends now. Look whether the disk is full."
+        )
+
+    def begin_anew(self) -> None:
+        """The chain was not running: no file could be written."""
+        self._written = self._clock()
+
+    def _look_at_file(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size
 
 
 def prepare(path: Path) -> None:

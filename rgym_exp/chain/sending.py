@@ -7,71 +7,20 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 from rgym_exp.chain.account_lock import AccountLock
 from rgym_exp.chain.coordinator import ChainError
-from rgym_exp.chain.outbox import Outbox, Row
+from rgym_exp.chain.outbox import Outbox
+from rgym_exp.chain.outbox_rows import Row
+from rgym_exp.chain.sender import Absent, Retry, Sender, TransactionRefused
+from rgym_exp.chain.set_back import LOOK_SECONDS, SetBackWatch
 from rgym_exp.chain.verdict import meaning, settled_detail, someone_elses_peer, verdict
 from rgym_exp.chain.writes import title
 
 logger = logging.getLogger("rl_swarm.chain")
-
-Outcome = Literal["pending", "confirmed", "void"]
-Record = Callable[[str | None, int | None, bytes | None], None]
-"""Called with hash, nonce and signed bytes before the bytes leave, so that no crash can make us forget them; with None
-for what only another program, which sends in our place, will know."""
-
-
-class Retry(Exception):
-    """This row not now. The message is a sentence; ``counted`` says whether giving up comes nearer."""
-
-    def __init__(self, reason: str, *, counted: bool) -> None:
-        super().__init__(reason)
-        self.counted = counted
-
-
-class Absent(Exception):
-    """The chain can't be reached, so no row has a chance now. The message is a sentence; ``unsent`` says that nothing
-    of the row left, whatever was recorded of it before."""
-
-    def __init__(self, reason: str, *, unsent: bool = False) -> None:
-        super().__init__(reason)
-        self.unsent = unsent
-
-
-class TransactionRefused(Exception):
-    """The contract refuses. The message is its error's name, or what it said when that has no name."""
-
-    @property
-    def name(self) -> str:
-        return str(self)
-
-
-class Sender(Protocol):
-    """How rows reach the contract: with a key of our own, or through a login server. Called from one thread only."""
-
-    account: str
-    way_to_owner: str
-    """What to do about a peer that another account registered, after "either": how its user gets at that account."""
-
-    def send(self, row: Row, record: Record) -> str:
-        """Send the row and return its hash. Where the hash is known before sending, ``record`` is called first.
-
-        Raises TransactionRefused when the contract wouldn't take it (nothing of it is on the chain), Retry when it
-        may later, Absent when there is no chain."""
-        ...
-
-    def outcome(self, row: Row) -> Outcome:
-        """What became of a sent row; "void" when the chain will never execute what was sent. Raises like ``send``."""
-        ...
-
-    def registered_to(self, peer_id: str) -> str | None:
-        """The account that registered the peer; None when nobody has. Raises Retry or Absent."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +37,8 @@ class RetryPolicy:
     look_seconds: float = 0.1
     """Wait before the first second look at a sent transaction; doubles up to ``longest_look_seconds``."""
     longest_look_seconds: float = 2.0
+    chain_look_seconds: float = LOOK_SECONDS
+    """Between two looks whether the chain was set back."""
 
     def wait(self, failures: int) -> float:
         """Seconds before the next try after so many failures, spread so that many nodes don't return at once."""
@@ -105,11 +56,13 @@ class Sending:
         self._sender = sender
         self._lock = lock
         self._retry_policy = retry_policy or RetryPolicy()
+        self._set_back = SetBackWatch(outbox, sender.views, look_seconds=self._retry_policy.chain_look_seconds)
         self._changed = threading.Condition()
         self._woken = True
         self._stop = threading.Event()
         self._absences = 0
         self._absent_until = 0.0
+        """Monotonic seconds, like all times here."""
         self._setbacks: Counter[int] = Counter()
         """Uncounted failures by row id, for the waits between them."""
         self._last_complaint = ""
@@ -117,6 +70,7 @@ class Sending:
         self._thread.start()
 
     def wake(self) -> None:
+        self._set_back.want_look()
         with self._changed:
             self._woken = True
             self._changed.notify_all()
@@ -148,12 +102,12 @@ class Sending:
             except (ChainError, OSError) as error:
                 self._complain(f"The outbox can't be worked on: {error}")
                 worked = False
-                self._absent_until = time.time() + self._retry_policy.longest_seconds
+                self._absent_until = time.monotonic() + self._retry_policy.longest_seconds
             except Exception:
                 # A mistake of ours must not end the thread: rewards would stop without a word.
                 logger.exception("The outbox met an error that it doesn't know; it goes on shortly.")
                 worked = False
-                self._absent_until = time.time() + self._retry_policy.longest_seconds
+                self._absent_until = time.monotonic() + self._retry_policy.longest_seconds
             with self._changed:
                 if worked:
                     self._changed.notify_all()
@@ -163,26 +117,36 @@ class Sending:
 
     def _seconds_until_due(self) -> float | None:
         try:
-            due = self._outbox.next_due()
+            due = self._outbox.next_due(at_round=self._set_back.at_round)
         except ChainError:
             return self._retry_policy.longest_seconds
-        if due is None:
+        reasons = [when for when in (due, self._set_back.next_look()) if when is not None]
+        if not reasons:
             return None
-        return max(0.0, max(due, self._absent_until) - time.time())
+        return max(0.0, max(min(reasons), self._absent_until) - time.monotonic())
 
     def _work_once(self) -> bool:
         """Handle one row, if one is due. The row is read again under the lock: another process may have settled it."""
-        now = time.time()
-        if now < self._absent_until or self._outbox.due(now) is None:
+        if time.monotonic() < self._absent_until:
+            return False
+        try:
+            self._set_back.look()
+        except Absent as absence:
+            # It is looked at again. Meanwhile a login server may reach the chain where we don't.
+            logger.debug("Whether the chain was set back can't be told now: %s", absence)
+        if self._due() is None:
+            self._set_back.remember()
             return False
         with self._lock.held(self._stop) if self._lock else nullcontext(True) as ours:
-            row = self._outbox.due(time.time()) if ours else None
+            row = self._due() if ours else None
             if row is None:
                 return False
             try:
                 self._handle(row)
             except Absent as absence:
-                self._pause(row, str(absence))
+                self._set_back.chain_away()
+                self._pause(str(absence))
+                self._outbox.postpone(row, str(absence), until=0.0, counted=False)
             except Retry as failure:
                 self._try_later(row, str(failure), counted=failure.counted)
             else:
@@ -222,6 +186,7 @@ class Sending:
             outcome = self._sender.outcome(row)
             if outcome == "confirmed":
                 self._outbox.mark_confirmed(row)
+                self._set_back.confirmed()
                 logger.debug("The %s is confirmed (%s)", title(row.kind, row.round, row.stage), row.hash)
                 return
             if outcome == "void":
@@ -232,7 +197,7 @@ class Sending:
                 return
             if time.monotonic() > deadline or self._stop.wait(look):
                 self._outbox.postpone(
-                    row, "sent; the chain hasn't included it yet", until=time.time() + look, counted=False
+                    row, "sent; the chain hasn't included it yet", until=time.monotonic() + look, counted=False
                 )
                 return
             look = min(2 * look, self._retry_policy.longest_look_seconds)
@@ -248,6 +213,7 @@ class Sending:
                 return
         if said == "confirmed":
             self._outbox.mark_confirmed(row, settled_detail(name))
+            self._set_back.confirmed()
         elif said == "retry":
             if row.status == "sent":
                 self._outbox.mark_waiting(row, meaning(name))
@@ -265,10 +231,12 @@ class Sending:
             return "refused"
         return "confirmed" if name == "PeerIdAlreadyRegistered" else "retry"
 
-    def _pause(self, row: Row, reason: str) -> None:
-        self._absent_until = time.time() + self._retry_policy.wait(self._absences)
+    def _due(self) -> Row | None:
+        return self._outbox.due(time.monotonic(), at_round=self._set_back.at_round)
+
+    def _pause(self, reason: str) -> None:
+        self._absent_until = time.monotonic() + self._retry_policy.wait(self._absences)
         self._absences += 1
-        self._outbox.postpone(row, reason, until=0.0, counted=False)
         self._complain(reason)
 
     def _try_later(self, row: Row, reason: str, *, counted: bool) -> None:
@@ -277,7 +245,7 @@ class Sending:
             return
         seconds = self._retry_policy.wait(row.tries + self._setbacks[row.id])
         self._setbacks[row.id] += not counted
-        self._outbox.postpone(row, reason, until=time.time() + seconds, counted=counted)
+        self._outbox.postpone(row, reason, until=time.monotonic() + seconds, counted=counted)
         if not counted:
             self._complain(reason)
 

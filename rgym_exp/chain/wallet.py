@@ -14,11 +14,14 @@ from rgym_exp.chain.account_lock import AccountLock
 from rgym_exp.chain.contract import DeployedContract, Reverted, RpcRefusal, SwarmContract
 from rgym_exp.chain.contract_coordinator import ContractCoordinator
 from rgym_exp.chain.contract_market import FATE_UNKNOWN, Markets
+from rgym_exp.chain.contract_views import ContractViews
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.hub_round import HubRounds
 from rgym_exp.chain.market_contract import MarketContract
-from rgym_exp.chain.outbox import Outbox, Row, target_of
-from rgym_exp.chain.sending import Absent, Outcome, Record, Retry, RetryPolicy, TransactionRefused
+from rgym_exp.chain.outbox import Outbox, target_of
+from rgym_exp.chain.outbox_rows import Row
+from rgym_exp.chain.sender import Absent, Outcome, Record, Retry, TransactionRefused
+from rgym_exp.chain.sending import RetryPolicy
 from rgym_exp.chain.transactions import Transactor
 
 
@@ -65,6 +68,7 @@ class WalletSender:
     def __init__(self, contract: SwarmContract, account: LocalAccount, markets: Markets) -> None:
         self.account = str(account.address)
         self.way_to_owner = "use the account that first registered it"
+        self.views = ContractViews(contract, markets)
         self._contract = contract
         self._markets = markets
         self._key = account
@@ -82,8 +86,7 @@ class WalletSender:
             return self._outcome(row)
 
     def registered_to(self, peer_id: str) -> str | None:
-        with _failures_for_outbox(self.account):
-            return self._contract.registered_to(peer_id)
+        return self.views.registered_to(peer_id)
 
     def _outcome(self, row: Row) -> Outcome:
         if row.hash is None or row.raw is None or row.nonce is None:
@@ -100,6 +103,9 @@ class WalletSender:
                 raise TransactionRefused(reason)
             return "void"
         if made > row.nonce:
+            return self._replaced(row)
+        if self._transactor.transactions_made("pending") < row.nonce:
+            # The chain was set back, and lost transactions before this one: it waits for numbers that nobody will use.
             return self._replaced(row)
         if not self._transactor.is_known(row.hash):
             return self._send_again(row, row.raw)

@@ -48,6 +48,7 @@ def describe(text: str) -> str:
         "chain": f"{invite.chain_id} at {invite.rpc_url}",
         "contract": invite.coordinator_address,
         "bootnodes": ", ".join(invite.bootnodes),
+        "protocol": invite.protocol,
         "expires": expires,
     }
     return "\n".join(f"{name:<10} {value}" for name, value in lines.items())

@@ -13,6 +13,7 @@ from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.errors import SwarmUserError
 from rgym_exp.observe.metrics import from_json
+from rgym_exp.types import round_name
 
 if TYPE_CHECKING:
     from rgym_exp.chain.coordinator import PeerTotals
@@ -204,7 +205,8 @@ def _last_round(home: Home) -> Iterator[str]:
             last = from_json(line)
         except ValueError:
             continue
-        told = f"{last.round}, {_ago(last.time)}: reward {last.local_reward:.2f}; this node has played {last.step}"
+        told = f"{round_name(last.number)}, {_ago(last.time)}: reward {last.local_reward:.2f}"
+        told += f"; this node has played {last.step}"
         yield _line("last round", told)
         return
 

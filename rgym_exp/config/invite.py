@@ -20,13 +20,16 @@ from rgym_exp.config.invite_source import fetch_invite
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.config.validate import is_address, is_bootnode, is_http_url
 from rgym_exp.errors import InviteError
+from rgym_exp.types import PROTOCOL
 
 PREFIX = "rlswarm1:"
 MAX_PACKED = 16 * 1024
 MAX_UNPACKED = 64 * 1024
 MAX_BOOTNODES = 64
+MAX_CAPABILITIES = 16
 
 _SWARM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:-]{0,99}")
+_CAPABILITY = re.compile(r"[a-z0-9-]{1,32}")
 _TASKS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 # "auto", a bundled model's name or owner/name on a model hub: never a path.
 _MODEL = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
@@ -51,6 +54,10 @@ class Invite:
     bootnodes: tuple[str, ...]
     expires: float | None = None
     """Seconds since the epoch after which the host doesn't want it used; None for no end."""
+    protocol: int = 1
+    """What the host's version speaks (``types.PROTOCOL``). The first one didn't say."""
+    capabilities: tuple[str, ...] = ()
+    """What the hub can do besides, by short names; unknown ones mean nothing."""
 
     def encode(self) -> str:
         """One line without spaces that ``read_invite`` understands."""
@@ -75,6 +82,21 @@ class Invite:
             judge_url=self.judge_url,
             bootnodes=list(self.bootnodes),
         )
+
+
+def note_on_version(invite: Invite) -> str | None:
+    """What to tell a joiner when the host's version speaks another protocol than this one; None when it is the same."""
+    if invite.protocol == PROTOCOL:
+        return None
+    if invite.protocol < PROTOCOL:
+        return (
+            f"The host of {invite.swarm_id} runs an earlier version of RL Swarm (protocol {invite.protocol}; this one "
+            f"has {PROTOCOL}): its peers are heard here, but can't hear this node. Ask the host to update."
+        )
+    return (
+        f"The host of {invite.swarm_id} runs a later version of RL Swarm (protocol {invite.protocol}; this one has "
+        f"{PROTOCOL}): this node may hear nobody there. Update it."
+    )
 
 
 def read_invite(text: str) -> Invite:
@@ -122,6 +144,8 @@ def _checked(content: dict[str, Any]) -> Invite:
     known: dict[str, Any] = {field.name: content.get(field.name) for field in fields(Invite)}
     bootnodes = known["bootnodes"] if isinstance(known["bootnodes"], list) else []
     chain_id, expires = known["chain_id"], known["expires"]
+    protocol = known["protocol"] = 1 if known["protocol"] is None else known["protocol"]
+    capabilities = known["capabilities"] = known["capabilities"] or []
     whole = isinstance(chain_id, int) and not isinstance(chain_id, bool) and 0 < chain_id < 2**64
     checks = {
         "swarm_id": _matches(_SWARM_ID, known["swarm_id"]),
@@ -129,6 +153,10 @@ def _checked(content: dict[str, Any]) -> Invite:
         "model_name": _matches(_MODEL, known["model_name"]),
         "chain_id": chain_id is None or whole,
         "bootnodes": len(bootnodes) <= MAX_BOOTNODES and all(isinstance(b, str) and is_bootnode(b) for b in bootnodes),
+        "protocol": isinstance(protocol, int) and not isinstance(protocol, bool) and 0 < protocol < 2**15,
+        "capabilities": isinstance(capabilities, list)
+        and len(capabilities) <= MAX_CAPABILITIES
+        and all(_matches(_CAPABILITY, each) for each in capabilities),
         "expires": expires is None or (isinstance(expires, (int, float)) and 0 < expires < 1e11),
     }
     for name in ("hub_url", "rpc_url", "judge_url"):
@@ -143,7 +171,7 @@ def _checked(content: dict[str, Any]) -> Invite:
         checks["rpc_url"] = False
     if wrong := [name for name, good in checks.items() if not good]:
         raise InviteError(f"The invite has no usable {', '.join(wrong)}. Ask the host for a new one.")
-    return Invite(**{**known, "bootnodes": tuple(bootnodes)})
+    return Invite(**{**known, "bootnodes": tuple(bootnodes), "capabilities": tuple(capabilities)})
 
 
 def _matches(pattern: re.Pattern[str], value: Any) -> bool:

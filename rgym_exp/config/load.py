@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rgym_exp.config.environment import environment_settings, network_from
-from rgym_exp.config.invite import Invite
+from rgym_exp.config.invite import Invite, note_on_version
 from rgym_exp.config.keys import owner_of
 from rgym_exp.config.networks import DEFAULT_NETWORK, invite_settings, network_settings
 from rgym_exp.config.overrides import parse_overrides
@@ -85,6 +85,8 @@ def load_with_notes(
     problems += _with_origins(problems_of(config), [*base, *chosen])
     if problems:
         raise ConfigError(_joined(problems))
+    if invite is not None and (note := note_on_version(invite)):
+        notes.append(note)
     notes += note_on_old_names([*from_file, *from_line])
     return config, notes + _masked(invite, from_file, file_name(home))
 

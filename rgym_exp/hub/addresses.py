@@ -27,16 +27,17 @@ def reachable_host(listen_host: str, public_host: str | None) -> str:
         return public_host
     if listen_host not in ("0.0.0.0", "::"):
         return listen_host
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
+    family, elsewhere = (socket.AF_INET6, "2001:db8::1") if listen_host == "::" else (socket.AF_INET, "192.0.2.1")
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             # Connecting a datagram socket sends nothing; it only makes the system choose the outgoing address.
-            probe.connect(("192.0.2.1", 9))
+            probe.connect((elsewhere, 9))
             return str(probe.getsockname()[0])
-        except OSError as error:
-            raise HubError(
-                f"The hub listens on {listen_host}, but which address of this machine others can reach is unknown. "
-                f"Name it with `--public-host NAME-OR-ADDRESS`."
-            ) from error
+    except OSError as error:
+        raise HubError(
+            f"The hub listens on {listen_host}, but which address of this machine others can reach is unknown. "
+            f"Name it with `--public-host NAME-OR-ADDRESS`."
+        ) from error
 
 
 def bootnode_address(host: str, port: int, peer_id: str) -> str:

@@ -43,7 +43,9 @@ from rgym_exp.hub.round_route import round_route
 from rgym_exp.hub.rpc_proxy import Forward, RpcProxy
 from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.identity import load_or_create_identity
+from rgym_exp.swarm.lasting_records import LastingRecords
 from rgym_exp.swarm.names import animal_name
+from rgym_exp.types import PROTOCOL
 
 log = logging.getLogger("rl_swarm.hub")
 
@@ -91,7 +93,7 @@ async def serve(plan: HubPlan, *, stop: asyncio.Event, on_ready: Callable[[Invit
         leaderboard = await stack.enter_async_context(_leaderboard(plan, chain, record, keeper, judged, is_new))
         app = build_app(
             invite=invite.encode(),
-            status=lambda: {**status(invite, keeper), **judged.status()},
+            status=lambda: {**status(invite, keeper, _trouble(chain, records)), **judged.status()},
             proxy=proxy,
             rate_limit=rate_limit,
             also=[round_route(keeper, contract=record.contract), *judged.routes, *leaderboard_routes(leaderboard)],
@@ -103,8 +105,10 @@ async def serve(plan: HubPlan, *, stop: asyncio.Event, on_ready: Callable[[Invit
         log.info("The hub of swarm %s stops.", record.swarm_id)
 
 
-def status(invite: Invite, keeper: Keeper) -> Mapping[str, Any]:
-    """What ``/status`` says; a peer's key facts are its own words except peer id and round, which are signed."""
+def status(invite: Invite, keeper: Keeper, trouble: str | None = None) -> Mapping[str, Any]:
+    """What ``/status`` says; a peer's key facts are its own words except peer id and round, which are signed.
+
+    ``trouble`` is that of a part: it says more than the keeper can."""
     newest = keeper.activity.newest()
     peers = [
         {
@@ -124,12 +128,12 @@ def status(invite: Invite, keeper: Keeper) -> Mapping[str, Any]:
         "stage": keeper.stage,
         "round_seconds": round(time.monotonic() - keeper.round_started, 1),
         "announced": len(keeper.activity.announced(keeper.round)),
-        "active": len(keeper.activity.missed(keeper.round)),
+        "active": keeper.active,
         "peer_count": len(newest),
         "peers": peers,
         "contract": invite.coordinator_address,
         "chain_id": invite.chain_id,
-        "trouble": keeper.outage.trouble,
+        "trouble": trouble or keeper.outage.trouble,
         "version": __version__,
     }
 
@@ -247,17 +251,19 @@ def _leaderboard(
 
 
 @asynccontextmanager
-async def _bootnode(plan: HubPlan) -> AsyncIterator[tuple[DhtRecords, str]]:
+async def _bootnode(plan: HubPlan) -> AsyncIterator[tuple[LastingRecords, str]]:
     """The bootnode, and the address under which joiners find it."""
     identity = load_or_create_identity(plan.home.hub / "hub.pem")
     port = plan.record.p2p_port
     address = bootnode_address(plan.public_host, port, identity.peer_id)
-    records = await DhtRecords.create(
-        identity=identity,
-        swarm_id=plan.record.swarm_id,
-        host=plan.options.host,
-        port=port,
-        announce=[address.rpartition("/p2p/")[0]],
+    records = await LastingRecords.create(
+        lambda: DhtRecords.create(
+            identity=identity,
+            swarm_id=plan.record.swarm_id,
+            host=plan.options.host,
+            port=port,
+            announce=[address.rpartition("/p2p/")[0]],
+        )
     )
     try:
         yield records, address
@@ -278,23 +284,31 @@ def _invite(plan: HubPlan, chain: Chain, record: HubRecord, hub_url: str, bootno
         prg_address=record.market if plan.options.market else None,
         judge_url=hub_url if plan.options.judge else None,
         bootnodes=(bootnode,),
+        protocol=PROTOCOL,
     )
 
 
-async def _until_stopped(keeper: Keeper, records: DhtRecords, chain: Chain, stop: asyncio.Event) -> None:
-    """Keep rounds until told to stop. A part that ends by itself ends the hub: half a hub helps nobody.
+def _trouble(chain: Chain, records: LastingRecords) -> str | None:
+    """What is wrong with chain or bootnode, in a sentence; None while all is well."""
+    return (chain.devnet.trouble if chain.devnet is not None else None) or records.trouble
 
-    Raises the keeper's error, or a HubError when the bootnode or the devnet has died.
+
+async def _until_stopped(keeper: Keeper, records: LastingRecords, chain: Chain, stop: asyncio.Event) -> None:
+    """Keep rounds until told to stop. anvil and p2pd are started again when they die; what can't go on ends the hub.
+
+    Raises the keeper's error, or a HubError when the devnet's state is lost.
     """
     keeping = asyncio.create_task(keeper.run(), name="keeper")
-    ends = [keeping, *(asyncio.create_task(end) for end in (stop.wait(), records.stopped.wait(), _devnet_end(chain)))]
+    lasting = asyncio.create_task(records.keep(), name="bootnode")
+    ends = [keeping, lasting, *(asyncio.create_task(end) for end in (stop.wait(), _devnet_end(chain)))]
     try:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if keeping.done():
             keeping.result()
+        if lasting.done():
+            lasting.result()
         if not stop.is_set():
-            part = "bootnode's peer-to-peer daemon (p2pd)" if records.stopped.is_set() else "hub's chain (anvil)"
-            raise HubError(f"The {part} has died. Start the hub again: it will be the same hub.")
+            raise HubError("The hub's chain (anvil) has ended for good; the log says why.")
     finally:
         for task in ends:
             task.cancel()
@@ -302,6 +316,6 @@ async def _until_stopped(keeper: Keeper, records: DhtRecords, chain: Chain, stop
 
 
 async def _devnet_end(chain: Chain) -> None:
-    """Return when the hub's own devnet has ended; never for another chain."""
+    """Return when the hub's own devnet has ended for good; never for another chain."""
     while chain.devnet is None or chain.devnet.is_running:
         await asyncio.sleep(DEVNET_LOOK_SECONDS)

@@ -1,20 +1,24 @@
 """The keeper: moves the swarm to the next round when everybody who counts is done, or has had time enough.
 
-Rounds on the contract move only when the stage manager says so; the hub holds that role.
+Rounds on the contract move only when the stage manager says so; the hub holds that role. What "time enough" is says
+``swarm/pace.py``; a round that nobody has announced never ends, so an empty swarm stands still.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from rgym_exp.base.outage import Outage
 from rgym_exp.errors import SwarmUserError
 from rgym_exp.hub.peer_activity import ACTIVE_ROUNDS, PeerActivity
+from rgym_exp.hub.round_watch import RoundWatch
+from rgym_exp.swarm.shards import EVERYBODY, Slice
 from rgym_exp.types import Announcement
 
 log = logging.getLogger("rl_swarm.hub.keeper")
@@ -23,6 +27,8 @@ RECHECK_SECONDS = 5.0
 """How often the contract is asked for its round although nobody but this keeper should move it."""
 LONGEST_PAUSE_SECONDS = 30.0
 """Upper bound of the back-off while the chain or the DHT can't be reached."""
+_SWEEP_EVERY = 4
+"""Looks between two glances at every level."""
 _AWAY = (SwarmUserError, OSError, TimeoutError)
 """What that looks like."""
 
@@ -52,34 +58,22 @@ class ContractClient(Protocol):
 class RecordSource(Protocol):
     """Where announcements are read: ``DhtRecords``, or a list in tests."""
 
-    async def read(self, round: int, enough: int | None = None) -> list[Announcement]:
-        """The verified announcements of one round."""
+    @property
+    def level(self) -> int:
+        """The level at which the swarm writes."""
+        ...
+
+    async def read(self, round: int, part: Slice = EVERYBODY) -> list[Announcement]:
+        """The verified announcements listed under one round by the peers in ``part``."""
+        ...
+
+    async def survey(self, round: int, *, sweep: bool = False) -> list[Announcement]:
+        """A glance at a round; with ``sweep`` at every level at which somebody might write."""
         ...
 
     def set_round(self, round_number: int) -> None:
         """Told of each new round, so that records from nowhere near it can be refused."""
         ...
-
-
-def should_advance(
-    *,
-    now: float,
-    round_started: float,
-    active: Mapping[str, int],
-    announced: Collection[str],
-    limits: RoundLimits,
-) -> bool:
-    """Whether the round is over.
-
-    ``active`` maps each active peer to how many rounds running it has missed. A peer that missed none is waited for
-    until the limit; each miss halves that time, so that one that left without a word costs the swarm less than
-    two limits in all, while one that was only late for once is still waited for. With no announcement at all the
-    round never ends: an empty swarm stands still.
-    """
-    elapsed = now - round_started
-    if not announced or elapsed < limits.shortest:
-        return False
-    return all(elapsed >= limits.longest / 2**missed for peer, missed in active.items() if peer not in announced)
 
 
 class Keeper:
@@ -93,6 +87,7 @@ class Keeper:
         limits: RoundLimits,
         poll_seconds: float = 0.5,
         clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
     ) -> None:
         self.activity = PeerActivity()
         self.round = -1
@@ -111,7 +106,15 @@ class Keeper:
         self._limits = limits
         self._poll_seconds = poll_seconds
         self._clock = clock
+        self._rng = rng or random.Random()
         self._asked = float("-inf")
+        self.looks = 0
+        self._watch = RoundWatch(round=-1, active={}, level=0, origin=0)
+
+    @property
+    def active(self) -> int:
+        """How many peers took part in the last rounds and have not left."""
+        return len(self._watch.active)
 
     async def learn_round(self) -> None:
         """Learn the round before anybody asks for it. What can't be reached now is waited out in ``run``."""
@@ -124,7 +127,7 @@ class Keeper:
         """Keep rounds until cancelled. An unreachable chain or DHT is waited out, with growing pauses."""
         pause = self._poll_seconds
         while True:
-            began = time.monotonic()
+            began = self._clock()
             try:
                 await self.look()
             except _AWAY as error:
@@ -132,7 +135,7 @@ class Keeper:
                 self._troubled(error)
             else:
                 # In a large swarm a look at every shard takes long; most of the hub's time stays for others.
-                pause = max(self._poll_seconds, 3 * (time.monotonic() - began))
+                pause = max(self._poll_seconds, 3 * (self._clock() - began))
                 self.outage.works()
             await asyncio.sleep(pause)
 
@@ -141,19 +144,32 @@ class Keeper:
 
         Raises a SwarmUserError (or OSError, TimeoutError) when the chain or the DHT can't be reached.
         """
+        self.looks += 1
         if self._clock() - self._asked >= RECHECK_SECONDS:
             await self._ask_round()
-        self.activity.record(await self._records.read(self.round))
-        over = should_advance(
-            now=self._clock(),
-            round_started=self.round_started,
-            active=self.activity.missed(self.round),
-            announced=self.activity.announced(self.round),
-            limits=self._limits,
-        )
-        if over:
+        if self.looks % _SWEEP_EVERY == 0:
+            # A swarm that grows or shrinks goes to other levels during a round: one shard of each shows where it is.
+            self.activity.record(await self._records.survey(self.round, sweep=True))
+        parts = [EVERYBODY] if self._is_at_limit() else self._watch.parts(self.activity.announced(self.round))
+        is_over = await self._read(parts)
+        if is_over and not self._watch.sees_everybody(parts):
+            is_over = await self._read([EVERYBODY])
+        if is_over:
             await self._advance()
-        return over
+        return is_over
+
+    async def _read(self, parts: list[Slice]) -> bool:
+        """Read parts of the round; whether it is over, by all that is known now."""
+        for part in parts:
+            self.activity.record(await self._records.read(self.round, part))
+        self._watch.left(self.activity.gone())
+        announced = self.activity.announced(self.round)
+        elapsed = self._clock() - self.round_started
+        is_over = self._watch.is_over(elapsed=elapsed, announced=announced, everybody=self._watch.sees_everybody(parts))
+        return bool(announced) and elapsed >= self._limits.shortest and (is_over or self._is_at_limit())
+
+    def _is_at_limit(self) -> bool:
+        return self._clock() - self.round_started >= self._limits.longest
 
     async def _advance(self) -> None:
         """Advance once. The round is asked for first: after a lost answer it may have moved already."""
@@ -161,11 +177,15 @@ class Keeper:
         await self._ask_round()
         if self.round != expected:
             return
-        done = len(self.activity.announced(expected))
+        announced = self.activity.announced(expected)
         seconds = self._clock() - self.round_started
+        if self._is_at_limit():
+            self.activity.give_up(self._watch.active.keys() - announced)
         await asyncio.to_thread(self._client.advance_round)
         await self._ask_round()
-        log.info("round %d ended after %.1f s with %d peers; round %d begins", expected, seconds, done, self.round)
+        log.info(
+            "round %d ended after %.1f s with %d peers; round %d begins", expected, seconds, len(announced), self.round
+        )
 
     async def _ask_round(self) -> None:
         """Learn the contract's round; a new one starts the clock and, the first time, looks back for active peers."""
@@ -173,11 +193,22 @@ class Keeper:
         self._asked = self._clock()
         if round != self.round:
             self._records.set_round(round)
-            if self.round < 0:
+            await self._records.survey(max(0, round - 1), sweep=True)
+            was_set_back = round < self.round
+            if was_set_back:
+                # Who announced later rounds did so in another past.
+                self.activity = PeerActivity()
+            if was_set_back or self.round < 0:
                 for earlier in range(max(0, round - ACTIVE_ROUNDS), round):
                     self.activity.record(await self._records.read(earlier))
             self.round_started = self._clock()
             self.activity.forget_before(round)
+            self._watch = RoundWatch(
+                round=round,
+                active=self.activity.active(round),
+                level=self._records.level,
+                origin=self._rng.getrandbits(64),
+            )
         if (round, stage) != (self.round, self.stage):
             self.round, self.stage = round, stage
             moved, self.moved = self.moved, asyncio.Event()

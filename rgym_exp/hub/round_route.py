@@ -17,7 +17,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from rgym_exp.types import PROTOCOL_VERSION
+from rgym_exp.types import PROTOCOL
 
 LONGEST_WAIT_SECONDS = 25.0
 """Shorter than what proxies commonly give a request."""
@@ -50,7 +50,7 @@ def round_route(rounds: RoundSource, *, contract: str | None) -> web.RouteDef:
             "stage": rounds.stage,
             "time": time.time(),
             "waited": round(time.monotonic() - began, 4),
-            "protocol": PROTOCOL_VERSION,
+            "protocol": PROTOCOL,
             "contract": contract,
         }
         return web.Response(body=json.dumps(answer).encode(), content_type="application/json")

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.chain.coordinator import Coordinator
 from rgym_exp.chain.factory import make_coordinator
 from rgym_exp.chain.market import Market
@@ -46,8 +47,8 @@ def make_tasks(config: Config) -> TaskSource:
     return instantiate_or(config.tasks, lambda: ReasoningGymTasks(name), key="tasks")
 
 
-def make_coordinator_of(config: Config, home: Home) -> Coordinator:
-    """The contract: as the network says, unless the section ``blockchain`` says otherwise."""
+def make_coordinator_of(config: Config, home: Home, clock: SwarmClock) -> Coordinator:
+    """The contract: as the network says, unless the section ``blockchain`` says otherwise. The hub sets the clock."""
     chain, network = config.blockchain, config.network
     kind = network.coordinator if chain.coordinator == "auto" else chain.coordinator
     given: dict[str, Any] = {
@@ -61,6 +62,7 @@ def make_coordinator_of(config: Config, home: Home) -> Coordinator:
         "login_url": network.login_url,
         "login_token_file": login_token_file(wallet=network.login_wallet),
         "round_seconds": chain.round_seconds,
+        "on_time": clock.observe,
     }
     return instantiate_or(
         chain.coordinator, lambda: make_coordinator(kind, **given), key="blockchain.coordinator", given=given
@@ -140,7 +142,9 @@ def make_push(
     )
 
 
-def make_exchange(config: Config, home: Home, tasks_digest: str, contract_bootnodes: Sequence[str]) -> Exchange:
+def make_exchange(
+    config: Config, home: Home, tasks_digest: str, contract_bootnodes: Sequence[str], clock: SwarmClock
+) -> Exchange:
     """The peer-to-peer network, with the bootnodes of the network, the contract and the user."""
     settings = config.communications
     listed = [address for address in contract_bootnodes if is_bootnode(address)]
@@ -160,7 +164,7 @@ def make_exchange(config: Config, home: Home, tasks_digest: str, contract_bootno
         "announce": settings.announce,
         "bootnodes": bootnodes,
         "max_share_bytes": settings.max_share_bytes,
-        "enough_shares": 2 * config.training.external_groups,
+        "clock": clock,
     }
     return instantiate_or(
         settings.exchange, lambda: LibP2PExchange(**given), key="communications.exchange", given=given

@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.node.batch import TrainingBatch
+from rgym_exp.node.current_round import SwarmRounds
 from rgym_exp.node.interrupts import Interrupts
 from rgym_exp.node.round import Components, conclude_round, play_round
 from rgym_exp.node.round_settings import RoundSettings
@@ -58,14 +59,24 @@ class RoundLoop(TrainerCallback):
         self._checkpoint_seconds = checkpoint_seconds
         self._checkpoint_time = time.monotonic()
         self._playing: Generator[TrainingBatch, StepStats, RoundReport] | None = None
-        self.last_round = last_round
-        """The swarm's number of the last round that was trained on."""
+        self._rounds = SwarmRounds(
+            components.coordinator,
+            last_round=last_round,
+            resumed=last_round is not None,
+            poll_seconds=settings.poll_seconds,
+            sleep=components.sleep,
+        )
         self._steps = steps
         """Optimizer steps made so far, those before a resume included."""
 
+    @property
+    def last_round(self) -> int | None:
+        """The last of the contract's rounds that was trained on."""
+        return self._rounds.last_round
+
     def play(self) -> Rollout:
         """Play the next round up to its optimizer step; called by the trainer once per step."""
-        self._playing = play_round(self._components, self._settings, last_round=self.last_round, step=self._steps + 1)
+        self._playing = play_round(self._components, self._settings, self._rounds, step=self._steps + 1)
         batch = next(self._playing)
         return to_rollout(
             batch.groups,
@@ -94,7 +105,8 @@ class RoundLoop(TrainerCallback):
         # The Trainer keeps every log line for ever, and a node runs for weeks.
         state.log_history.clear()
         report = self._finish_round(_stats(state.global_step, logs or {}, self._components))
-        self.last_round, self._steps = report.round, report.step
+        self._rounds.played(report.round, interim=report.interim)
+        self._steps = report.step
         try:
             # An evaluation takes long, and a stop need not wait for it.
             self._interrupts.lower_shield()

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
+from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.chain.coordinator import ChainUnavailable, Coordinator
 from rgym_exp.config.launch import Launch
 from rgym_exp.config.paths import Home
@@ -48,6 +49,8 @@ logger = logging.getLogger("rl_swarm.node")
 _FLUSH_SECONDS = 3.0
 # How long the last push may take; a second Ctrl-C ends it at once.
 _PUSH_SECONDS = 120.0
+# Stands for the round of a checkpoint where the hub was away from the first step on.
+_NO_ROUND = -1
 # So many prompts show how long prompts are.
 _SAMPLE_PROMPTS = 32
 
@@ -104,11 +107,12 @@ class _Node:
         tasks = make_tasks(config)
         life.callback(tasks.close)
         # Before the model, whose loading takes long: what is wrong with chain or login is told at once.
-        coordinator = make_coordinator_of(config, home)
+        clock = SwarmClock()
+        coordinator = make_coordinator_of(config, home, clock)
         life.callback(lambda: coordinator.close(flush_seconds=_FLUSH_SECONDS))
         progress.started(self._run_info())
         self._learner = self._build_learner(tasks)
-        exchange = make_exchange(config, home, tasks.digest, _contract_bootnodes(coordinator))
+        exchange = make_exchange(config, home, tasks.digest, _contract_bootnodes(coordinator), clock)
         life.callback(exchange.close)
         tracker = make_tracker_of(config, home, run_name=animal_name(self._peer_id))
         life.callback(tracker.close)
@@ -173,11 +177,9 @@ class _Node:
             CheckpointError: it can't be written.
         """
         trainer, last_round = self._learner.trainer, self._loop.last_round
-        if last_round is None:
-            return
         record = SwarmRecord(
             step=trainer.state.global_step,
-            round=last_round,
+            round=_NO_ROUND if last_round is None else last_round,
             swarm_id=self._options.config.network.swarm_id,
             peer_id=self._peer_id,
             model_name=self._model_name,
@@ -230,7 +232,8 @@ class _Node:
             return None
         record = self._resumed.record
         logger.info("Resuming after step %d (round %d) from %s.", record.step, record.round, self._resumed.folder)
-        return record.round if record.swarm_id == self._options.config.network.swarm_id else None
+        is_of_this_swarm = record.swarm_id == self._options.config.network.swarm_id and record.round != _NO_ROUND
+        return record.round if is_of_this_swarm else None
 
     def _run_info(self) -> RunInfo:
         config, home, launch = self._options.config, self._options.home, self._options.launch

@@ -19,7 +19,7 @@ from itertools import zip_longest
 from rgym_exp.chain.coordinator import ChainError, Coordinator
 from rgym_exp.judge.judge_client import JudgeClient
 from rgym_exp.node.batch import TrainingBatch, assemble
-from rgym_exp.node.current_round import CurrentRound, await_current_round
+from rgym_exp.node.current_round import CurrentRound, SwarmRounds
 from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.local_groups import LocalGroups
 from rgym_exp.node.prediction import MarketPlayer
@@ -59,36 +59,36 @@ class Components:
 
 
 def play_round(
-    components: Components, settings: RoundSettings, *, last_round: int | None, step: int
+    components: Components, settings: RoundSettings, rounds: SwarmRounds, *, step: int
 ) -> Generator[TrainingBatch, StepStats, RoundReport]:
     """Play the next round of the swarm, which will be this node's optimizer step number ``step``."""
     phases = Phases(components.announce_phase)
     me = components.exchange.peer_id
 
-    # 1. Which round is it? Behind: jump to it. Ahead: wait.
+    # 1. Which round is it? Behind: jump to it. Ahead: wait. The hub away for long: an interim round.
     with phases("wait"):
-        current = await_current_round(
-            components.coordinator, last_round, poll_seconds=settings.poll_seconds, sleep=components.sleep
-        )
-    phases.round = current.round
+        current = rounds.await_next()
+    phases.round = current.number
 
     # 2. This peer's problems follow from (swarm, round, peer, slot). Alone, we answer for the missing others too.
-    local = LocalGroups(components.tasks, components.policy, settings, round=current.round, peer_id=me)
+    local = LocalGroups(components.tasks, components.policy, settings, round=current.number, peer_id=me)
     alone = not components.exchange.peers()
 
     # 3. In the background from here on: others' shares, the judge's questions, the market's clue.
-    gathering = components.exchange.start_gathering(current.round)
-    if components.judge_client is not None:
+    gathering = components.exchange.start_gathering(current.number)
+    if components.judge_client is not None and not current.interim:
         components.judge_client.begin(current.round, step)
-    if components.player is not None:
+    if components.player is not None and not current.interim:
         components.player.begin()
 
     # 4. G completions for each own problem, in one batched call; 5. scored, resampled where all rewards are equal.
     local.draw(settings.local_groups + (settings.external_groups if alone else 0), phases)
     local.resample(settings.resamples, phases)
     with phases("publish"):
+        swarm_round = rounds.reached(current)
         components.exchange.publish(
-            _share(local.groups, settings.swarm_id, current.round, me, components.tasks.digest),
+            _share(local.groups, settings.swarm_id, current.number, me, components.tasks.digest),
+            swarm_round=swarm_round,
             model_name=components.policy.model_name,
             account=components.coordinator.account,
             mean_reward=local.mean_reward,
@@ -97,10 +97,12 @@ def play_round(
     # 6. Close the gathering; score everything ourselves; choose uniformly over peers, zero-advantage groups left out.
     with phases("gather"):
         received = gathering.close(
-            timeout_seconds=settings.gather_timeout_seconds, enough_shares=2 * settings.external_groups
+            timeout_seconds=settings.gather_timeout_seconds,
+            enough_shares=2 * settings.external_groups,
+            swarm_round=swarm_round,
         )
     with phases("score"):
-        rng = random.Random(f"{settings.swarm_id}/{current.round}/{me}")
+        rng = random.Random(f"{settings.swarm_id}/{current.number}/{me}")
         seen = _score_shares(received, components.tasks, settings, rng)
         external = select(seen, count=settings.external_groups, per_peer=settings.groups_per_peer, rng=rng)
     batch = assemble(local, external, local_groups=settings.local_groups, total=settings.total_groups, phases=phases)
@@ -109,7 +111,7 @@ def play_round(
     with phases("train"):
         stats = yield batch
 
-    # 8. Reward and vote go to the outbox; training never waits for the chain.
+    # 8. Reward and vote go to the outbox; training never waits for the chain, which knows of no interim rounds.
     with phases("record"):
         vote = best_peer(seen)
         outbox_depth = _tell_the_contract(components.coordinator, current, int(local.total_reward), vote, me)
@@ -121,7 +123,7 @@ def conclude_round(components: Components, report: RoundReport, *, last_step: in
 
     Only what has arrived by now counts: neither judge nor market is waited for.
     """
-    questions = components.judge_client.questions() if components.judge_client else []
+    questions = components.judge_client.questions() if components.judge_client and not report.interim else []
     held_out_due = components.evaluation.is_due(report.step, last_step)
     if held_out_due or questions:
         components.announce_phase("evaluate" if held_out_due else "judge", None)
@@ -130,7 +132,7 @@ def conclude_round(components: Components, report: RoundReport, *, last_step: in
     if components.judge_client is not None:
         components.judge_client.submit(examined.answers, round=report.round)
         scores = components.judge_client.take_scores()
-    if components.player is not None:
+    if components.player is not None and not report.interim:
         components.player.play(components.policy)
     return dataclasses.replace(
         report,
@@ -151,10 +153,11 @@ def best_peer(seen: Sequence[Group]) -> str | None:
 
 
 def _tell_the_contract(coordinator: Coordinator, current: CurrentRound, reward: int, vote: str | None, me: str) -> int:
-    """Put reward and vote in the outbox; returns how many transactions wait there."""
+    """Put a contract round's reward and vote in the outbox; returns how many transactions wait there."""
     try:
-        coordinator.submit_reward(round=current.round, stage=current.stage, reward=reward, peer_id=me)
-        if vote is not None:
+        if not current.interim:
+            coordinator.submit_reward(round=current.round, stage=current.stage, reward=reward, peer_id=me)
+        if vote is not None and not current.interim:
             coordinator.submit_winners(round=current.round, winners=[vote], peer_id=me)
         return coordinator.pending()
     except ChainError as error:
@@ -224,6 +227,7 @@ def _report(
     external = [group for group in batch.groups if group.peer_id != components.exchange.peer_id]
     return RoundReport(
         round=current.round,
+        interim=current.interim,
         step=step.step,
         time=time.time(),
         skipped=current.skipped,
@@ -246,4 +250,5 @@ def _report(
         dropped=dict(components.exchange.dropped()),
         vote=vote,
         external_weights=step.external_weights,
+        ways=dict(components.exchange.ways()),
     )

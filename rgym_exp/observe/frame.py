@@ -12,6 +12,7 @@ from rich.text import Text
 from rgym_exp.observe.chart import LINE_STYLE, MARK, MARK_STYLE, Curve, chart
 from rgym_exp.observe.progress import PHASES, amount, belongs_to, counted
 from rgym_exp.observe.view_state import ViewState
+from rgym_exp.types import round_name
 
 LABEL, FAINT, STRONG, GOOD, WARN, ACCENT = "grey62", "grey50", "bold", "green", "yellow", "cyan"
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -80,7 +81,7 @@ def _round(state: ViewState, width: int, now: float) -> list[Text]:
         played = len(state.reports) - state.rounds_before
         return [Text.assemble(" ■ ", ("stopped", STRONG), f" after {counted(played, 'round')} in this run")]
     spinner = SPINNER[int(now * 8) % len(SPINNER)]
-    where = f" round {state.round}" if state.round is not None else ""
+    where = f" round {round_name(state.round)}" if state.round is not None else ""
     doing = WORDS.get(state.phase, state.phase)
     left = Text.assemble(" ", (spinner, ACCENT), (where, STRONG), "  ", doing)
     if state.detail:
@@ -115,7 +116,7 @@ def _curve(state: ViewState, width: int, rows: int) -> list[Text]:
     played = counted(state.reports[-1].step, "round") if state.reports else "no round yet"
     lines = [_apart(title, Text(f"{played} ", style=LABEL), width)]
     lines += chart(Curve(rewards=rewards, marks=held_out), width=width - 1, height=rows)
-    first, last = (state.reports[0].round, state.reports[-1].round) if state.reports else ("", "")
+    first, last = [round_name(state.reports[end].number) if state.reports else "" for end in (0, -1)]
     under = f"round {first} ", f" {last}"
     axis = "─" * max(0, width - 9 - len(under[0]) - len(under[1]))
     lines.append(Text(f"      └ {under[0]}{axis}{under[1]}", style=FAINT))

@@ -21,8 +21,8 @@ from rgym_exp.types import RoundReport
 logger = logging.getLogger("rl_swarm.observe")
 
 _NEEDED = ("round", "step", "time")
-_WHOLE = ("skipped", "local_groups", "external_groups", "peak_memory_bytes", "outbox_depth", "judge_answers")
-_MAPPINGS = ("phase_seconds", "dropped", "external_weights")
+_WHOLE = ("skipped", "local_groups", "external_groups", "peak_memory_bytes", "outbox_depth", "judge_answers", "interim")
+_MAPPINGS = ("phase_seconds", "dropped", "external_weights", "ways")
 _MAY_BE_NONE = ("external_reward", "held_out", "vote", "judge_score", "bet_tokens")
 
 
@@ -92,6 +92,7 @@ def scalars(report: RoundReport) -> dict[str, float]:
         "speed/tokens_per_second": report.tokens_per_second,
         "speed/peak_memory_bytes": report.peak_memory_bytes,
         "swarm/round": report.round,
+        "swarm/interim": report.interim or None,
         "swarm/skipped": report.skipped,
         "swarm/peers": len(report.external_peers),
         "swarm/dropped": sum(report.dropped.values()),
@@ -101,6 +102,7 @@ def scalars(report: RoundReport) -> dict[str, float]:
         "market/bet_tokens": report.bet_tokens,
         **{f"weights/{name}": weight for name, weight in report.external_weights.items()},
         **{f"seconds/{phase}": seconds for phase, seconds in report.phase_seconds.items()},
+        **{f"ways/{way}": count for way, count in report.ways.items()},
         **{f"dropped/{reason}": count for reason, count in report.dropped.items()},
     }
     return {name: float(number) for name, number in numbers.items() if number is not None}

@@ -14,7 +14,7 @@ class Phases:
     def __init__(self, announce: Callable[[str, int | None], None]) -> None:
         self._announce = announce
         self.round: int | None = None
-        """The swarm's number of the round, once it is known."""
+        """The round's number among peers, once it is known."""
         self.seconds: dict[str, float] = defaultdict(float)
         """Seconds by phase."""
 

@@ -52,7 +52,8 @@ class Run:
     def places(self) -> tuple[list[float], str]:
         """Where the rounds lie on an axis of this run's own, and what is counted there.
 
-        That is the swarm's number of each round, unless the model has moved on to a swarm with lower ones.
+        That is the swarm's number of each round, unless the model has moved on to a swarm with lower ones, or trained
+        on under one number while the hub was away.
         """
         rounds = [float(report.round) for report in self.reports]
         if all(later > earlier for earlier, later in zip(rounds, rounds[1:], strict=False)):

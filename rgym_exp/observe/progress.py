@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from rgym_exp.observe.logs import route_third_party_logs
-from rgym_exp.types import RoundReport
+from rgym_exp.types import RoundReport, round_name
 
 logger = logging.getLogger("rl_swarm.observe")
 
@@ -44,7 +44,7 @@ class Progress(Protocol):
     def phase(self, name: str, detail: str = "", *, round: int | None = None) -> None:
         """Called when the node turns to something else: one of ``PHASES``, or anything else by name ("load model").
 
-        ``round`` is the swarm's number, where the phase belongs to a round.
+        ``round`` is the round's number among peers, where the phase belongs to a round.
         """
 
     def round_done(self, report: RoundReport) -> None:
@@ -79,7 +79,7 @@ class LineProgress:
         )  # fmt: skip
 
     def phase(self, name: str, detail: str = "", *, round: int | None = None) -> None:
-        where = "" if round is None else f"round {round}: "
+        where = "" if round is None else f"round {round_name(round)}: "
         # What belongs to most rounds is in their lines; anything else is worth a line of its own.
         level = logging.DEBUG if name in (*PHASES, "judge") else logging.INFO
         logger.log(level, "%s%s%s", where, name, f": {detail}" if detail else "")
@@ -102,7 +102,7 @@ class LineProgress:
 
 def round_line(report: RoundReport) -> str:
     """A round on one line: where, how well, with whom, how fast, and what waits or was dropped."""
-    parts = [f"round {report.round} (step {report.step})"]
+    parts = [f"round {round_name(report.number)} (step {report.step})"]
     if report.skipped:
         parts.append(f"skipped {report.skipped}")
     parts.append(f"reward {report.local_reward:.3f}")
@@ -112,6 +112,8 @@ def round_line(report: RoundReport) -> str:
         parts.append(f"judge {report.judge_score:.3f} of {counted(report.judge_answers, 'answer')}")
     groups = f"groups {report.local_groups} local + {report.external_groups} external"
     parts.append(f"{groups} from {counted(len(report.external_peers), 'peer')}" if report.external_peers else groups)
+    if report.ways.keys() - {"direct"}:
+        parts.append(f"shares {ways_words(report)}")
     parts.append(f"{report.tokens_per_second:.0f} tok/s")
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.phase_seconds.items() if seconds >= 0.05)
     total = f"{sum(report.phase_seconds.values()):.1f} s"
@@ -128,6 +130,12 @@ def round_line(report: RoundReport) -> str:
 def dropped_words(report: RoundReport) -> str:
     """Reasons and counts, most frequent first."""
     return ", ".join(f"{count} {why}" for why, count in sorted(report.dropped.items(), key=lambda item: -item[1]))
+
+
+def ways_words(report: RoundReport) -> str:
+    """How the shares came, as ``1 direct, 3 through a bootnode``."""
+    words = {"direct": "direct", "circuit": "through libp2p's relay", "bootnode": "through a bootnode"}
+    return ", ".join(f"{count} {words.get(way, way)}" for way, count in report.ways.items())
 
 
 def belongs_to(row: TransactionRow) -> str:

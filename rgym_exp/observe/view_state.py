@@ -19,7 +19,7 @@ class ViewState:
     phase: str = "start"
     detail: str = ""
     round: int | None = None
-    """The round being played; None until the node says."""
+    """The number among peers of the round being played; None until the node says."""
     phase_since: float = 0.0
     """Monotonic seconds, like all times here."""
     started_at: float = 0.0

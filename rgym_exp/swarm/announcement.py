@@ -3,26 +3,31 @@
 ``[version, level, payload, public key, signature]``, where the payload is the announcement's fields and the signature
 covers a domain line, the level and the payload. The author's peer id is not sent: it is the hash of the public key,
 so a record can't claim another's.
+
+Records of version 1 (without ``listed`` and ``capabilities``) are still read; its peers can't read ours.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 import msgpack
 
 from rgym_exp.swarm.identity import Identity, peer_id_of, signature_is_valid
-from rgym_exp.swarm.refused import AnnouncementRejected
+from rgym_exp.swarm.listing import is_listed_rightly
+from rgym_exp.swarm.refused import AnnouncementRejected, OtherVersion
 from rgym_exp.swarm.shards import MAX_LEVEL
-from rgym_exp.types import Announcement
+from rgym_exp.types import PROTOCOL, Announcement
 
 MAX_RECORD_BYTES = 1024
 MAX_SWARM_ID_BYTES = 64
 MAX_DIGEST_BYTES = 64
 MAX_MODEL_NAME_BYTES = 96
-_VERSION = 1
-_DOMAIN = b"rl-swarm/announcement/1\n"
+MAX_CAPABILITIES = 4
+MAX_CAPABILITY_BYTES = 16
+_FIELDS = {1: 11, 2: 13}
+"""Versions that are read -> how many fields their payload has."""
 _PUBLIC_KEY_BYTES = 294
 _SIGNATURE_BYTES = 256
 
@@ -56,10 +61,12 @@ def encode_announcement(announcement: Announcement, identity: Identity, *, level
             announcement.mean_reward,
             announcement.time,
             announcement.is_leave_notice,
+            announcement.listed,
+            list(announcement.capabilities),
         ]
     )
-    signature = identity.sign(_signed_bytes(level, payload))
-    record: bytes = msgpack.packb([_VERSION, level, payload, identity.public_key, signature])
+    signature = identity.sign(_signed_bytes(PROTOCOL, level, payload))
+    record: bytes = msgpack.packb([PROTOCOL, level, payload, identity.public_key, signature])
     try:
         decode_announcement(record)
     except AnnouncementRejected as refusal:
@@ -71,8 +78,8 @@ def decode_announcement(record: bytes) -> SignedAnnouncement:
     """Unpack a record and check its signature.
 
     Raises:
-        AnnouncementRejected: with one of the reasons ``record_too_large``, ``record_malformed``,
-            ``record_version``, ``bad_signature``.
+        OtherVersion: it is of a version that this node doesn't read (reason ``record_version``).
+        AnnouncementRejected: with one of the reasons ``record_too_large``, ``record_malformed``, ``bad_signature``.
     """
     if len(record) > MAX_RECORD_BYTES:
         raise AnnouncementRejected("record_too_large")
@@ -80,8 +87,10 @@ def decode_announcement(record: bytes) -> SignedAnnouncement:
     if len(outer) != 5:
         raise AnnouncementRejected("record_malformed")
     version, level, payload, public_key, signature = outer
-    if version != _VERSION:
-        raise AnnouncementRejected("record_version")
+    if not _is_int(version, 1, 2**15):
+        raise AnnouncementRejected("record_malformed")
+    if version not in _FIELDS:
+        raise OtherVersion(version)
     if not (
         _is_int(level, 0, MAX_LEVEL)
         and isinstance(payload, bytes)
@@ -92,21 +101,22 @@ def decode_announcement(record: bytes) -> SignedAnnouncement:
     ):
         raise AnnouncementRejected("record_malformed")
     fields = _unpack_list(payload)
-    announcement = _announcement_from(fields, peer_id=peer_id_of(public_key))
-    if not signature_is_valid(public_key, signature, _signed_bytes(level, payload)):
+    announcement = _announcement_from(fields, version, peer_id=peer_id_of(public_key))
+    if not signature_is_valid(public_key, signature, _signed_bytes(version, level, payload)):
         raise AnnouncementRejected("bad_signature")
     return SignedAnnouncement(announcement=announcement, level=level)
 
 
-def _signed_bytes(level: int, payload: bytes) -> bytes:
-    return _DOMAIN + bytes([level]) + payload
+def _signed_bytes(version: int, level: int, payload: bytes) -> bytes:
+    return f"rl-swarm/announcement/{version}\n".encode() + bytes([level]) + payload
 
 
-def _announcement_from(fields: list[object], *, peer_id: str) -> Announcement:
-    if len(fields) != 11:
+def _announcement_from(fields: list[object], version: int, *, peer_id: str) -> Announcement:
+    if len(fields) != _FIELDS[version]:
         raise AnnouncementRejected("record_malformed")
     swarm_id, round_number, digest, size, group_count, tasks_digest, model_name, *rest = fields
-    account, mean_reward, time, is_leave_notice = rest
+    account, mean_reward, time, is_leave_notice, *added = rest
+    listed, capabilities = added or (round_number, [])
     if not (
         _is_text(swarm_id, MAX_SWARM_ID_BYTES)
         and _is_int(round_number, 0, 2**63 - 1)
@@ -121,11 +131,17 @@ def _announcement_from(fields: list[object], *, peer_id: str) -> Announcement:
         and _is_finite(mean_reward)
         and _is_finite(time)
         and isinstance(is_leave_notice, bool)
+        and _is_int(listed, 0, 2**63 - 1)
+        and is_listed_rightly(round_number, listed)
+        and isinstance(capabilities, list)
+        and len(capabilities) <= MAX_CAPABILITIES
+        and all(_is_text(capability, MAX_CAPABILITY_BYTES) for capability in capabilities)
     ):
         raise AnnouncementRejected("record_malformed")
     return Announcement(
         swarm_id=swarm_id,
         round=round_number,
+        listed=listed,
         peer_id=peer_id,
         share_digest=digest.hex(),
         share_size=size,
@@ -136,6 +152,8 @@ def _announcement_from(fields: list[object], *, peer_id: str) -> Announcement:
         mean_reward=float(mean_reward),
         time=float(time),
         is_leave_notice=is_leave_notice,
+        protocol=version,
+        capabilities=tuple(cast("list[str]", capabilities)),
     )
 
 

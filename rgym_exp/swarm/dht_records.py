@@ -10,20 +10,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable, Sequence
 
 from hivemind.dht.node import DHTNode
 from hivemind.dht.routing import DHTID
-from hivemind.p2p import P2P
+from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
+from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import SignedAnnouncement, encode_announcement
+from rgym_exp.swarm.bootnode_services import serve_as_bootnode
 from rgym_exp.swarm.bootnodes import BootnodeKeeper, parse_bootnodes
-from rgym_exp.swarm.daemon import start_daemon
+from rgym_exp.swarm.daemon import start_daemon, use_clock
 from rgym_exp.swarm.identity import Identity
-from rgym_exp.swarm.shards import SwarmSize, levels_to_read, record_key, shard_of
+from rgym_exp.swarm.reachability import ReachabilityWatch
+from rgym_exp.swarm.reading import RecordReader
+from rgym_exp.swarm.shards import EVERYBODY, Shard, Slice, SwarmSize, record_key, shard_of
 from rgym_exp.swarm.validator import RECORD_LIFETIME_SECONDS, AnnouncementValidator
 from rgym_exp.types import Announcement
 
@@ -31,7 +34,7 @@ _REPLICAS = 4
 """Nodes that keep each shard."""
 _NEIGHBOURS = 8
 """Size of a routing bucket (Kademlia's k), and how many neighbours each answer names: they cost more than the data."""
-_NARROW_READ, _WIDE_READ = 2, 4
+_QUICK_READ, _THOROUGH_READ = 2, 4
 """How many of a shard's keepers a read asks. Any may lack the newest record, but the next look is soon."""
 _RPC_SECONDS = 3.0
 _FIRST_CONTACT_SECONDS = 6.0
@@ -47,22 +50,43 @@ class DhtRecords:
     """One node of the DHT. Make it with ``create``."""
 
     def __init__(
-        self, *, identity: Identity, swarm_id: str, p2p: P2P, node: DHTNode, validator: AnnouncementValidator
+        self,
+        *,
+        identity: Identity,
+        swarm_id: str,
+        p2p: P2P,
+        node: DHTNode,
+        validator: AnnouncementValidator,
+        clock: SwarmClock,
     ) -> None:
         self.peer_id = identity.peer_id
         self.p2p = p2p
-        self.size = SwarmSize()
         self._identity = identity
         self._swarm_id = swarm_id
         self._node = node
         self._validator = validator
-        self._rng = random.Random()
+        self._clock = clock
+        self._reader = RecordReader(self, random.Random())
         self._last: Announcement | None = None
         self._maddrs: list[str] = []
+        self.bootnodes: list[PeerID] = []
+        """Who may be asked to pass on a share that can't be fetched directly."""
+        self.reachability: ReachabilityWatch | None = None
+        """Whether others can reach this node, as its bootnodes find it."""
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closed = False
         self.stopped = asyncio.Event()
         """Set when the daemon has ended, whether by ``close`` or by itself."""
+
+    @property
+    def size(self) -> SwarmSize:
+        """How many peers there are, as far as this node has read."""
+        return self._reader.size
+
+    @property
+    def level(self) -> int:
+        """The level at which this node writes."""
+        return self.size.level or 0
 
     @classmethod
     async def create(
@@ -76,30 +100,38 @@ class DhtRecords:
         bootnodes: Sequence[str] = (),
         on_drop: Callable[[str], None] | None = None,
         first_contact_seconds: float = _FIRST_CONTACT_SECONDS,
+        clock: SwarmClock | None = None,
     ) -> DhtRecords:
         """Start a node of the DHT: at most ``first_contact_seconds`` after its daemon is up, reached or not.
 
         ``port`` 0 takes any free port; ``announce`` are multiaddrs to tell others instead of those listened on;
-        ``on_drop(reason)`` is told of each bad record met.
+        ``on_drop(reason)`` is told of each bad record met; ``clock`` is the swarm's time, by default this machine's.
 
         Raises:
             SwarmError: the daemon can't start, or a bootnode's address is malformed. Not: a bootnode is away.
         """
         known = parse_bootnodes(bootnodes)
-        validator = AnnouncementValidator(swarm_id, on_drop or (lambda reason: None))
+        clock = clock or SwarmClock()
+        validator = AnnouncementValidator(swarm_id, on_drop or (lambda reason: None), clock)
         p2p = await start_daemon(identity, host=host, port=port, announce=announce, bootnodes=bootnodes)
         try:
+            use_clock(clock)
             node = await _start_node(p2p, validator)
-            records = cls(identity=identity, swarm_id=swarm_id, p2p=p2p, node=node, validator=validator)
+            records = cls(identity=identity, swarm_id=swarm_id, p2p=p2p, node=node, validator=validator, clock=clock)
             records._maddrs = await _addresses(p2p)
+            records.bootnodes = [each.peer_id for each in known if each.peer_id != p2p.peer_id]
+            if not known:
+                await serve_as_bootnode(p2p)
         except (P2PDaemonError, OSError, EOFError, ValueError) as error:
             await p2p.shutdown()
             raise SwarmError(f"The peer-to-peer daemon (p2pd) ended right after its start: {error}") from error
         except BaseException:
             await p2p.shutdown()
             raise
-        keeper = BootnodeKeeper(known, p2p, node, records._publish_last_again)
-        records._tasks = [asyncio.create_task(keeper.run()), asyncio.create_task(records._watch_daemon())]
+        records.reachability = ReachabilityWatch(p2p, records.bootnodes)
+        keeper = BootnodeKeeper(known, p2p, node, records._joined)
+        work = (keeper.run(), records.reachability.run(), records._watch_daemon())
+        records._tasks = [asyncio.create_task(each) for each in work]
         for task in records._tasks:
             task.add_done_callback(_report)
         if known:
@@ -122,45 +154,41 @@ class DhtRecords:
         Raises:
             ValueError: the announcement is another peer's, or has a field outside the limits.
         """
-        level = self.size.level or 0
+        level = self.level
         record = encode_announcement(announcement, self._identity, level=level)
         self._last = announcement
-        key = self._key(announcement.round, level, shard_of(self.peer_id, announcement.round, level))
+        shard = shard_of(self.peer_id, announcement.listed, level)
+        key = record_key(self._swarm_id, announcement.listed, level, shard)
         return bool(
             await self._node.store(
                 key,
                 subkey=self.peer_id,
                 value=record,
-                expiration_time=time.time() + RECORD_LIFETIME_SECONDS,
+                expiration_time=self._clock.now() + RECORD_LIFETIME_SECONDS,
                 beam_size=_REPLICAS,
             )
         )
 
-    async def read(self, round: int, enough: int | None = None, *, wide: bool = True) -> list[Announcement]:
-        """The announcements of a round: all of them, or from random shards until there are ``enough``.
+    async def read(self, round: int, part: Slice = EVERYBODY, *, thorough: bool = True) -> list[Announcement]:
+        """See ``RecordReader.read``. Never raises for what others wrote or for an unreachable network."""
+        return await self._reader.read(round, part, thorough=thorough)
 
-        ``wide`` also looks at the neighbouring levels, where peers with another estimate of the swarm's size write;
-        it is done only while there are too few. Never raises for what others wrote or for an unreachable network.
-        """
-        found: dict[str, Announcement] = {}
-        for level in levels_to_read(self.size.level, wide=False):
-            await self._read_level(round, level, enough, found, beam=_WIDE_READ if wide else _NARROW_READ)
-        if wide and (enough is None or len(found) < enough):
-            own = self.size.level or 0
-            for level in levels_to_read(own, wide=True)[1:]:
-                await self._read_level(round, level, enough, found, beam=_NARROW_READ)
-        return list(found.values())
+    async def survey(self, round: int, *, sweep: bool = False) -> list[Announcement]:
+        """See ``RecordReader.survey``."""
+        return await self._reader.survey(round, sweep=sweep)
 
-    async def survey(self, round: int) -> list[Announcement]:
-        """What one random shard of each plausible level held in a round that is over: who is there, and how many.
-
-        This is how a peer that knows nobody yet finds the level at which the swarm writes, in one batch of reads.
-        """
-        levels = levels_to_read(self.size.level, wide=True)
-        shards = [(level, self._rng.randrange(1 << level)) for level in levels]
-        found: dict[str, Announcement] = {}
-        await self._read_shards(round, shards, found, beam=_WIDE_READ)
-        return list(found.values())
+    async def get(self, shards: Sequence[Shard], *, thorough: bool) -> dict[Shard, list[Announcement]]:
+        """See ``ShardStore``."""
+        keys = [record_key(self._swarm_id, shard.round, shard.level, shard.number) for shard in shards]
+        held: dict[Shard, list[Announcement]] = {}
+        beam = _THOROUGH_READ if thorough else _QUICK_READ
+        for start in range(0, len(keys), _KEYS_PER_READ):
+            batch = keys[start : start + _KEYS_PER_READ]
+            values = await self._node.get_many(batch, sufficient_expiration_time=_NEVER_SUFFICIENT, beam_size=beam)
+            for key, shard in zip(batch, shards[start : start + _KEYS_PER_READ], strict=True):
+                entry = values.get(key)
+                held[shard] = self._announcements_in(entry.value if entry is not None else None, shard)
+        return held
 
     async def close(self) -> None:
         """Leave the DHT and end the daemon."""
@@ -178,51 +206,23 @@ class DhtRecords:
         await self.p2p.shutdown()
         self.stopped.set()
 
-    async def _read_level(
-        self, round: int, level: int, enough: int | None, found: dict[str, Announcement], *, beam: int
-    ) -> None:
-        shards = [(level, shard) for shard in range(1 << level)]
-        self._rng.shuffle(shards)
-        # With a number to reach, one shard usually holds it; without, there is no reason to go one by one.
-        step = _KEYS_PER_READ if enough is None else 1
-        for start in range(0, len(shards), step):
-            if enough is not None and len(found) >= enough:
-                return
-            await self._read_shards(round, shards[start : start + step], found, beam=beam)
-
-    async def _read_shards(
-        self, round: int, shards: list[tuple[int, int]], found: dict[str, Announcement], *, beam: int
-    ) -> None:
-        keys = {self._key(round, level, shard): (level, shard) for level, shard in shards}
-        values = await self._node.get_many(list(keys), sufficient_expiration_time=_NEVER_SUFFICIENT, beam_size=beam)
-        counts: dict[int, list[int]] = {}
-        for key, place in keys.items():
-            entry = values.get(key)
-            here = self._announcements_in(entry.value if entry is not None else None, round, place)
-            found.update({announcement.peer_id: announcement for announcement in here})
-            counts.setdefault(place[0], []).append(len(here))
-        for level, sizes in counts.items():
-            self.size.observe(round, level=level, shards_read=len(sizes), found=sum(sizes))
-
-    def _announcements_in(self, shard: object, round: int, place: tuple[int, int]) -> list[Announcement]:
-        if not isinstance(shard, dict):
+    def _announcements_in(self, value: object, shard: Shard) -> list[Announcement]:
+        if not isinstance(value, dict):
             return []
-        level, index = place
         announcements = []
-        for subkey, entry in shard.items():
+        for subkey, entry in value.items():
             signed: SignedAnnouncement | None = self._validator.announcement_in(entry.value, subkey=subkey)
-            if signed is None or signed.level != level:
+            if signed is None or signed.level != shard.level:
                 continue
             announcement = signed.announcement
-            is_at_home = (announcement.swarm_id, announcement.round) == (self._swarm_id, round)
-            if is_at_home and shard_of(announcement.peer_id, round, level) == index:
+            is_at_home = (announcement.swarm_id, announcement.listed) == (self._swarm_id, shard.round)
+            if is_at_home and shard_of(announcement.peer_id, shard.round, shard.level) == shard.number:
                 announcements.append(announcement)
         return announcements
 
-    def _key(self, round: int, level: int, shard: int) -> str:
-        return record_key(self._swarm_id, round, level, shard)
-
-    async def _publish_last_again(self) -> None:
+    async def _joined(self) -> None:
+        if self.reachability is not None:
+            self.reachability.joined()
         if self._last is not None:
             await self.publish(self._last)
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from rgym_exp.types import Announcement, ReceivedShare, Share
+from rgym_exp.types import Announcement, ReceivedShare, Share, contract_round
 
 
 class Gathering(Protocol):
-    """The shares of one round coming in, in the background, from ``start_gathering`` until ``close``."""
+    """The shares of one round; announcements are collected in the background from ``start_gathering`` to ``close``."""
 
-    def close(self, *, timeout_seconds: float, enough_shares: int) -> list[ReceivedShare]:
-        """Wait for what is still missing, stop, and hand over what passed every check. Never raises.
+    def close(
+        self, *, timeout_seconds: float, enough_shares: int, swarm_round: int | None = None
+    ) -> list[ReceivedShare]:
+        """Fetch shares of others, stop, and hand over what passed every check. Never raises.
 
-        Returns as soon as ``enough_shares`` are here, or every peer known to take part has been dealt with or is far
-        later than it usually is, or the time is up; at once when nobody else is known.
-        A second call returns what the first one did.
+        Called once this node's own share is published: only now is anything fetched, uniformly from everybody who has
+        announced by then and from the late shares of the rounds before. ``swarm_round`` is the round that the swarm is
+        at by now, as this node's share was published; None: the gathering's own.
+
+        Returns as soon as ``enough_shares`` are here, or all that is there was dealt with and half of the peers known
+        to take part are in it, or those are far later than this node, or the time is up; at once when nobody else is
+        known. A second call returns what the first one did.
         """
         ...
 
@@ -33,8 +38,12 @@ class Exchange(Protocol):
         """Begin to gather the external shares of ``round``. Returns at once; starting a new one ends the one before."""
         ...
 
-    def publish(self, share: Share, *, model_name: str, account: str, mean_reward: float) -> Announcement:
+    def publish(
+        self, share: Share, *, swarm_round: int, model_name: str, account: str, mean_reward: float
+    ) -> Announcement:
         """Offer this node's share of a round to everyone. Returns at once; the announcement spreads in the background.
+
+        ``swarm_round`` is where the swarm is by now: a share that comes late is published under that round.
 
         Raises:
             ValueError: the share is another peer's or too large: a mistake of the caller's.
@@ -43,6 +52,10 @@ class Exchange(Protocol):
 
     def dropped(self) -> Mapping[str, int]:
         """What of others' was dropped since the last call, by reason."""
+        ...
+
+    def ways(self) -> Mapping[str, int]:
+        """How many shares came which way since the last call: see ``RoundReport.ways``."""
         ...
 
     def peers(self) -> Sequence[str]:
@@ -77,64 +90,68 @@ class Drops:
 
 
 class KnownPeers:
-    """Who takes part, from the announcements seen: each peer's newest round and its pace, forgotten after some rounds.
+    """Who takes part, from the announcements seen: each peer's newest round, forgotten after some rounds."""
 
-    A peer's pace is how long after the start of a round (as this node saw it) its announcement was here. It rises at
-    once and sinks by half the difference, so that one quick round doesn't cut the next, slow one short.
-    """
-
-    ROUNDS_REMEMBERED = 2
-    """A peer that failed to announce for so many rounds is not waited for any more."""
-    SLACK = 1.5
-    """A peer is waited for until it takes this many times as long as usual ..."""
-    GRACE_SECONDS = 5.0
-    """... and this much: an announcement takes seconds to spread, and a quick peer's pace says little."""
+    ROUNDS_REMEMBERED = 8
+    """A slow peer announces only every so many rounds, and is there all the time."""
+    ROUNDS_EXPECTED = 2
+    """A peer that did not announce in time for so many rounds is not waited for any more."""
 
     def __init__(self, own_peer_id: str) -> None:
         self.own_peer_id = own_peer_id
         self._newest: dict[str, int] = {}
-        self._paces: dict[str, float] = {}
+        self._in_time: dict[str, int] = {}
 
-    def seen(self, peer_id: str, round_number: int, *, after_seconds: float | None = None) -> None:
-        """Take in that ``peer_id`` announced in this round, ``after_seconds`` after the round began.
-
-        None: it was found out later. Then the peer is there but slower than it was waited for, and its pace is unknown.
-        """
-        if peer_id == self.own_peer_id or self._newest.get(peer_id, -1) >= round_number:
+    def seen(self, announcement: Announcement) -> None:
+        """Take in an announcement, or a leave notice: after that its author is gone until it announces again."""
+        # Interim rounds count as the contract round that they follow: their numbers are in no order with others.
+        peer_id, listed = announcement.peer_id, contract_round(announcement.listed)
+        newest = self._newest.get(peer_id, -1)
+        if announcement.is_leave_notice:
+            if 0 <= newest <= listed:
+                self._newest = {peer: seen for peer, seen in self._newest.items() if peer != peer_id}
+                self._in_time.pop(peer_id, None)
             return
-        # A new dictionary each time: another thread may be reading the old one.
-        self._newest = {**self._newest, peer_id: round_number}
-        before = self._paces.pop(peer_id, None)
-        if after_seconds is not None:
-            usual = after_seconds if before is None else (before + after_seconds) / 2
-            self._paces[peer_id] = max(after_seconds, usual)
+        if peer_id == self.own_peer_id:
+            return
+        if listed > newest:
+            # A new dictionary each time: another thread may be reading the old one.
+            self._newest = {**self._newest, peer_id: listed}
+        if not announcement.is_late:
+            self._in_time[peer_id] = max(self._in_time.get(peer_id, -1), listed)
 
-    def left(self, peer_id: str, round_number: int) -> None:
-        """Take in a leave notice of ``peer_id`` in this round: it is not waited for until it announces again."""
-        if self._newest.get(peer_id, round_number + 1) <= round_number:
-            self._newest = {peer: newest for peer, newest in self._newest.items() if peer != peer_id}
-            self._paces.pop(peer_id, None)
-
-    def expected(self, round_number: int) -> dict[str, float]:
-        """The peers whose share of this round may still come, and how long each is waited for, in seconds since the
-        round began (infinity: as long as the round allows). Those silent for too long are forgotten for good.
-
-        A peer that missed the round before has lost half of what it is given; one of unknown pace all of it.
-        """
-        oldest = round_number - self.ROUNDS_REMEMBERED
-        self._newest = {peer: newest for peer, newest in self._newest.items() if newest >= oldest}
-        self._paces = {peer: pace for peer, pace in self._paces.items() if peer in self._newest}
-        return {
-            peer: self._longest_wait(peer, missed=newest < round_number - 1) for peer, newest in self._newest.items()
+    def expected(self, round_number: int) -> set[str]:
+        """The peers whose share of this round may still come in time. Those silent for too long are forgotten."""
+        now = contract_round(round_number)
+        # Nor is anybody remembered from far ahead: then the chain was set back.
+        near = range(now - self.ROUNDS_REMEMBERED, now + self.ROUNDS_REMEMBERED + 1)
+        self._newest = {peer: newest for peer, newest in self._newest.items() if newest in near}
+        self._in_time = {
+            peer: newest
+            for peer, newest in self._in_time.items()
+            if newest in near and newest >= now - self.ROUNDS_EXPECTED
         }
-
-    def _longest_wait(self, peer_id: str, *, missed: bool) -> float:
-        pace = self._paces.get(peer_id)
-        if pace is None:
-            return 0.0 if missed else math.inf
-        return (self.SLACK * pace + self.GRACE_SECONDS) / (2 if missed else 1)
+        return set(self._in_time)
 
     def newest_first(self) -> list[str]:
         """All remembered peers, those seen in the newest round first."""
         newest = self._newest
         return sorted(newest, key=lambda peer: (-newest[peer], peer))
+
+
+class SharesTaken:
+    """The digests of the shares that this node took in lately, so that it trains on none of them twice."""
+
+    REMEMBERED = 4096
+
+    def __init__(self) -> None:
+        self._digests: dict[str, None] = {}
+
+    def add(self, digest: str) -> None:
+        """Remember one, and forget the oldest when there are too many."""
+        self._digests[digest] = None
+        if len(self._digests) > self.REMEMBERED:
+            del self._digests[next(iter(self._digests))]
+
+    def __contains__(self, digest: object) -> bool:
+        return digest in self._digests

@@ -1,6 +1,10 @@
-"""Gathering the external shares of one round: read the DHT, fetch what is announced, let through what is sound.
+"""Gathering the external shares of one round: read the DHT, choose among what is announced, fetch, and check.
 
-Runs on the exchange's loop from the start of the round, while this node still generates; ``finish`` waits for the rest.
+Runs on the exchange's loop from the start of the round. While this node still generates, announcements are collected
+and nothing is fetched: whoever was first would be heard every time, and the slower half of the swarm never. ``finish``
+is called when the node's own share is published, and chooses uniformly among all who have announced by then, and among
+the shares of the rounds before that were listed after this node had looked; each share is taken once.
+
 Everything that is wrong with others' data ends here: dropped, counted by reason, never raised.
 """
 
@@ -10,20 +14,21 @@ import asyncio
 import logging
 import random
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from rgym_exp.swarm.exchange import Drops, KnownPeers
+from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesTaken
+from rgym_exp.swarm.listing import place_of, places_before
+from rgym_exp.swarm.pace import end_of_waiting
 from rgym_exp.swarm.refused import FetchFailed, PeerDataRefused
+from rgym_exp.swarm.shards import Slice
 from rgym_exp.swarm.verify import ShareRules, admit, objection_to_announcement
 from rgym_exp.types import Announcement, ReceivedShare
 
-_CALM_PAUSES = (0.5, 3.0)
+_CALM_PAUSES = (1.0, 8.0)
 """First and longest pause between two looks at the DHT while the node is still generating, in seconds."""
 _HURRIED_PAUSES = (0.1, 1.0)
 """The same once the node waits for us."""
-_WIDE_EVERY = 4
 _FETCH_TRIES = 3
 _FETCH_PAUSE_SECONDS = 0.3
 _ANNOUNCEMENTS_PER_PEER = 3
@@ -33,11 +38,16 @@ _WORTH_A_RETRY = frozenset({"fetch_failed", "fetch_busy", "fetch_not_here"})
 logger = logging.getLogger("rl_swarm.swarm")
 
 
-class RecordReader(Protocol):
+class RoundRecords(Protocol):
     """What a gathering needs of the DHT (``DhtRecords`` has it)."""
 
-    async def read(self, round: int, enough: int | None = None, *, wide: bool = True) -> list[Announcement]:
-        """The announcements of a round, at least ``enough`` if there are as many."""
+    @property
+    def level(self) -> int:
+        """The level at which the swarm writes; 0 while it is small or unknown."""
+        ...
+
+    async def read(self, round: int, part: Slice, *, thorough: bool = True) -> list[Announcement]:
+        """The announcements listed under a round by the peers in ``part``."""
         ...
 
     async def survey(self, round: int) -> list[Announcement]:
@@ -52,37 +62,42 @@ class RoundGathering:
         self,
         *,
         round: int,
-        records: RecordReader,
+        records: RoundRecords,
         fetch: Callable[[Announcement], Awaitable[bytes]],
         rules: ShareRules,
         known: KnownPeers,
+        taken: SharesTaken,
         drops: Drops,
         own_peer_id: str,
-        enough_shares: int,
         fetches_at_once: int,
         rng: random.Random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """The round is taken to begin now, by ``clock`` (seconds)."""
         self.round = round
+        self._listed = place_of(round)
         self._records = records
         self._fetch = fetch
         self._rules = rules
         self._known = known
+        self._taken = taken
         self._drops = drops
         self._own = own_peer_id
-        self._enough = enough_shares
+        self._enough = 0
         self._fetches_at_once = fetches_at_once
         self._rng = rng
         self._clock = clock
         self._began = clock()
+        self._gives_up_at = 0.0
+        self._origin = rng.getrandbits(64)
+        self._widened = 0
         self._digests_met: dict[str, set[str]] = {}
-        self._queue: deque[Announcement] = deque()
+        self._waiting: dict[str, Announcement] = {}
         self._fetching: dict[str, asyncio.Task[None]] = {}
         self._received: dict[str, ReceivedShare] = {}
         self._settled: set[str] = set()
         self._is_hurried = False
-        self._looks_in_hurry = 0
+        self._has_looked_in_hurry = False
         self._changed = asyncio.Event()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -93,12 +108,15 @@ class RoundGathering:
         if not self._is_over and self._task is None:
             self._task = asyncio.create_task(self._run())
 
-    async def finish(self, *, timeout_seconds: float, enough_shares: int) -> list[ReceivedShare]:
-        """Wait as ``Gathering.close`` says, stop, and hand over what was received."""
+    async def finish(
+        self, *, timeout_seconds: float, enough_shares: int, swarm_round: int | None = None
+    ) -> list[ReceivedShare]:
+        """Fetch as ``Gathering.close`` says, stop, and hand over what was received."""
+        self._listed = place_of(self.round if swarm_round is None else swarm_round)
         self._enough = enough_shares
+        self._gives_up_at = end_of_waiting(self._clock() - self._began)
         self._is_hurried = True
         self._wake.set()
-        self._launch()
         try:
             async with asyncio.timeout(max(0.0, timeout_seconds)):
                 while not self._is_over and not self._is_complete():
@@ -106,7 +124,7 @@ class RoundGathering:
                     await self._changed.wait()
         except TimeoutError:
             logger.info("Round %d: the time for gathering is up.", self.round)
-        missing = self._known.expected(self.round).keys() - self._settled
+        missing = self._expected() - self._settled
         if missing and len(self._received) < self._enough:
             logger.info("Round %d: went on without the shares of %d known peers.", self.round, len(missing))
         await self.stop()
@@ -125,36 +143,47 @@ class RoundGathering:
         if len(self._received) >= self._enough:
             return True
         # Nobody known may just mean that we have not looked yet: one look after the hurry began decides it.
-        if not self._looks_in_hurry or self._queue or self._fetching:
+        if not self._has_looked_in_hurry or self._waiting or self._fetching:
             return False
-        waited = self._clock() - self._began
-        expected = self._known.expected(self.round)
-        return all(peer in self._settled or waited >= seconds for peer, seconds in expected.items())
+        expected = self._expected()
+        if 2 * len(expected & self._settled) >= len(expected):
+            return True
+        return self._clock() - self._began >= self._gives_up_at
+
+    def _expected(self) -> set[str]:
+        """The peers that may still announce in time, as far as we would see it."""
+        part = self._part()
+        return {peer for peer in self._known.expected(self._listed) if part.covers(peer, self._listed)}
+
+    def _part(self) -> Slice:
+        """The same sample of the peers all the time (about one shard's), so that a quick one is in it no more often."""
+        return Slice(origin=self._origin, bits=max(0, self._records.level - self._widened))
 
     async def _run(self) -> None:
-        if self.round > 0:
-            # Who took part in the round before is who to expect now; this is how a newcomer meets the others.
-            for announcement in await self._guarded(self._records.survey(self.round - 1)):
-                if announcement.is_leave_notice:
-                    self._known.left(announcement.peer_id, announcement.round)
-                else:
-                    self._known.seen(announcement.peer_id, announcement.round)
-        looks = 0
+        # Who took part in the round before is who to expect now; this is how a newcomer meets the others.
+        for place in places_before(self._listed)[-1:]:
+            for announcement in await self._guarded(self._records.survey(place)):
+                self._known.seen(announcement)
         pause, longest = _CALM_PAUSES
-        was_hurried = False
+        while not self._is_hurried:
+            is_new = await self._look(thorough=False)
+            pause = _CALM_PAUSES[0] if is_new else min(2 * pause, longest)
+            if not self._is_hurried:  # else the hurry began during the look: no pause
+                await self._sleep(pause)
+        await self._look_back()
+        pause, longest = _HURRIED_PAUSES
         while True:
-            if self._is_hurried and not was_hurried:
-                was_hurried = True
-                pause, longest = _HURRIED_PAUSES
-            if len(self._received) + len(self._fetching) + len(self._queue) < self._enough:
-                is_new = await self._look(wide=looks % _WIDE_EVERY == _WIDE_EVERY - 1)
-                looks += 1
-                pause = (_HURRIED_PAUSES if was_hurried else _CALM_PAUSES)[0] if is_new else min(2 * pause, longest)
-            self._looks_in_hurry += was_hurried
+            is_new = False
+            if len(self._received) + len(self._fetching) + len(self._waiting) < self._enough:
+                is_new = await self._look(thorough=True)
+                self._has_looked_in_hurry = True
+                if len(self._received) + len(self._waiting) < self._enough:
+                    is_new |= await self._look_elsewhere()
+            pause = _HURRIED_PAUSES[0] if is_new else min(2 * pause, longest)
+            self._launch()
             self._changed.set()
             self._wake.clear()
-            if self._is_hurried == was_hurried:  # else the hurry began during the look: no pause
-                await self._sleep(pause)
+            await self._sleep(pause)
 
     async def _sleep(self, seconds: float) -> None:
         try:
@@ -163,13 +192,25 @@ class RoundGathering:
         except TimeoutError:
             return
 
-    async def _look(self, *, wide: bool) -> bool:
-        """Read the DHT once; whether there was anything new."""
-        found = await self._guarded(self._records.read(self.round, 2 * self._enough, wide=wide))
-        self._rng.shuffle(found)
-        is_new = [self._consider(announcement) for announcement in found]
-        self._launch()
-        return any(is_new)
+    async def _look(self, *, thorough: bool) -> bool:
+        """Read the round's place once; whether there was anything new."""
+        listed = self._listed
+        found = await self._guarded(self._records.read(listed, self._part(), thorough=thorough))
+        return any([self._consider(announcement, listed) for announcement in found])
+
+    async def _look_elsewhere(self) -> bool:
+        """There is too little: take a larger sample from now on, and glance, once, at the levels that we don't read."""
+        self._widened += 1
+        if self._widened > 1:
+            return False
+        found = await self._guarded(self._records.survey(self._listed))
+        return any([self._consider(announcement, self._listed) for announcement in found])
+
+    async def _look_back(self) -> None:
+        """Read, once, the places of the rounds before: what was listed there since this node looked."""
+        for listed in places_before(self._listed):
+            for announcement in await self._guarded(self._records.read(listed, self._part(), thorough=False)):
+                self._consider(announcement, listed)
 
     async def _guarded(self, reading: Awaitable[list[Announcement]]) -> list[Announcement]:
         try:
@@ -180,46 +221,53 @@ class RoundGathering:
             self._drops.add("records_unreadable")
             return []
 
-    def _consider(self, announcement: Announcement) -> bool:
-        """Queue an announcement's share for fetching unless something is wrong with it; whether it was new."""
-        peer_id = announcement.peer_id
+    def _consider(self, announcement: Announcement, listed: int) -> bool:
+        """Let an announcement's share wait to be fetched unless something is wrong with it; whether it was new."""
+        peer_id, digest = announcement.peer_id, announcement.share_digest
+        if peer_id == self._own:
+            return False
+        self._known.seen(announcement)
         if announcement.is_leave_notice:
-            self._known.left(peer_id, announcement.round)
+            self._waiting.pop(peer_id, None)  # it serves nothing any more
             return False
-        digests = self._digests_met.setdefault(peer_id, set())
-        if peer_id == self._own or announcement.share_digest in digests or len(digests) >= _ANNOUNCEMENTS_PER_PEER:
+        if digest in self._taken:
+            if listed == self._listed:
+                self._settled.add(peer_id)
             return False
-        digests.add(announcement.share_digest)
+        met = self._digests_met.setdefault(peer_id, set())
+        if digest in met or (listed == self._listed and len(met) >= _ANNOUNCEMENTS_PER_PEER):
+            return False
+        met.add(digest)
         if peer_id in self._received:
             return False
-        self._known.seen(peer_id, announcement.round, after_seconds=self._clock() - self._began)
-        objection = objection_to_announcement(announcement, round=self.round, rules=self._rules)
-        if objection is None:
-            self._settled.discard(peer_id)
-            self._queue.append(announcement)
-        else:
+        objection = objection_to_announcement(announcement, round=listed, rules=self._rules)
+        if objection is not None:
             self._drop(announcement, objection)
+        elif peer_id not in self._waiting or self._waiting[peer_id].listed <= listed:
+            self._settled.discard(peer_id)
+            self._waiting[peer_id] = announcement
         return True
 
     def _launch(self) -> None:
-        self._queue = deque(waiting for waiting in self._queue if waiting.peer_id not in self._received)
-        for announcement in list(self._queue):
-            if (
-                self._is_over
-                or len(self._fetching) >= self._fetches_at_once
-                or len(self._fetching) + len(self._received) >= self._enough
-            ):
-                return
-            # Who announced anew while we fetch what it announced before keeps its place: that may come to nothing.
-            if announcement.peer_id not in self._fetching:
-                self._queue.remove(announcement)
-                self._fetching[announcement.peer_id] = asyncio.create_task(self._take_in(announcement))
+        """Fetch from peers drawn at random among those that wait, as many at once as we may."""
+        # Who announced anew while we fetch what it announced before keeps its place: that may come to nothing.
+        free = [peer for peer in self._waiting if peer not in self._fetching]
+        while (
+            free
+            and not self._is_over
+            and len(self._fetching) < self._fetches_at_once
+            and len(self._fetching) + len(self._received) < self._enough
+        ):
+            peer_id = free.pop(self._rng.randrange(len(free)))
+            self._fetching[peer_id] = asyncio.create_task(self._take_in(self._waiting.pop(peer_id)))
 
     async def _take_in(self, announcement: Announcement) -> None:
         peer_id = announcement.peer_id
         try:
             data = await self._fetch_patiently(announcement)
             self._received[peer_id] = admit(data, announcement, self._rules)
+            self._taken.add(announcement.share_digest)
+            self._waiting.pop(peer_id, None)
         except PeerDataRefused as refusal:
             self._drop(announcement, refusal.reason)
         except Exception:

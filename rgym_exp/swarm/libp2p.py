@@ -9,15 +9,19 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import MAX_DIGEST_BYTES, MAX_SWARM_ID_BYTES
 from rgym_exp.swarm.dht_records import DhtRecords
-from rgym_exp.swarm.exchange import Drops, KnownPeers
+from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesTaken
 from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.identity import load_or_create_identity
+from rgym_exp.swarm.lasting_records import LastingRecords
 from rgym_exp.swarm.loop_thread import LoopThread
 from rgym_exp.swarm.publishing import leave_notices, prepare
-from rgym_exp.swarm.transfer import ShareServer, ShareStore, fetch_share
+from rgym_exp.swarm.shards import Slice
+from rgym_exp.swarm.share_routes import ShareRoutes
+from rgym_exp.swarm.transfer import ShareServer, ShareStore
 from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement, ReceivedShare, Share
 
@@ -31,8 +35,6 @@ logger = logging.getLogger("rl_swarm.swarm")
 
 class LibP2PExchange:
     """An ``Exchange`` over libp2p. Constructed means started; a bootnode that is away is looked for in the background.
-
-    ``enough_shares`` is how many shares a gathering fetches before its ``close`` says how many are wanted.
 
     Raises:
         SwarmError: the daemon can't start (port taken, ...) or a bootnode address is malformed.
@@ -53,9 +55,9 @@ class LibP2PExchange:
         bootnodes: Sequence[str] = (),
         max_share_bytes: int = 4 * 1024 * 1024,
         max_text_chars: int = 65_536,
-        enough_shares: int = 8,
         fetches_at_once: int = 4,
         fetch_timeout_seconds: float = 20.0,
+        clock: SwarmClock | None = None,
     ) -> None:
         _check_names(swarm_id, tasks_digest)
         self._identity = load_or_create_identity(Path(identity_path))
@@ -70,10 +72,12 @@ class LibP2PExchange:
         )
         self._host, self._port = host, port
         self._announce, self._bootnodes = list(announce), list(bootnodes)
-        self._enough_shares, self._fetches_at_once = enough_shares, fetches_at_once
-        self._fetch_timeout_seconds = fetch_timeout_seconds
+        self._fetches_at_once = fetches_at_once
+        self._routes = ShareRoutes(max_bytes=max_share_bytes, timeout_seconds=fetch_timeout_seconds)
+        self._clock = clock or SwarmClock()
         self._drops = Drops()
         self._known = KnownPeers(self.peer_id)
+        self._taken = SharesTaken()
         self._store = ShareStore()
         self._server = ShareServer(self._store)
         self._newest: Announcement | None = None
@@ -83,14 +87,15 @@ class LibP2PExchange:
 
         self._loop = LoopThread("rl-swarm-exchange")
         try:
-            self._records = self._loop.call(self._open_records(), _START_SECONDS)
+            self._lasting = self._loop.call(LastingRecords.create(self._open_records), _START_SECONDS)
         except TimeoutError as error:
             self._loop.end()
             raise SwarmError(f"The peer-to-peer network did not start within {_START_SECONDS:.0f} s.") from error
         except BaseException:
             self._loop.end()
             raise
-        self._loop.soon(lambda: self._loop.spawn(self._stay_alive()))
+        # A node outlives a crash of its p2pd.
+        self._loop.soon(lambda: self._loop.spawn(self._lasting.keep(self._publish_again)))
 
     def start_gathering(self, round: int) -> LibP2PGathering:
         """See ``Exchange``."""
@@ -100,9 +105,9 @@ class LibP2PExchange:
             fetch=self._fetch,
             rules=self._rules,
             known=self._known,
+            taken=self._taken,
             drops=self._drops,
             own_peer_id=self.peer_id,
-            enough_shares=self._enough_shares,
             fetches_at_once=self._fetches_at_once,
             rng=random.Random(),
         )
@@ -110,15 +115,19 @@ class LibP2PExchange:
             self._loop.soon(self._begin, gathering)
         return LibP2PGathering(self, gathering)
 
-    def publish(self, share: Share, *, model_name: str, account: str, mean_reward: float) -> Announcement:
+    def publish(
+        self, share: Share, *, swarm_round: int, model_name: str, account: str, mean_reward: float
+    ) -> Announcement:
         """See ``Exchange``."""
         data, announcement = prepare(
             share,
             author=self.peer_id,
             rules=self._rules,
+            swarm_round=swarm_round,
             model_name=model_name,
             account=account,
             mean_reward=mean_reward,
+            now=self._clock.now(),
         )
         if not self._is_closed:
             self._loop.soon(self._offer, data, announcement)
@@ -127,6 +136,10 @@ class LibP2PExchange:
     def dropped(self) -> Mapping[str, int]:
         """See ``Exchange``."""
         return self._drops.take()
+
+    def ways(self) -> Mapping[str, int]:
+        """See ``Exchange``."""
+        return self._routes.take_ways()
 
     def peers(self) -> Sequence[str]:
         """See ``Exchange``."""
@@ -148,11 +161,13 @@ class LibP2PExchange:
                 logger.warning("Leaving the swarm took over %.0f s; its daemon may linger a while.", _CLOSE_SECONDS)
             self._loop.end()
 
-    def finish(self, gathering: RoundGathering, timeout_seconds: float, enough_shares: int) -> list[ReceivedShare]:
+    def finish(
+        self, gathering: RoundGathering, timeout_seconds: float, enough_shares: int, swarm_round: int | None
+    ) -> list[ReceivedShare]:
         """End a gathering for the node's thread; empty once the exchange is closed."""
         if self._is_closed:
             return []
-        work = gathering.finish(timeout_seconds=timeout_seconds, enough_shares=enough_shares)
+        work = gathering.finish(timeout_seconds=timeout_seconds, enough_shares=enough_shares, swarm_round=swarm_round)
         try:
             return self._loop.call(work, timeout_seconds + _CLOSE_SECONDS)
         except TimeoutError:
@@ -161,12 +176,17 @@ class LibP2PExchange:
 
     # Below here everything runs on the loop.
 
-    async def read(self, round: int, enough: int | None = None, *, wide: bool = True) -> list[Announcement]:
+    @property
+    def level(self) -> int:
         """The current DHT node's (the daemon may have been restarted)."""
-        return await self._records.read(round, enough, wide=wide)
+        return self._records.level
+
+    async def read(self, round: int, part: Slice, *, thorough: bool = True) -> list[Announcement]:
+        """See ``level``."""
+        return await self._records.read(round, part, thorough=thorough)
 
     async def survey(self, round: int) -> list[Announcement]:
-        """See ``read``."""
+        """See ``level``."""
         return await self._records.survey(round)
 
     async def _open_records(self) -> DhtRecords:
@@ -178,32 +198,24 @@ class LibP2PExchange:
             announce=self._announce,
             bootnodes=self._bootnodes,
             on_drop=self._drops.add,
+            clock=self._clock,
         )
         await self._server.start(records.p2p)
         return records
 
-    async def _stay_alive(self) -> None:
-        """Replace the daemon should it end by itself: a node outlives a crash of its p2pd."""
-        pause = 1.0
-        while True:
-            await self._records.stopped.wait()
-            await self._records.close()
-            try:
-                self._records = await self._open_records()
-            except SwarmError as error:
-                logger.error("%s Trying again in %.0f s.", error, pause)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-                continue
-            pause = 1.0
-            if self._newest is not None:
-                self._loop.spawn(self._keep_publishing(self._newest))
+    @property
+    def _records(self) -> DhtRecords:
+        return self._lasting.current
+
+    def _publish_again(self) -> None:
+        if self._newest is not None:
+            self._loop.spawn(self._keep_publishing(self._newest))
 
     def _begin(self, gathering: RoundGathering) -> None:
         if self._current is not None:
             self._loop.spawn(self._current.stop())
         self._current = gathering
-        self._records.set_round(gathering.round)
+        self._lasting.set_round(gathering.round)
         gathering.start()
 
     def _offer(self, data: bytes, announcement: Announcement) -> None:
@@ -228,14 +240,7 @@ class LibP2PExchange:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _fetch(self, announcement: Announcement) -> bytes:
-        return await fetch_share(
-            self._records.p2p,
-            announcement.peer_id,
-            announcement.share_digest,
-            size=announcement.share_size,
-            max_bytes=self._rules.max_share_bytes,
-            timeout_seconds=self._fetch_timeout_seconds,
-        )
+        return await self._routes.fetch(self._records.p2p, announcement, self._records.bootnodes)
 
     async def _shut_down(self) -> None:
         if self._current is not None:
@@ -250,7 +255,9 @@ class LibP2PExchange:
         if last is None:
             return  # nobody knows of this peer
         reached = self._current.round if self._current is not None else last.round
-        notices = [self._records.publish(notice) for notice in leave_notices(last, reached=reached)]
+        notices = [
+            self._records.publish(notice) for notice in leave_notices(last, reached=reached, now=self._clock.now())
+        ]
         try:
             async with asyncio.timeout(_LEAVE_NOTICE_SECONDS):
                 await asyncio.gather(*notices)
@@ -267,10 +274,12 @@ class LibP2PGathering:
         self._gathering = gathering
         self._result: list[ReceivedShare] | None = None
 
-    def close(self, *, timeout_seconds: float, enough_shares: int) -> list[ReceivedShare]:
+    def close(
+        self, *, timeout_seconds: float, enough_shares: int, swarm_round: int | None = None
+    ) -> list[ReceivedShare]:
         """See ``Gathering``."""
         if self._result is None:
-            self._result = self._exchange.finish(self._gathering, timeout_seconds, enough_shares)
+            self._result = self._exchange.finish(self._gathering, timeout_seconds, enough_shares, swarm_round)
         return list(self._result)
 
 

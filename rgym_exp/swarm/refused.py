@@ -16,6 +16,14 @@ class AnnouncementRejected(PeerDataRefused):
     """The bytes are not an announcement that its author signed."""
 
 
+class OtherVersion(AnnouncementRejected):
+    """An announcement of a version that this node doesn't read."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__("record_version")
+        self.version = version
+
+
 class ShareRejected(PeerDataRefused):
     """The bytes are not a share within the limits."""
 

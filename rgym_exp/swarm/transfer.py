@@ -2,6 +2,9 @@
 
 A request is the share's 32-byte SHA-256. The answer is one status byte, and after `HERE` a 4-byte big-endian length and
 the bytes. The reader knows size and digest from the signed announcement, so it never reads more than was announced.
+
+A peer that can't be reached is asked through a bootnode that both have a connection to (``/rl-swarm/share-via/1``, see
+``share_relay``): the request names its author as well, and the answer is the same.
 """
 
 from __future__ import annotations
@@ -10,15 +13,19 @@ import asyncio
 import hashlib
 import logging
 from collections import Counter
+from dataclasses import dataclass
 
 from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.datastructures import StreamInfo
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
 from rgym_exp.swarm.refused import FetchFailed
+from rgym_exp.swarm.streams import Stream, open_stream
 
 PROTOCOL = "/rl-swarm/share/1"
-HERE, NOT_HERE, BUSY = b"\x00", b"\x01", b"\x02"
+VIA_PROTOCOL = "/rl-swarm/share-via/1"
+HERE, NOT_HERE, BUSY, UNREACHABLE = b"\x00", b"\x01", b"\x02", b"\x03"
+_REFUSALS = {NOT_HERE: "fetch_not_here", BUSY: "fetch_busy", UNREACHABLE: "fetch_unreachable"}
 _DIGEST_BYTES = 32
 _ROUNDS_KEPT = 3
 _MAX_STREAMS = 64
@@ -31,18 +38,22 @@ logger = logging.getLogger("rl_swarm.swarm")
 
 
 class ShareStore:
-    """The bytes of this node's shares of the last few rounds, by digest."""
+    """The bytes of this node's shares of the last few rounds that it played, by digest.
+
+    The last ones by the order in which they were played: the chain may be set back, and the numbers of interim rounds
+    are far above those of the rounds that follow.
+    """
 
     def __init__(self) -> None:
         self._by_round: dict[int, dict[bytes, bytes]] = {}
 
     def put(self, round_number: int, data: bytes) -> str:
-        """Keep a share, forget those of older rounds, and return the digest (64 hex digits) to ask for."""
+        """Keep a share, forget the one that was put in first, and return the digest (64 hex digits) to ask for."""
         digest = hashlib.sha256(data).digest()
+        self._by_round.pop(round_number, None)
         self._by_round[round_number] = {digest: data}
-        for old in list(self._by_round):
-            if not round_number - _ROUNDS_KEPT < old <= round_number:
-                del self._by_round[old]
+        for old in list(self._by_round)[:-_ROUNDS_KEPT]:
+            del self._by_round[old]
         return digest.hex()
 
     def get(self, digest: bytes) -> bytes | None:
@@ -74,7 +85,7 @@ class ShareServer:
                 digest = await reader.readexactly(_DIGEST_BYTES)
             data = None if is_busy else self._store.get(digest)
             async with asyncio.timeout(_SEND_SECONDS):
-                await _send_answer(writer, BUSY if is_busy else NOT_HERE, data)
+                await send_answer(writer, BUSY if is_busy else NOT_HERE, data)
         except (TimeoutError, OSError, EOFError):
             logger.debug("A share request of %s was not completed.", peer, exc_info=True)
         finally:
@@ -84,46 +95,95 @@ class ShareServer:
             writer.close()
 
 
+@dataclass(frozen=True, kw_only=True)
+class FetchedShare:
+    """A share's bytes, whose digest is right, and how they came."""
+
+    data: bytes
+    address: str
+    """Multiaddr of the far end of the connection that they came over; one with ``/p2p-circuit`` is libp2p's relay's."""
+
+
 async def fetch_share(
-    p2p: P2P, peer_id: str, digest: str, *, size: int, max_bytes: int, timeout_seconds: float
-) -> bytes:
-    """Fetch the share that ``peer_id`` announced with this digest (hex) and size (bytes).
+    p2p: P2P,
+    peer_id: str,
+    digest: str,
+    *,
+    size: int | None,
+    max_bytes: int,
+    timeout_seconds: float,
+    dial_seconds: float | None = None,
+    via: PeerID | None = None,
+) -> FetchedShare:
+    """Fetch the share of ``peer_id`` with this digest (hex): from itself, or from the bootnode ``via``.
+
+    ``size`` is what its announcement says, in bytes; None accepts any up to ``max_bytes``. ``dial_seconds`` bounds what
+    it takes to get a stream to whom is asked, within ``timeout_seconds``, which bounds the whole.
 
     Raises:
         FetchFailed: with one of the reasons ``share_too_large``, ``fetch_timeout``, ``fetch_failed``,
-            ``fetch_not_here``, ``fetch_busy``, ``wrong_size``, ``wrong_digest``.
+            ``fetch_not_here``, ``fetch_busy``, ``wrong_size``, ``wrong_digest``; and ``fetch_unreachable``: no stream
+            to it could be opened, or ``via`` has no connection to it.
     """
-    if size > max_bytes:
+    if size is not None and size > max_bytes:
         raise FetchFailed("share_too_large")
     try:
+        author, digest_bytes = PeerID.from_base58(peer_id), bytes.fromhex(digest)
+        request, protocol = digest_bytes, PROTOCOL
+        if via is not None:
+            request, protocol = via_request(digest_bytes, peer_id), VIA_PROTOCOL
         async with asyncio.timeout(timeout_seconds):
-            data = await _fetch(p2p, PeerID.from_base58(peer_id), bytes.fromhex(digest), size)
+            info, reader, writer = await _open(p2p, via or author, protocol, dial_seconds or timeout_seconds)
+            try:
+                data = await _ask(reader, writer, request, size=size, max_bytes=max_bytes)
+            finally:
+                writer.close()
     except TimeoutError:
         raise FetchFailed("fetch_timeout") from None
     except (OSError, EOFError, P2PDaemonError):
         raise FetchFailed("fetch_failed") from None
-    if hashlib.sha256(data).hexdigest() != digest:
+    if hashlib.sha256(data).digest() != digest_bytes:
         raise FetchFailed("wrong_digest")
-    return data
+    return FetchedShare(data=data, address=str(info.addr))
 
 
-async def _fetch(p2p: P2P, peer_id: PeerID, digest: bytes, size: int) -> bytes:
-    _, reader, writer = await p2p.call_binary_stream_handler(peer_id, PROTOCOL)
+def via_request(digest: bytes, peer_id: str) -> bytes:
+    """What is asked of a bootnode: the digest, one byte with the length of the author's peer id, and the id."""
+    name = peer_id.encode()
+    return digest + bytes([len(name)]) + name
+
+
+async def read_via_request(reader: asyncio.StreamReader) -> tuple[bytes, PeerID]:
+    """The digest and the author of a ``via_request``. Raises EOFError or ValueError for anything else."""
+    digest = await reader.readexactly(_DIGEST_BYTES)
+    length = (await reader.readexactly(1))[0]
+    return digest, PeerID.from_base58((await reader.readexactly(length)).decode())
+
+
+async def _open(p2p: P2P, peer_id: PeerID, protocol: str, seconds: float) -> Stream:
     try:
-        writer.write(digest)
-        await writer.drain()
-        status = await reader.readexactly(1)
-        if status != HERE:
-            raise FetchFailed({NOT_HERE: "fetch_not_here", BUSY: "fetch_busy"}.get(status, "fetch_failed"))
-        # The length is believed only if it is the announced one; nothing is read or reserved for any other.
-        if int.from_bytes(await reader.readexactly(4), "big") != size:
-            raise FetchFailed("wrong_size")
-        return await reader.readexactly(size)
-    finally:
-        writer.close()
+        return await open_stream(p2p, peer_id, protocol, timeout_seconds=seconds)
+    except (TimeoutError, OSError, EOFError, P2PDaemonError):
+        raise FetchFailed("fetch_unreachable") from None
 
 
-async def _send_answer(writer: asyncio.StreamWriter, otherwise: bytes, data: bytes | None) -> None:
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes, *, size: int | None, max_bytes: int
+) -> bytes:
+    writer.write(request)
+    await writer.drain()
+    status = await reader.readexactly(1)
+    if status != HERE:
+        raise FetchFailed(_REFUSALS.get(status, "fetch_failed"))
+    # The length is believed only if it is the announced one; nothing is read or reserved for any other.
+    length = int.from_bytes(await reader.readexactly(4), "big")
+    if length > max_bytes or size not in (None, length):
+        raise FetchFailed("wrong_size")
+    return await reader.readexactly(length)
+
+
+async def send_answer(writer: asyncio.StreamWriter, otherwise: bytes, data: bytes | None) -> None:
+    """``HERE``, length and bytes; without any, the status ``otherwise``."""
     if data is None:
         writer.write(otherwise)
         await writer.drain()

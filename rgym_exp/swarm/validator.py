@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -17,13 +16,16 @@ from hivemind.dht.routing import DHTID
 from hivemind.dht.storage import DHTLocalStorage, DictionaryDHTValue
 from hivemind.dht.validation import DHTRecord, RecordValidatorBase
 
+from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.swarm.announcement import MAX_RECORD_BYTES, SignedAnnouncement, decode_announcement
-from rgym_exp.swarm.refused import AnnouncementRejected
+from rgym_exp.swarm.refused import AnnouncementRejected, OtherVersion
 from rgym_exp.swarm.shards import record_key, shard_of
+from rgym_exp.swarm.versions import VersionsMet
+from rgym_exp.types import contract_round
 
 RECORD_LIFETIME_SECONDS = 1800.0
 """How long an announcement stays in the DHT: longer than anybody asks for a round that is over."""
-_MAX_LIFETIME_SECONDS = 4 * RECORD_LIFETIME_SECONDS  # what we store for others; the slack is for wrong clocks
+_MAX_LIFETIME_SECONDS = 4 * RECORD_LIFETIME_SECONDS  # what we store for others; the slack is for those without a hub
 _MAX_PEERS_PER_SHARD = 1024
 _ROUNDS_BEHIND = 16
 _ROUNDS_AHEAD = 1024  # wide: a replica that lags behind must not refuse what the swarm's front needs
@@ -36,9 +38,11 @@ class AnnouncementValidator(RecordValidatorBase):
     ``on_drop(reason)`` is called once for each distinct bad record, however often it comes by.
     """
 
-    def __init__(self, swarm_id: str, on_drop: Callable[[str], None]) -> None:
+    def __init__(self, swarm_id: str, on_drop: Callable[[str], None], clock: SwarmClock | None = None) -> None:
         self._swarm_id = swarm_id
         self._on_drop = on_drop
+        self._clock = clock or SwarmClock()
+        self._versions = VersionsMet()
         self._round: int | None = None
         self._storage: DHTLocalStorage | None = None
         self._checked: OrderedDict[bytes, SignedAnnouncement | str] = OrderedDict()
@@ -50,7 +54,7 @@ class AnnouncementValidator(RecordValidatorBase):
 
     def set_round(self, round_number: int) -> None:
         """Records far from this round are refused from now on; until the first call any round is accepted."""
-        self._round = round_number
+        self._round = contract_round(round_number)
 
     def validate(self, record: DHTRecord) -> bool:
         """Whether to store, pass on or believe a record. Never raises."""
@@ -84,16 +88,16 @@ class AnnouncementValidator(RecordValidatorBase):
             return "wrong_subkey"
         if announcement.swarm_id != self._swarm_id:
             return "other_swarm"
-        shard = shard_of(announcement.peer_id, announcement.round, checked.level)
-        key = record_key(self._swarm_id, announcement.round, checked.level, shard)
+        shard = shard_of(announcement.peer_id, announcement.listed, checked.level)
+        key = record_key(self._swarm_id, announcement.listed, checked.level, shard)
         if DHTID.generate(source=key).to_bytes() != record.key:
             return "wrong_key"
         if not math.isfinite(record.expiration_time):
             return "expiry"
-        if record.expiration_time > time.time() + _MAX_LIFETIME_SECONDS:
+        if record.expiration_time > self._clock.now() + _MAX_LIFETIME_SECONDS:
             return "expiry"
         if self._round is not None and not (
-            self._round - _ROUNDS_BEHIND <= announcement.round <= self._round + _ROUNDS_AHEAD
+            self._round - _ROUNDS_BEHIND <= contract_round(announcement.listed) <= self._round + _ROUNDS_AHEAD
         ):
             return "stale_round"
         return "shard_full" if self._is_full(record.key, subkey) else None
@@ -114,6 +118,10 @@ class AnnouncementValidator(RecordValidatorBase):
         outcome: SignedAnnouncement | str
         try:
             outcome = decode_announcement(value)
+            self._versions.met(outcome.announcement.protocol)
+        except OtherVersion as refusal:
+            self._versions.met(refusal.version)
+            outcome = refusal.reason
         except AnnouncementRejected as refusal:
             outcome = refusal.reason
         self._checked[digest] = outcome

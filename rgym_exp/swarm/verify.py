@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rgym_exp.swarm.listing import place_of
 from rgym_exp.swarm.refused import ShareRejected
 from rgym_exp.swarm.share import ShareLimits, decode_share
 from rgym_exp.types import Announcement, Completion, ReceivedShare, Share
@@ -47,10 +48,10 @@ def admit(data: bytes, announcement: Announcement, rules: ShareRules) -> Receive
 
 
 def objection_to_announcement(announcement: Announcement, *, round: int, rules: ShareRules) -> str | None:
-    """Why a share is not worth fetching (a reason to count under), or None."""
+    """Why a share found while ``round`` is gathered is not worth fetching (a reason to count under), or None."""
     if announcement.swarm_id != rules.swarm_id:
         return "other_swarm"
-    if announcement.round != round:
+    if announcement.listed != place_of(round):
         return "wrong_round"
     if announcement.tasks_digest != rules.tasks_digest:
         return "other_tasks"

@@ -37,7 +37,7 @@ class SwarmRecord:
     step: int
     """Optimizer steps made: rounds taken part in."""
     round: int
-    """The swarm's round of the last step."""
+    """The last of the contract's rounds that was trained on; -1 when there was none, because the hub was away."""
     swarm_id: str
     peer_id: str
     model_name: str

@@ -23,7 +23,7 @@ from rgym_exp.training.hub_call import HubCall
 from rgym_exp.training.hub_names import base_model_on_the_hub, repo_name
 from rgym_exp.training.model_card import PEERS_NAMED, CardFacts, TrainedHere, model_card
 from rgym_exp.training.push_snapshot import SnapshotError, SnapshotFolder
-from rgym_exp.types import RoundReport
+from rgym_exp.types import RoundReport, round_name
 
 logger = logging.getLogger("rl_swarm.training")
 
@@ -294,4 +294,4 @@ class HubPush:
 
 def _message(report: RoundReport) -> str:
     held_out = "" if report.held_out is None else f", held-out {report.held_out:.3f}"
-    return f"Round {report.round}, step {report.step}: reward {report.local_reward:.3f}{held_out}"
+    return f"Round {round_name(report.number)}, step {report.step}: reward {report.local_reward:.3f}{held_out}"

@@ -57,6 +57,7 @@ class HostilePeer:
         truth = Announcement(
             swarm_id=self._invite.swarm_id,
             round=round,
+            listed=round,
             peer_id=self.peer_id,
             share_digest=hashlib.sha256(data).hexdigest(),
             share_size=len(data),

@@ -24,7 +24,14 @@ from rgym_exp.chain.sending import RetryPolicy
 from rgym_exp.chain.transactions import Transactor
 from rgym_exp.chain.wallet import WalletCoordinator
 
-QUICK = RetryPolicy(first_seconds=0.05, longest_seconds=0.1, most_tries=4, look_seconds=0.02, longest_look_seconds=0.1)
+QUICK = RetryPolicy(
+    first_seconds=0.05,
+    longest_seconds=0.1,
+    most_tries=4,
+    look_seconds=0.02,
+    longest_look_seconds=0.1,
+    chain_look_seconds=0.2,
+)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.outbox import Outbox, read_outbox
+from rgym_exp.chain.outbox_rows import BlockSeen
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -37,7 +38,7 @@ def owe_reward(outbox, round, *, peer_id="QmA", reward=1):
 
 
 def take(outbox):
-    row = outbox.due(time.time())
+    row = outbox.due(time.monotonic())
     assert row is not None
     return row
 
@@ -72,7 +73,7 @@ def test_a_registration_goes_first_and_its_peers_writes_wait_for_it(outbox):
     owe_reward(outbox, 3, peer_id="QmB")
     registration = take(outbox)
     assert registration.kind == "register"
-    outbox.postpone(registration, "not now", until=time.time() + 60, counted=True)
+    outbox.postpone(registration, "not now", until=time.monotonic() + 60, counted=True)
     assert take(outbox).peer_id == "QmB"
     outbox.mark_confirmed(registration)
     assert take(outbox).peer_id == "QmA"
@@ -82,7 +83,7 @@ def test_what_was_sent_is_looked_after_first(outbox):
     owe_reward(outbox, 3)
     owe_reward(outbox, 4)
     first = take(outbox)
-    outbox.postpone(first, "later", until=time.time() + 60, counted=True)
+    outbox.postpone(first, "later", until=time.monotonic() + 60, counted=True)
     second = take(outbox)
     outbox.mark_sent(second, hash="0xh", nonce=0, raw=b"")
     owe_reward(outbox, 5)
@@ -105,7 +106,7 @@ def test_a_row_of_another_contract_or_account_is_never_due(outbox, path):
     owe_reward(outbox, 3)
     for target, account in (("2:0xC", "0xA"), ("1:0xC", "0xB")):
         other = Outbox(path, target=target, account=account)
-        assert other.due(time.time()) is None
+        assert other.due(time.monotonic()) is None
         assert other.pending() == 0
         assert other.transactions(5) == []
         other.close()
@@ -113,13 +114,21 @@ def test_a_row_of_another_contract_or_account_is_never_due(outbox, path):
 
 def test_a_postponed_row_is_due_when_its_time_comes(outbox):
     owe_reward(outbox, 3)
-    later = time.time() + 30
+    later = time.monotonic() + 30
     outbox.postpone(take(outbox), "the chain is busy", until=later, counted=True)
-    assert outbox.due(time.time()) is None
+    assert outbox.due(time.monotonic()) is None
     assert outbox.next_due() == later
     row = outbox.due(later)
     assert row is not None
     assert row.tries == 1
+
+
+def test_at_a_start_everything_open_is_due_whatever_the_clock_was(outbox, path):
+    owe_reward(outbox, 3)
+    outbox.postpone(take(outbox), "the chain is busy", until=time.monotonic() + 10**6, counted=True)
+    again = Outbox(path, target="1:0xC", account="0xA")
+    assert take(again).round == 3
+    again.close()
 
 
 def test_an_uncounted_failure_does_not_bring_giving_up_nearer(outbox):
@@ -143,7 +152,7 @@ def test_transactions_are_told_newest_first_with_their_reason(outbox):
 def test_old_settled_rows_are_forgotten_and_open_ones_never(path):
     outbox = Outbox(path, target="1:0xC", account="0xA", finished_kept=10)
     owe_reward(outbox, 0)
-    outbox.postpone(take(outbox), "later", until=time.time() + 1000, counted=True)
+    outbox.postpone(take(outbox), "later", until=time.monotonic() + 1000, counted=True)
     for round in range(1, 30):
         owe_reward(outbox, round)
         outbox.mark_confirmed(take(outbox))
@@ -264,7 +273,7 @@ def test_bets_and_claims_wait_for_the_registration_and_bets_go_before_rewards(ou
     owe_bet(outbox, 1, 0)
     outbox.add("register", peer_id="QmA")
     order = []
-    while (row := outbox.due(time.time())) is not None:
+    while (row := outbox.due(time.monotonic())) is not None:
         order.append(row.kind)
         outbox.mark_confirmed(row)
     assert order == ["register", "bet", "reward", "claim"]
@@ -294,6 +303,53 @@ def test_rewards_without_end_do_not_push_out_a_bet(path):
     outbox.close()
 
 
+# ------------------------------------------------------------------------------- a chain that was set back
+
+
+def test_rewards_and_votes_of_rounds_that_the_contract_is_not_at_can_be_left_out(outbox):
+    owe_reward(outbox, 7)
+    outbox.add("winners", round=8, peer_id="QmA", payload={"winners": ["QmB"]})
+    assert outbox.is_ahead(7) and not outbox.is_ahead(8)
+    assert outbox.due(time.monotonic(), at_round=6) is None and outbox.next_due(at_round=6) is None
+    row = outbox.due(time.monotonic(), at_round=7)
+    assert row is not None and row.round == 7
+    outbox.mark_confirmed(row)
+    assert outbox.due(time.monotonic(), at_round=7) is None
+    assert outbox.pending() == 1
+
+
+def test_what_the_chain_lost_is_owed_again_unless_somebody_else_sees_to_it(outbox, path):
+    owe_reward(outbox, 7)
+    outbox.mark_sent(take(outbox), hash="0x7", nonce=4, raw=b"signed")
+    outbox.mark_confirmed(take(outbox))
+    lost = outbox.confirmed_before(None)
+    assert lost is not None and outbox.confirmed_before(lost) is None
+    outbox.owe_again(lost, "lost")
+    waiting = take(outbox)
+    assert (waiting.status, waiting.tries, waiting.nonce, waiting.raw, waiting.detail) == (
+        "waiting",
+        0,
+        None,
+        None,
+        "lost",
+    )
+    outbox.mark_sent(waiting, hash="0x8", nonce=1, raw=b"again")
+    outbox.owe_again(lost, "lost")
+    assert take(outbox).status == "sent"
+
+
+def test_the_block_that_was_seen_last_outlasts_a_restart(outbox, path):
+    assert outbox.block_seen() is None
+    outbox.see_block(7, "0xab", is_behind=False)
+    outbox.see_block(9, "0xcd", is_behind=True)
+    again = Outbox(path, target="1:0xC", account="0xA")
+    assert again.block_seen() == BlockSeen(number=9, hash="0xcd", is_behind=True)
+    again.close()
+    other = Outbox(path, target="1:0xD", account="0xA")
+    assert other.block_seen() is None
+    other.close()
+
+
 # -------------------------------------------------------------------------------------------- files of earlier versions
 
 FIRST_SCHEMA = """
@@ -315,6 +371,10 @@ FIRST_ROWS = [
 ]
 
 
+KEPT_ROWS = [(*row[:7], *row[8:]) for row in FIRST_ROWS]
+"""When a row is due is not kept: at a start, everything open is."""
+
+
 @pytest.fixture
 def first_file(path):
     """An outbox as the first version left it, with rows of every status."""
@@ -332,7 +392,7 @@ def first_file(path):
 
 
 def rows_of(path):
-    names = "id, kind, round, stage, payload, status, tries, next_try, detail, hash, nonce, raw, changed"
+    names = "id, kind, round, stage, payload, status, tries, detail, hash, nonce, raw, changed"
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert {each[0] for each in connection.execute("SELECT target || account || peer_id FROM writes")} == {
             "1:0xC0xAQmA"
@@ -342,7 +402,7 @@ def rows_of(path):
 
 def test_a_file_of_the_first_version_goes_on_with_every_row(first_file):
     outbox = Outbox(first_file, target="1:0xC", account="0xA")
-    assert rows_of(first_file) == FIRST_ROWS
+    assert rows_of(first_file) == KEPT_ROWS
     assert outbox.pending() == 2
     sent = take(outbox)
     assert (sent.round, sent.hash, sent.nonce, sent.raw, sent.contract) == (9, "0x5", 7, b"signed", "")
@@ -352,6 +412,19 @@ def test_a_file_of_the_first_version_goes_on_with_every_row(first_file):
     again = Outbox(first_file, target="1:0xC", account="0xA")
     assert again.pending() == 3
     again.close()
+
+
+def test_a_file_of_the_second_version_goes_on_with_the_contracts_that_its_rows_name(first_file):
+    with contextlib.closing(sqlite3.connect(first_file)) as connection:
+        connection.execute("ALTER TABLE writes ADD COLUMN contract TEXT NOT NULL DEFAULT ''")
+        connection.execute("UPDATE writes SET kind = 'claim', contract = '0xM' WHERE id = 4")
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    outbox = Outbox(first_file, target="1:0xC", account="0xA")
+    assert [row[:2] for row in rows_of(first_file)] == [(1, "register"), (4, "claim"), (5, "reward"), (9, "winners")]
+    assert outbox.find("claim", round=8, stage=0, peer_id="QmA", contract="0xM") is not None
+    assert outbox.block_seen() is None
+    outbox.close()
 
 
 def test_onlookers_read_a_file_of_the_first_version_without_changing_it(first_file):
@@ -385,9 +458,9 @@ def test_a_crash_amid_the_change_leaves_the_earlier_file_as_it_was(first_file, s
         assert [each[0] for each in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")] == [
             "writes"
         ]
-    assert rows_of(first_file) == FIRST_ROWS
+    assert rows_of(first_file) == KEPT_ROWS
     outbox = Outbox(first_file, target="1:0xC", account="0xA")
-    assert rows_of(first_file) == FIRST_ROWS
+    assert rows_of(first_file) == KEPT_ROWS
     outbox.close()
 
 
@@ -402,7 +475,7 @@ def test_two_processes_may_open_a_file_of_the_first_version_at_once(first_file):
     for thread in threads:
         thread.join()
     assert [each.pending() for each in opened] == [2, 2, 2, 2]
-    assert rows_of(first_file) == FIRST_ROWS
+    assert rows_of(first_file) == KEPT_ROWS
     for each in opened:
         each.close()
 

@@ -138,7 +138,7 @@ def test_bets_and_claims_are_told_by_their_game(home: Home, hub: ServedStatus) -
     outbox = Outbox(home.outbox, target=f"7:{CONTRACT}", account=ACCOUNT)
     bet = {"choice": 1, "stake": 5}
     outbox.add("bet", peer_id="p", round=7, stage=2, contract=CONTRACT, payload=bet)
-    row = outbox.due(time.time())
+    row = outbox.due(time.monotonic())
     assert row is not None
     outbox.mark_refused(row, "InvalidRound: the clue was over before the bet arrived")
     outbox.add("claim", peer_id="p", round=6, contract=CONTRACT)

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rgym_exp.config.invite import PREFIX, Invite, read_invite
+from rgym_exp.config.invite import PREFIX, Invite, note_on_version, read_invite
 from rgym_exp.errors import InviteError
+from rgym_exp.types import PROTOCOL
 
 INVITE = Invite(
     swarm_id="friends",
@@ -44,6 +45,30 @@ def test_an_invite_is_one_line_that_reads_back() -> None:
     assert line.startswith("rlswarm1:") and not set(line) & set(" \n'\"$\\")
     assert len(line) < 500
     assert read_invite(line) == INVITE
+
+
+def test_an_invite_of_the_first_version_says_no_protocol_and_reads_as_that() -> None:
+    content = content_of(replace(INVITE, protocol=PROTOCOL, capabilities=("judge-batches",)))
+    assert (content.pop("protocol"), content.pop("capabilities")) == (PROTOCOL, ["judge-batches"])
+    assert read_invite(packed(content)).protocol == 1
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said"),
+    [(PROTOCOL, None), (PROTOCOL - 1, "Ask the host to update"), (PROTOCOL + 1, "Update it")],
+)
+def test_a_host_of_another_version_is_said_with_what_to_do(protocol: int, said: str | None) -> None:
+    note = note_on_version(replace(INVITE, protocol=protocol))
+    assert note is None if said is None else said in (note or "")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"protocol": "two"}, {"protocol": True}, {"protocol": -1}, {"capabilities": "x"}, {"capabilities": ["a" * 99]}],
+)
+def test_a_version_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(InviteError, match=next(iter(wrong))):
+        read_invite(packed({**content_of(INVITE), **wrong}))
 
 
 def test_a_line_that_a_terminal_wrapped_still_reads() -> None:

@@ -13,6 +13,7 @@ from rgym_exp.config.networks import network_names
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config, NetworkConfig
 from rgym_exp.errors import ConfigError
+from rgym_exp.types import PROTOCOL
 
 BOOTNODE = "/ip4/10.0.0.1/tcp/38600/p2p/QmQ2gEXoPJg6iMBSUFWGzAabS2VhnzuS782Y637hGjfsRJ"
 INVITE = Invite(
@@ -24,6 +25,7 @@ INVITE = Invite(
     rpc_url="http://10.0.0.1:8600/rpc",
     coordinator_address="0x" + "ab" * 20,
     bootnodes=(BOOTNODE,),
+    protocol=PROTOCOL,
 )
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from rgym_exp.judge.http_judge import HttpJudge
 from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.identity import Identity, load_or_create_identity
 from rgym_exp.types import Announcement
+from tests.support.processes import wait_for
 from tests.unit.hub.hub_process import HubProcess, package_path
 
 StartHub = Callable[..., HubProcess]
@@ -49,6 +51,7 @@ def announcement(identity: Identity, swarm_id: str, round: int) -> Announcement:
     return Announcement(
         swarm_id=swarm_id,
         round=round,
+        listed=round,
         peer_id=identity.peer_id,
         share_digest="0" * 64,
         share_size=100,
@@ -253,9 +256,48 @@ def test_a_hub_that_cannot_start_says_why_in_one_sentence_at_once(start_hub: Sta
     assert "Traceback" not in output
 
 
-def test_a_hub_whose_chain_dies_ends_loudly(start_hub: StartHub) -> None:
-    hub = start_hub()
-    hub.invite()
-    next(child for child in hub.children() if child.name() == "anvil").kill()
-    assert "(anvil) has died" in hub.output()
-    assert hub.process.returncode == 1
+async def test_a_hub_outlives_its_chain_and_its_bootnode(start_hub: StartHub, tmp_path: Path) -> None:
+    """Both are killed; they are there again at the same addresses, and the next round comes."""
+    host = start_hub("--round-minimum", "0")
+    invite = read_invite(await asyncio.to_thread(host.invite))
+    assert invite.hub_url is not None
+    identity = load_or_create_identity(tmp_path / "swarm.pem")
+    records = await DhtRecords.create(identity=identity, swarm_id=invite.swarm_id, bootnodes=invite.bootnodes)
+    try:
+        await records.publish(announcement(identity, invite.swarm_id, 0))
+        await _status_at(invite.hub_url, 1)
+        # What is younger than the state file is lost with the chain.
+        state = Home(root=host.home).hub / "chain" / "chain.json"
+        begun = time.time()
+        await asyncio.to_thread(
+            wait_for, lambda: state.exists() and state.stat().st_mtime > begun, what="a saved state"
+        )
+        before = _daemons(host)
+        for daemon in before.values():
+            daemon.kill()
+        troubled = await _status_until(invite.hub_url, lambda status: status["trouble"] is not None)
+        assert "ended by itself" in troubled["trouble"]
+        healthy = await _status_until(invite.hub_url, lambda status: status["trouble"] is None)
+        assert (healthy["swarm_id"], healthy["contract"]) == (invite.swarm_id, invite.coordinator_address)
+        assert not {daemon.pid for daemon in before.values()} & {daemon.pid for daemon in _daemons(host).values()}
+        assert rpc(invite, "eth_chainId")["result"] == hex(invite.chain_id or 0)
+        # Its own records went with the daemon; a peer publishes its announcement again when it meets the new one.
+        await records.publish(announcement(identity, invite.swarm_id, 1))
+        await _status_at(invite.hub_url, 2)
+    finally:
+        await records.close()
+    assert await asyncio.to_thread(host.stop) == 0
+
+
+def _daemons(host: HubProcess) -> dict[str, psutil.Process]:
+    """anvil and p2pd, once both are there."""
+    found = wait_for(
+        lambda: {
+            child.name(): child
+            for child in host.children()
+            if child.name() in ("anvil", "p2pd") and child.status() != psutil.STATUS_ZOMBIE
+        },
+        what="the hub's daemons",
+    )
+    assert set(found) == {"anvil", "p2pd"}
+    return found

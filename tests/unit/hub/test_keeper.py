@@ -3,134 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
 from rgym_exp.errors import SwarmUserError
-from rgym_exp.hub.keeper import Keeper, RoundLimits, should_advance
-from rgym_exp.hub.peer_activity import ACTIVE_ROUNDS, MAX_PEERS, PeerActivity
+from rgym_exp.hub.keeper import Keeper, RoundLimits
 from rgym_exp.swarm.publishing import leave_notice
+from rgym_exp.swarm.shards import EVERYBODY, Slice
 from rgym_exp.types import Announcement
+from tests.unit.hub.activity_builders import announcement
 
 LIMITS = RoundLimits(longest=120.0, shortest=2.0)
 
 
-def announcement(peer_id: str, round: int) -> Announcement:
-    return Announcement(
-        swarm_id="s",
-        round=round,
-        peer_id=peer_id,
-        share_digest="0" * 64,
-        share_size=1,
-        group_count=1,
-        tasks_digest="d",
-        model_name="m",
-        account="",
-        mean_reward=0.5,
-        time=0.0,
-    )
-
-
-@pytest.mark.parametrize(
-    ("elapsed", "active", "announced", "over"),
-    [
-        pytest.param(1e9, {}, set(), False, id="nobody was ever there: an empty swarm stands still"),
-        pytest.param(1e9, {"a": 0}, set(), False, id="everybody has left: the round waits for somebody to come"),
-        pytest.param(5, {}, {"a"}, True, id="the first peer of a new swarm is done"),
-        pytest.param(1.9, {}, {"a"}, False, id="done, but the round would be shorter than the minimum"),
-        pytest.param(2.0, {}, {"a"}, True, id="done and the minimum is reached"),
-        pytest.param(5, {"a": 0, "b": 0}, {"a", "b"}, True, id="all active peers have announced"),
-        pytest.param(119, {"a": 0, "b": 0}, {"a"}, False, id="an active peer is missing"),
-        pytest.param(120, {"a": 0, "b": 0}, {"a"}, True, id="the limit ends the round without the missing one"),
-        pytest.param(59, {"a": 0, "b": 1}, {"a"}, False, id="one that missed a round is waited for half as long"),
-        pytest.param(60, {"a": 0, "b": 1}, {"a"}, True, id="and no longer"),
-        pytest.param(30, {"a": 0, "b": 2}, {"a"}, True, id="after two misses a quarter"),
-        pytest.param(61, {"a": 0, "b": 1, "c": 0}, {"a"}, False, id="the most trusted of the missing decides"),
-        pytest.param(5, {"a": 0}, {"a", "new"}, True, id="a newcomer that announced doesn't hold anybody up"),
-    ],
-)
-def test_a_round_is_over(elapsed: float, active: dict[str, int], announced: set[str], over: bool) -> None:
-    now = 1000.0
-    assert (
-        should_advance(now=now, round_started=now - elapsed, active=active, announced=announced, limits=LIMITS) is over
-    )
-
-
-def test_a_peer_stays_active_for_three_rounds_after_its_last_announcement() -> None:
-    activity = PeerActivity()
-    activity.record([announcement("a", 4), announcement("b", 5), announcement("c", 6)])
-    assert activity.missed(7) == {"c": 0, "b": 1, "a": 2}
-    assert activity.missed(8) == {"c": 1, "b": 2}
-
-
-def test_a_peer_that_publishes_a_leave_notice_is_waited_for_no_more() -> None:
-    activity = PeerActivity()
-    activity.record([announcement("a", 4), announcement("b", 4), announcement("b", 5)])
-    activity.record([leave_notice(announcement("b", 5), round=6)])
-    assert (activity.missed(5), activity.missed(6)) == ({"a": 0}, {"a": 1})
-    assert activity.announced(6) == frozenset()
-    assert [newest.peer_id for newest in activity.newest()] == ["a"]
-
-
-def test_who_left_after_its_part_of_the_round_has_done_it_even_if_only_the_leave_notice_was_seen() -> None:
-    activity = PeerActivity()
-    activity.record([leave_notice(announcement("a", 5), round=5)])
-    assert activity.announced(5) == {"a"}
-    assert activity.missed(6) == {}
-
-
-def test_a_dht_that_still_shows_what_was_before_the_leave_notice_changes_nothing() -> None:
-    activity = PeerActivity()
-    activity.record([announcement("a", 5)])
-    for _ in range(2):
-        activity.record([leave_notice(announcement("a", 5), round=5)])
-        activity.record([announcement("a", 5)])
-    assert activity.missed(6) == {}
-
-
-@pytest.mark.parametrize(
-    ("round", "seconds_later"),
-    [pytest.param(5, 1.0, id="in the same round"), pytest.param(6, -1e6, id="later, with a clock that was set back")],
-)
-def test_a_peer_that_came_back_counts_again(round: int, seconds_later: float) -> None:
-    activity = PeerActivity()
-    activity.record([announcement("a", 5)])
-    notice = leave_notice(announcement("a", 5), round=5)
-    activity.record([notice])
-    activity.record([replace(announcement("a", round), time=notice.time + seconds_later)])
-    assert activity.announced(round) == {"a"}
-
-
-def test_leave_notices_are_forgotten_and_fill_no_memory() -> None:
-    activity = PeerActivity()
-    activity.record(leave_notice(announcement(f"peer{number}", 1), round=1) for number in range(MAX_PEERS))
-    activity.record([announcement("newcomer", 1), leave_notice(announcement("another", 1), round=1)])
-    assert len(activity.announced(1)) == MAX_PEERS
-    activity.forget_before(1 + ACTIVE_ROUNDS + 1)
-    activity.record([announcement("newcomer", 1)])
-    assert activity.announced(1) == {"newcomer"}
-
-
-def test_peer_activity_forgets_what_no_longer_counts() -> None:
-    activity = PeerActivity()
-    activity.record(announcement("a", round) for round in range(10))
-    activity.record([announcement("gone", 2)])
-    activity.forget_before(10)
-    assert [newest.peer_id for newest in activity.newest()] == ["a"]
-    assert activity.announced(10 - ACTIVE_ROUNDS) == {"a"}
-    assert activity.announced(10 - ACTIVE_ROUNDS - 1) == frozenset()
-
-
-def test_made_up_identities_fill_no_memory() -> None:
-    activity = PeerActivity()
-    activity.record(announcement(f"peer{number}", 1) for number in range(MAX_PEERS + 100))
-    assert len(activity.newest()) == MAX_PEERS
-    assert len(activity.announced(1)) == MAX_PEERS
-
-
 class ListedRecords:
-    """A noticeboard in memory that says when it was read."""
+    """A DHT in memory that says when it was read."""
 
     def __init__(self) -> None:
         self.announcements: list[Announcement] = []
@@ -140,9 +27,14 @@ class ListedRecords:
     def set_round(self, round_number: int) -> None:
         self.round = round_number
 
-    async def read(self, round: int, enough: int | None = None) -> list[Announcement]:
+    level = 0
+
+    async def read(self, round: int, part: Slice = EVERYBODY) -> list[Announcement]:
         self.reads.set()
-        return [announcement for announcement in self.announcements if announcement.round == round]
+        return [one for one in self.announcements if one.listed == round and part.covers(one.peer_id, round)]
+
+    async def survey(self, round: int, *, sweep: bool = False) -> list[Announcement]:
+        return []
 
 
 class CountingClient:
@@ -195,7 +87,10 @@ async def test_the_round_of_a_peer_that_was_alone_ends_although_it_has_left() ->
     client, records, clock = CountingClient(), ListedRecords(), Clock()
     keeper = keeper_with(client, records, clock)
     # The leave notice takes the place of the announcement before the round was long enough to end.
-    records.announcements = [leave_notice(announcement("a", 0), round=0), leave_notice(announcement("a", 0), round=1)]
+    records.announcements = [
+        leave_notice(announcement("a", 0), round=0, now=1.0),
+        leave_notice(announcement("a", 0), round=1, now=1.0),
+    ]
     await keeper.look()
     clock.now += 3
     assert await keeper.look()
@@ -214,16 +109,57 @@ async def test_the_round_ends_without_a_peer_that_published_a_leave_notice() -> 
     records.announcements = [announcement("a", 1)]
     clock.now += 3
     assert not await keeper.look()
-    records.announcements.append(leave_notice(announcement("b", 0), round=1))
+    records.announcements.append(leave_notice(announcement("b", 0), round=1, now=1.0))
     assert await keeper.look()
+
+
+async def play(keeper: Keeper, records: ListedRecords, clock: Clock, seconds: dict[str, float]) -> float:
+    """Have a round in which each peer announces after so many seconds; how long the round takes."""
+    began, round = clock.now, keeper.round
+    while True:
+        elapsed = clock.now - began
+        records.announcements += [announcement(peer, round) for peer, after in seconds.items() if after == elapsed]
+        if await keeper.look():
+            return elapsed
+        clock.now += 0.5
+
+
+async def test_a_round_ends_when_all_active_peers_announced_and_else_by_the_pace_of_half_of_them() -> None:
+    client, records, clock = CountingClient(), ListedRecords(), Clock()
+    keeper = keeper_with(client, records, clock)
+    await keeper.look()
+    everybody = dict.fromkeys("abcd", 5.0)
+    assert await play(keeper, records, clock, everybody) == 5.0
+    unequal = {"a": 6.0, "b": 6.0, "c": 8.0, "d": 9.0}
+    assert [await play(keeper, records, clock, unequal) for _ in range(3)] == [9.0, 9.0, 9.0]
+    dead = {"a": 6.0, "b": 6.0, "c": 8.0}  # the fourth died: 1.25 x 6 s + 2 s, for three rounds
+    assert [await play(keeper, records, clock, dead) for _ in range(5)] == [9.5, 9.5, 9.5, 8.0, 8.0]
+
+
+async def test_a_round_that_nobody_announces_never_ends_and_the_limit_ends_any_other() -> None:
+    client, records, clock = CountingClient(), ListedRecords(), Clock()
+    keeper = keeper_with(client, records, clock)
+    await keeper.look()
+    records.announcements = [announcement(peer, 0) for peer in "abcd"]
+    clock.now += 3
+    assert await keeper.look()
+    clock.now += 10_000
+    assert not await keeper.look()
+    records.announcements.append(announcement("a", 1))  # one of four
+    assert await keeper.look()
+    # Those who were waited for in vain have no say any more.
+    assert keeper.active == 1
 
 
 async def test_a_restarted_keeper_waits_for_those_who_were_active_before() -> None:
     client, records, clock = CountingClient(round=7), ListedRecords(), Clock()
-    records.announcements = [announcement("a", 6), announcement("b", 6), announcement("a", 7)]
+    records.announcements = [announcement("a", 6), announcement("b", 6)]
     keeper = keeper_with(client, records, clock)
     await keeper.look()
+    records.announcements.append(announcement("a", 7))
     clock.now += 10
+    assert not await keeper.look()
+    clock.now += 4.4  # 1.25 x 10 s + 2 s are nearly over
     assert not await keeper.look()
     records.announcements.append(announcement("b", 7))
     assert await keeper.look()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
 from rgym_exp.judge.judge_client import JudgeClient
+from rgym_exp.node.current_round import SwarmRounds
 from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.prediction import MarketPlayer
 from rgym_exp.node.round import Components
@@ -61,6 +63,13 @@ def settings(**changes: object) -> RoundSettings:
         "poll_seconds": 0.01,
     }
     return RoundSettings(**{**chosen, **changes})
+
+
+def rounds_of(components: Components, last_round: int | None = None, **options: Any) -> SwarmRounds:
+    """The rounds that a node with these components plays."""
+    return SwarmRounds(
+        components.coordinator, last_round=last_round, poll_seconds=0.01, sleep=components.sleep, **options
+    )
 
 
 MakeComponents = Callable[..., Components]

@@ -14,10 +14,10 @@ import pytest
 from rgym_exp.node.batch import TrainingBatch
 from rgym_exp.node.round import Components, play_round
 from rgym_exp.training.policy import Chat
-from rgym_exp.types import Completion, Problem, RoundReport, Share, SharedGroup
+from rgym_exp.types import Completion, Problem, RoundReport, Share, SharedGroup, interim_round
 from simulation.memory_chain import MemoryChain
 from simulation.memory_tasks import MemoryTasks
-from tests.unit.node.conftest import STEP, SWARM, MakeComponents, ScriptedPolicy, settings
+from tests.unit.node.conftest import STEP, SWARM, MakeComponents, ScriptedPolicy, rounds_of, settings
 
 
 def finish(playing: Generator[TrainingBatch, Any, RoundReport]) -> RoundReport:
@@ -28,7 +28,7 @@ def finish(playing: Generator[TrainingBatch, Any, RoundReport]) -> RoundReport:
 
 
 def play(components: Components, last_round: int | None = None, **changes: object) -> tuple[TrainingBatch, RoundReport]:
-    playing = play_round(components, settings(**changes), last_round=last_round, step=1)
+    playing = play_round(components, settings(**changes), rounds_of(components, last_round), step=1)
     batch = next(playing)
     return batch, finish(playing)
 
@@ -197,7 +197,7 @@ def publish(components: Components, *, groups: int, right: int) -> None:
         for problem in problems
     )
     share = Share(swarm_id=SWARM, round=0, peer_id=me, tasks_digest=components.tasks.digest, groups=shared)
-    components.exchange.publish(share, model_name="m", account="", mean_reward=0.0)
+    components.exchange.publish(share, swarm_round=0, model_name="m", account="", mean_reward=0.0)
 
 
 def test_a_large_share_gets_no_more_scoring_than_others_and_no_vote_for_its_size(
@@ -264,6 +264,40 @@ def test_a_node_that_was_away_jumps_to_the_swarms_round_and_counts_what_it_misse
 def test_a_node_waits_for_the_next_round(make_components: MakeComponents) -> None:
     _, report = play(make_components("alice"), last_round=0)  # Sleeping moves the chain on.
     assert (report.round, report.skipped) == (1, 0)
+
+
+class Silent:
+    """A hub that went away a minute ago: the clock jumps whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 61.0
+        return self.now
+
+
+def test_while_the_hub_is_away_a_round_is_played_that_the_contract_never_hears_of(
+    make_components: MakeComponents, chain: MemoryChain
+) -> None:
+    alice = make_components("alice")
+    chain.round, chain.available = 12, False
+    rounds = rounds_of(alice, 12, clock=Silent())
+    reports = []
+    for step in (1, 2):
+        playing = play_round(alice, settings(), rounds, step=step)
+        batch = next(playing)
+        slots = [group.problem.slot for group in batch.groups]
+        assert [group.problem for group in batch.groups] == [
+            alice.tasks.problem(swarm_id=SWARM, round=interim_round(12, step), peer_id="alice", slot=slot)
+            for slot in slots
+        ]
+        reports.append(finish(playing))
+        rounds.played(reports[-1].round, interim=reports[-1].interim)
+    assert [(report.round, report.interim, report.outbox_depth) for report in reports] == [(12, 1, 0), (12, 2, 0)]
+    assert rounds.last_round == 12
+    assert not [row for row in alice.coordinator.transactions() if row.kind != "register"]
+    assert not chain.rewards
 
 
 def test_the_share_carries_no_token_ids(make_components: MakeComponents, chain: MemoryChain) -> None:

@@ -17,7 +17,7 @@ from rgym_exp.types import RoundReport
 from simulation.memory_chain import MemoryChain
 from simulation.memory_judge import MemoryJudge
 from tests.support.processes import wait_for
-from tests.unit.node.conftest import STEP, MakeComponents, ScriptedPolicy, settings
+from tests.unit.node.conftest import STEP, MakeComponents, ScriptedPolicy, rounds_of, settings
 
 CHOICES = ("red", "blue")
 
@@ -67,7 +67,7 @@ class Table:
 
     def play(self, components: Components) -> RoundReport:
         """A round up to its record, long enough for the judge to have asked."""
-        playing = play_round(components, settings(), last_round=None, step=1)
+        playing = play_round(components, settings(), rounds_of(components), step=1)
         next(playing)
         wait_for(lambda: len(self.judge.asked) >= 2, what="two questions of the judge")
         with pytest.raises(StopIteration) as done:
@@ -125,7 +125,7 @@ def test_a_round_without_judge_and_market_is_a_round_like_any_other(
     make_components: MakeComponents, chain: MemoryChain
 ) -> None:
     components = make_components("ada")
-    playing = play_round(components, settings(), last_round=None, step=1)
+    playing = play_round(components, settings(), rounds_of(components), step=1)
     next(playing)
     with pytest.raises(StopIteration) as done:
         playing.send(STEP)

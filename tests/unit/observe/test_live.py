@@ -17,7 +17,7 @@ from rgym_exp.observe.frame import duration, frame, plain
 from rgym_exp.observe.live import LiveView
 from rgym_exp.observe.progress import PHASES, RunInfo
 from rgym_exp.observe.view_state import ViewState
-from rgym_exp.types import RoundReport
+from rgym_exp.types import RoundReport, interim_round
 
 NAMES = {"QmA": "brisk golden heron", "QmB": "silent mossy lynx", "QmC": "gentle copper fox"}
 RUN = RunInfo(
@@ -198,6 +198,14 @@ def test_a_wait_belongs_to_the_round_that_it_turned_out_to_be_for() -> None:
     state.enter("generate", "", 8, 0.0)
     assert "round 8" in lines_at(state, 80, 24)[3]
     assert "● wait  ◉ generate  ○ score" in lines_at(state, 80, 24)[4]
+
+
+def test_a_round_without_the_hub_is_named_after_the_last_one_that_was_known() -> None:
+    state = ViewState(run=RUN)
+    state.add(report(1, round=12, interim=3))
+    assert "└ round 12+3 " in "\n".join(lines_at(state, 80, 24))
+    state.enter("generate", "", interim_round(12, 4), 0.0)
+    assert "round 12+4" in lines_at(state, 80, 24)[3]
 
 
 def test_anything_else_that_the_node_does_is_shown_by_its_name() -> None:

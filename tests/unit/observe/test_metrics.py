@@ -55,6 +55,14 @@ def test_a_report_reads_back_as_it_was() -> None:
     )
 
 
+def test_a_round_without_the_hub_keeps_its_count_and_older_lines_have_none() -> None:
+    assert from_json(to_json(report(interim=3))).interim == 3
+    assert scalars(report(interim=3))["swarm/interim"] == 3.0
+    older = json.loads(to_json(report()))
+    del older["interim"]
+    assert from_json(json.dumps(older)).interim == 0
+
+
 def test_the_keys_are_the_field_names_and_one_line_is_one_round() -> None:
     line = to_json(report(external_peers=("a\nb",)))
     assert "\n" not in line

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rgym_exp.observe.progress import LineProgress, Progress, RunInfo, round_line, wants_live
-from rgym_exp.types import RoundReport
+from rgym_exp.types import RoundReport, interim_round
 from simulation.memory_observers import MemoryProgress
 
 RUN = RunInfo(
@@ -52,6 +52,13 @@ def test_the_judge_and_the_market_are_in_the_line_where_they_were_heard_of() -> 
     assert round_line(heard).endswith(" · 1,234.5 bet tokens · 2 transactions waiting")
     assert "judge 1.000 of 1 answer ·" in round_line(report(judge_score=1.0, judge_answers=1))
     assert "judge" not in round_line(report(bet_tokens=0.0)) and "· 0 bet tokens" in round_line(report(bet_tokens=0.0))
+
+
+def test_a_round_without_the_hub_is_named_after_the_last_one_that_was_known(caplog: pytest.LogCaptureFixture) -> None:
+    assert round_line(report(round=12, interim=3)).startswith("round 12+3 (step 57) · ")
+    with caplog.at_level(logging.INFO, logger="rl_swarm.observe"):
+        LineProgress().phase("evaluate", round=interim_round(12, 3))
+    assert caplog.messages == ["round 12+3: evaluate"]
 
 
 def test_missed_rounds_are_named() -> None:

@@ -40,7 +40,7 @@ def peer(swarm: MemorySwarm, peer_id: str, tasks_digest: str = TASKS_DIGEST) -> 
 
 def publish(exchange: Exchange, round: int, **changes: Any) -> Announcement:
     share = make_share(exchange.peer_id, round, **changes)
-    return exchange.publish(share, model_name="m", account="", mean_reward=0.5)
+    return exchange.publish(share, swarm_round=round, model_name="m", account="", mean_reward=0.5)
 
 
 def test_what_one_publishes_the_others_gather(swarm: MemorySwarm) -> None:
@@ -117,4 +117,4 @@ def test_enough_is_enough_and_a_second_close_gives_the_same(swarm: MemorySwarm) 
 
 def test_nobody_publishes_in_anothers_name(swarm: MemorySwarm) -> None:
     with pytest.raises(ValueError, match="in the name of"):
-        peer(swarm, "QmA").publish(make_share("QmB", 3), model_name="m", account="", mean_reward=0.0)
+        peer(swarm, "QmA").publish(make_share("QmB", 3), swarm_round=3, model_name="m", account="", mean_reward=0.0)

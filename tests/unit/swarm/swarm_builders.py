@@ -36,10 +36,12 @@ def make_share(peer_id: str, round: int, *, group_count: int = 2, **changes: Any
 
 
 def make_announcement(peer_id: str, round: int = 3, *, data: bytes = b"data", **changes: Any) -> Announcement:
-    """An announcement of a share whose bytes are ``data``."""
+    """An announcement of a share whose bytes are ``data``; on time unless ``listed`` says otherwise."""
+    round = changes.get("round", round)
     announcement = Announcement(
         swarm_id=SWARM_ID,
         round=round,
+        listed=round,
         peer_id=peer_id,
         share_digest=hashlib.sha256(data).hexdigest(),
         share_size=len(data),

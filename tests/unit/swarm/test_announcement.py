@@ -10,10 +10,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rgym_exp.swarm.announcement import MAX_RECORD_BYTES, decode_announcement, encode_announcement
+from rgym_exp.swarm.announcement import (
+    MAX_CAPABILITIES,
+    MAX_CAPABILITY_BYTES,
+    MAX_RECORD_BYTES,
+    decode_announcement,
+    encode_announcement,
+)
 from rgym_exp.swarm.identity import Identity
+from rgym_exp.swarm.listing import MAX_ROUNDS_LATE
 from rgym_exp.swarm.publishing import leave_notice
-from rgym_exp.swarm.refused import AnnouncementRejected
+from rgym_exp.swarm.refused import AnnouncementRejected, OtherVersion
+from rgym_exp.types import interim_round
 from tests.unit.swarm.swarm_builders import make_announcement
 
 _PRINTABLE = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=64)
@@ -23,14 +31,15 @@ _QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthC
 @_QUICK
 @given(
     swarm_id=_PRINTABLE,
-    round=st.integers(0, 2**63 - 1),
+    round=st.integers(0, 2**39),
+    late=st.integers(0, MAX_ROUNDS_LATE),
     level=st.integers(0, 12),
     model_name=_PRINTABLE,
     account=st.sampled_from(["", "0x" + "0f" * 20]),
     mean_reward=st.floats(0, 1),
 )
-def test_what_is_encoded_is_decoded(identities, level, **fields) -> None:
-    announcement = make_announcement(identities[0].peer_id, **fields)
+def test_what_is_encoded_is_decoded(identities, level, late, **fields) -> None:
+    announcement = make_announcement(identities[0].peer_id, listed=fields["round"] + late, **fields)
     signed = decode_announcement(encode_announcement(announcement, identities[0], level=level))
     assert signed.announcement == announcement
     assert signed.level == level
@@ -42,7 +51,7 @@ def test_what_is_encoded_is_decoded(identities, level, **fields) -> None:
 def test_a_leave_notice_tells_whether_its_author_was_done_with_the_round(
     identities: list[Identity], round: int, groups: int
 ) -> None:
-    notice = leave_notice(make_announcement(identities[0].peer_id, round=3), round=round)
+    notice = leave_notice(make_announcement(identities[0].peer_id, round=3), round=round, now=0.0)
     signed = decode_announcement(encode_announcement(notice, identities[0], level=0))
     assert signed.announcement == notice
     assert (notice.round, notice.group_count, notice.is_leave_notice) == (round, groups, True)
@@ -57,11 +66,13 @@ def test_the_largest_announcement_stays_under_a_kilobyte(identities: list[Identi
     announcement = make_announcement(
         identities[0].peer_id,
         swarm_id="s" * 64,
-        round=2**63 - 1,
+        round=interim_round(2**40 - 1, 2**23 - 1),
+        listed=interim_round(2**40 - 1, 1),
         share_size=2**32 - 1,
         group_count=255,
         tasks_digest="d" * 64,
         model_name="m" * 96,
+        capabilities=("c" * MAX_CAPABILITY_BYTES,) * MAX_CAPABILITIES,
     )
     assert len(encode_announcement(announcement, identities[0], level=12)) < MAX_RECORD_BYTES == 1024
 
@@ -96,8 +107,9 @@ def test_a_record_over_the_limit_is_rejected_unread() -> None:
 
 
 def test_a_record_of_another_version_is_told_apart(identities: list[Identity]) -> None:
-    with pytest.raises(AnnouncementRejected, match="record_version"):
-        decode_announcement(_altered(identities[0], 0, 2))
+    with pytest.raises(OtherVersion, match="record_version") as refused:
+        decode_announcement(_altered(identities[0], 0, 3))
+    assert refused.value.version == 3
 
 
 def test_the_level_is_signed_too(identities: list[Identity]) -> None:
@@ -111,7 +123,7 @@ def test_a_signature_that_the_same_key_gave_for_something_else_is_rejected(ident
     for signed in (payload, bytes([level]) + payload, b"rl-swarm/another/1\n" + bytes([level]) + payload):
         with pytest.raises(AnnouncementRejected, match="bad_signature"):
             decode_announcement(_altered(identities[0], 4, identities[0].sign(signed)))
-    whole = b"rl-swarm/announcement/1\n" + bytes([level]) + payload
+    whole = b"rl-swarm/announcement/2\n" + bytes([level]) + payload
     assert decode_announcement(_altered(identities[0], 4, identities[0].sign(whole))).level == level
 
 

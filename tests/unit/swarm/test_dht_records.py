@@ -18,7 +18,7 @@ from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import encode_announcement
 from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.identity import Identity
-from rgym_exp.swarm.shards import record_key
+from rgym_exp.swarm.shards import Shard, record_key
 from tests.unit.swarm.swarm_builders import SWARM_ID, make_announcement
 
 MakeRecords = Callable[..., Awaitable[DhtRecords]]
@@ -53,18 +53,24 @@ async def test_what_one_peer_publishes_all_others_read(make_records: MakeRecords
 
 async def test_peers_that_disagree_by_one_level_still_find_each_other(make_records: MakeRecords) -> None:
     small, large = await make_records(0), await make_records(1)
-    large.size.observe(6, level=0, shards_read=1, found=60)
+    large.size.observe({Shard(6, 0, 0): 60})
     assert (large.size.level, small.size.level) == (1, None)
     await small.publish(make_announcement(small.peer_id, 7))
     await large.publish(make_announcement(large.peer_id, 7))
     for records in (small, large):
-        found = {announcement.peer_id for announcement in await records.read(7, 8, wide=True)}
+        found: set[str] = set()
+        # A sweep reads one of level 1's two shards at random: both are met within a few of them.
+        for _ in range(30):
+            await records.survey(7, sweep=True)
+            found = {announcement.peer_id for announcement in await records.read(7)}
+            if len(found) == 2:
+                break
         assert found == {small.peer_id, large.peer_id}
 
 
 async def test_a_newcomer_finds_the_level_at_which_the_swarm_writes(make_records: MakeRecords) -> None:
     host, member = await make_records(0), await make_records(1)
-    member.size.observe(6, level=0, shards_read=1, found=60)
+    member.size.observe({Shard(6, 0, 0): 60})
     await member.publish(make_announcement(member.peer_id, 7))
     found: list[str] = []
     # The survey reads one of the level's two shards at random: it meets the member within a few rounds.
@@ -78,7 +84,7 @@ async def test_a_newcomer_finds_the_level_at_which_the_swarm_writes(make_records
 async def test_a_hub_keeper_reads_every_shard(make_records: MakeRecords) -> None:
     hub, member = await make_records(0), await make_records(1)
     for records in (hub, member):
-        records.size.observe(6, level=0, shards_read=1, found=100)
+        records.size.observe({Shard(6, 0, 0): 100})
     await member.publish(make_announcement(member.peer_id, 7))
     assert hub.size.level == 2
     assert [announcement.peer_id for announcement in await hub.read(7)] == [member.peer_id]

@@ -222,14 +222,14 @@ async def test_a_peer_that_published_a_leave_notice_is_not_waited_for(gather: Ga
     for _ in range(4):
         await swarm.looks.acquire()
     assert not ending.done()
-    swarm.published[5] = [leave_notice(last, round=5)]
+    swarm.published[5] = [leave_notice(last, round=5, now=0.0)]
     async with asyncio.timeout(10):
         assert await ending == []
     assert swarm.fetches["QmA"] == 1
 
 
 async def test_one_that_left_after_its_part_of_the_round_is_not_fetched_from(gather: Gather, swarm: FakeSwarm) -> None:
-    swarm.published[5] = [leave_notice(swarm.publish("QmA", 5), round=5)]
+    swarm.published[5] = [leave_notice(swarm.publish("QmA", 5), round=5, now=0.0)]
     async with asyncio.timeout(10):
         assert await gather(5).finish(timeout_seconds=60, enough_shares=8) == []
     assert swarm.fetches["QmA"] == 0
@@ -238,7 +238,7 @@ async def test_one_that_left_after_its_part_of_the_round_is_not_fetched_from(gat
 async def test_one_that_left_in_the_round_before_is_not_expected_and_one_that_came_back_is(
     gather: Gather, swarm: FakeSwarm
 ) -> None:
-    swarm.published[4] = [leave_notice(make_announcement("QmA", 4), round=4)]
+    swarm.published[4] = [leave_notice(make_announcement("QmA", 4), round=4, now=0.0)]
     async with asyncio.timeout(10):
         assert await gather(5).finish(timeout_seconds=60, enough_shares=8) == []
     swarm.publish("QmA", 6)

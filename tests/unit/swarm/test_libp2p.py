@@ -60,9 +60,14 @@ def make_peer(identities: list[Identity]) -> Iterator[MakePeer]:
         peer.close()
 
 
-def publish(peer: Exchange, round: int, **changes: Any) -> Announcement:
+def publish(peer: Exchange, round: int, *, swarm_round: int | None = None, **changes: Any) -> Announcement:
+    """Publish a share of ``round`` when the swarm is at ``swarm_round``: by default at that very round."""
     return peer.publish(
-        make_share(peer.peer_id, round, **changes), model_name="maker/model", account="", mean_reward=0.5
+        make_share(peer.peer_id, round, **changes),
+        swarm_round=round if swarm_round is None else swarm_round,
+        model_name="maker/model",
+        account="",
+        mean_reward=0.5,
     )
 
 
@@ -159,10 +164,10 @@ def test_other_tasks_are_left_alone_and_counted(make_peer: MakePeer) -> None:
 def test_publishing_in_anothers_name_or_too_much_is_a_mistake_of_the_caller(make_peer: MakePeer) -> None:
     peer = make_peer(0, max_share_bytes=500)
     with pytest.raises(ValueError, match="in the name of"):
-        peer.publish(make_share("QmOther", 4), model_name="m", account="", mean_reward=0.0)
+        peer.publish(make_share("QmOther", 4), swarm_round=4, model_name="m", account="", mean_reward=0.0)
     noise = make_share(peer.peer_id, 4, tasks_digest=os.urandom(1000).hex())
     with pytest.raises(ValueError, match="more than the 500"):
-        peer.publish(noise, model_name="m", account="", mean_reward=0.0)
+        peer.publish(noise, swarm_round=4, model_name="m", account="", mean_reward=0.0)
 
 
 def test_an_unusable_identity_or_swarm_id_is_refused(tmp_path: Path, make_peer: MakePeer) -> None:

@@ -1,0 +1,204 @@
+"""What a bootnode finds out about peers, and tells: whether they can be reached, and where.
+
+A peer sees its own addresses only from inside: behind a router it can't know what others would have to dial. On
+``/rl-swarm/dial-back/1`` it names its ports, and the bootnode dials them at the address that the peer's connection
+comes from, there alone. On ``/rl-swarm/addresses/1`` a peer is asked for: the answer is what was found to be reachable,
+and, to a peer behind the same public address, those in the house's own network: two nodes in one home meet there.
+
+Both messages are msgpack after a 2-byte big-endian length.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import msgpack
+from hivemind.p2p import P2P
+from hivemind.p2p.p2p_daemon_bindings.datastructures import StreamInfo
+from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
+
+DIAL_BACK_PROTOCOL = "/rl-swarm/dial-back/1"
+ADDRESSES_PROTOCOL = "/rl-swarm/addresses/1"
+MAX_PORTS = 2
+MAX_ADDRESSES = 8
+_MAX_MESSAGE_BYTES = 2048
+_MAX_ADDRESS_CHARS = 80
+_REQUEST_SECONDS = 5.0
+_DIAL_SECONDS = 3.0
+_DIALS_AT_ONCE = 16
+_PAUSE_SECONDS = 3.0
+"""Between two dials for one address; a peer asks when it joins and every few minutes."""
+_PEERS_REMEMBERED = 8192
+_REMEMBERED_SECONDS = 1800.0
+_LOWEST_PORT = 1024
+# Every libp2p host says this first. A router that answers by itself on a port does not.
+_GREETING = b"\x13/multistream/1.0.0\n"
+
+logger = logging.getLogger("rl_swarm.swarm")
+
+Dial = Callable[[str, int], Awaitable[bool]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What is remembered of a peer that asked."""
+
+    host: str
+    """The address that its connection comes from."""
+    open_ports: tuple[int, ...]
+    inside: tuple[str, ...]
+    """Its addresses in its own network, as multiaddrs."""
+    at: float
+
+
+class ReachabilityService:
+    """The bootnode's side. All methods belong to the exchange's loop."""
+
+    def __init__(self, *, dial: Dial | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        """``dial(host, port)`` says whether a peer answers there."""
+        self._dial, self._clock = dial or answers_as_peer, clock
+        self._peers: OrderedDict[str, _Known] = OrderedDict()
+        self._dialled: OrderedDict[str, float] = OrderedDict()
+        self._dialling = 0
+
+    async def start(self, p2p: P2P) -> None:
+        """Register both protocols at a daemon."""
+        await p2p.add_binary_stream_handler(DIAL_BACK_PROTOCOL, self.dial_back)
+        await p2p.add_binary_stream_handler(ADDRESSES_PROTOCOL, self.tell_addresses)
+
+    async def dial_back(self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request, one answer: [the asker's address, ports at which it was reached, whether they were tried]."""
+        try:
+            async with asyncio.timeout(_REQUEST_SECONDS + MAX_PORTS * _DIAL_SECONDS):
+                ports, inside = _asked(await receive(reader))
+                host = host_of(str(info.addr))
+                was_tried = host is not None and self._may_dial(host)
+                reached = await self._reached(host, ports) if host is not None and was_tried else []
+                if host is not None:
+                    self._remember(str(info.peer_id), host, reached if was_tried else None, inside)
+                await send(writer, [host or "", reached, was_tried])
+        except (TimeoutError, OSError, EOFError, ValueError, P2PDaemonError):
+            logger.debug("A dial-back for %s was not completed.", info.peer_id, exc_info=True)
+        finally:
+            writer.close()
+
+    async def tell_addresses(
+        self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """One request (a peer id), one answer: a list of multiaddrs, empty where nothing is known."""
+        try:
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                asked = await receive(reader)
+                await send(writer, self._addresses(asked, host_of(str(info.addr))) if isinstance(asked, str) else [])
+        except (TimeoutError, OSError, EOFError, ValueError, P2PDaemonError):
+            logger.debug("A peer's addresses could not be told to %s.", info.peer_id, exc_info=True)
+        finally:
+            writer.close()
+
+    def _may_dial(self, host: str) -> bool:
+        now = self._clock()
+        if self._dialling >= _DIALS_AT_ONCE or now - self._dialled.get(host, -_PAUSE_SECONDS) < _PAUSE_SECONDS:
+            return False
+        self._dialled[host] = now
+        self._dialled.move_to_end(host)
+        while len(self._dialled) > _PEERS_REMEMBERED:
+            self._dialled.popitem(last=False)
+        return True
+
+    async def _reached(self, host: str, ports: Sequence[int]) -> list[int]:
+        self._dialling += 1
+        try:
+            return [port for port in ports if await self._dial(host, port)]
+        finally:
+            self._dialling -= 1
+
+    def _remember(self, peer_id: str, host: str, reached: Sequence[int] | None, inside: Sequence[str]) -> None:
+        before = self._peers.get(peer_id)
+        if reached is None:  # not tried now: what was found before holds, if it was for this address
+            reached = before.open_ports if before is not None and before.host == host else ()
+        self._peers[peer_id] = _Known(host=host, open_ports=tuple(reached), inside=tuple(inside), at=self._clock())
+        self._peers.move_to_end(peer_id)
+        while len(self._peers) > _PEERS_REMEMBERED:
+            self._peers.popitem(last=False)
+
+    def _addresses(self, peer_id: str, asker_host: str | None) -> list[str]:
+        known = self._peers.get(peer_id)
+        if known is None or self._clock() - known.at > _REMEMBERED_SECONDS:
+            return []
+        inside = known.inside if known.host == asker_host else ()
+        version = ipaddress.ip_address(known.host).version
+        return [*inside, *(f"/ip{version}/{known.host}/tcp/{port}" for port in known.open_ports)]
+
+
+async def answers_as_peer(host: str, port: int) -> bool:
+    """Whether a libp2p host takes connections there."""
+    writer = None
+    try:
+        async with asyncio.timeout(_DIAL_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(_GREETING)
+            return await reader.readexactly(len(_GREETING)) == _GREETING
+    except (TimeoutError, OSError, EOFError):
+        return False
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def host_of(address: str) -> str | None:
+    """The IP address in a multiaddr ``/ip4/203.0.113.7/tcp/1234``; None for one through a relay, or of another kind."""
+    parts = address.split("/")
+    if len(parts) < 5 or parts[1] not in ("ip4", "ip6") or "p2p-circuit" in parts:
+        return None
+    return parts[2]
+
+
+def is_inside(address: str) -> bool:
+    """Whether this is a TCP address of some house's own network: private, and not a machine's talk with itself."""
+    parts = address.split("/")
+    if len(address) > _MAX_ADDRESS_CHARS or len(parts) != 5 or parts[3] != "tcp" or not parts[4].isdecimal():
+        return False
+    try:
+        ip = ipaddress.ip_address(parts[2])
+    except ValueError:
+        return False
+    is_of_its_kind = parts[1] == f"ip{ip.version}" and int(parts[4]) in range(_LOWEST_PORT, 65536)
+    return is_of_its_kind and ip.is_private and not (ip.is_loopback or ip.is_link_local or ip.is_unspecified)
+
+
+async def receive(reader: asyncio.StreamReader) -> object:
+    """One message. Raises EOFError or ValueError for anything else."""
+    length = int.from_bytes(await reader.readexactly(2), "big")
+    if length > _MAX_MESSAGE_BYTES:
+        raise ValueError("The message is too long.")
+    try:
+        return msgpack.unpackb(
+            await reader.readexactly(length), max_map_len=0, max_ext_len=0, max_array_len=2 * MAX_ADDRESSES
+        )
+    except (TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise ValueError("The message is no msgpack.") from error
+
+
+async def send(writer: asyncio.StreamWriter, message: object) -> None:
+    """Send one message."""
+    packed = msgpack.packb(message)
+    writer.write(len(packed).to_bytes(2, "big") + packed)
+    await writer.drain()
+
+
+def _asked(message: object) -> tuple[list[int], list[str]]:
+    """The ports and inside addresses of a request. Raises ValueError for anything else."""
+    if not isinstance(message, list) or len(message) != 2:
+        raise ValueError("The request has not two parts.")
+    ports, inside = message
+    if not isinstance(ports, list) or len(ports) > MAX_PORTS or not isinstance(inside, list):
+        raise ValueError("The request is not [ports, addresses].")
+    if any(type(port) is not int or port not in range(_LOWEST_PORT, 65536) for port in ports):
+        raise ValueError("A port is out of range.")
+    return ports, [address for address in inside if isinstance(address, str) and is_inside(address)]

@@ -1,0 +1,237 @@
+"""What a bootnode does for peers that can't reach each other: it fetches a share from its author and passes it on.
+
+Two homes behind routers each keep a connection to the bootnode, which works both ways. Asked on
+``/rl-swarm/share-via/1`` for a digest and its author, the bootnode asks that author on ``/rl-swarm/share/1``, over the
+connection that there is, checks the digest, and answers as the author would. It says nothing else to anybody, so
+nothing but shares that their authors serve can travel this way, and it dials nobody.
+
+A share is fetched once for all who ask for it: a home's line up is the narrowest part of the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from hivemind.p2p import P2P, PeerID
+from hivemind.p2p.p2p_daemon_bindings.datastructures import StreamInfo
+from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
+
+from rgym_exp.swarm.refused import FetchFailed
+from rgym_exp.swarm.transfer import (
+    BUSY,
+    NOT_HERE,
+    UNREACHABLE,
+    VIA_PROTOCOL,
+    fetch_share,
+    read_via_request,
+    send_answer,
+)
+
+_CONNECTIONS_FRESH_SECONDS = 1.0
+_STATUSES = {"fetch_busy": BUSY, "fetch_unreachable": UNREACHABLE, "fetch_timeout": UNREACHABLE}
+
+logger = logging.getLogger("rl_swarm.swarm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayLimits:
+    """What passing shares on may cost a bootnode. A share of the default settings has 3 to 10 KB."""
+
+    max_share_bytes: int = 4 * 1024 * 1024
+    streams: int = 128
+    """At a time, over all who ask."""
+    streams_per_asker: int = 8
+    request_seconds: float = 5.0
+    """Until the whole request is here."""
+    fetch_seconds: float = 15.0
+    """Until the author has handed it over."""
+    send_seconds: float = 30.0
+    bytes_per_second: float = 8 * 1024 * 1024
+    """On average, over all who ask; the hub's line is its host's."""
+    burst_bytes: float = 64 * 1024 * 1024
+    asker_bytes_per_second: float = 1024 * 1024
+    """For each address that asks: identities are free, addresses less so."""
+    asker_burst_bytes: float = 16 * 1024 * 1024
+    askers_remembered: int = 4096
+    cache_bytes: int = 32 * 1024 * 1024
+    """Of shares passed on lately, kept for the others who ask for them."""
+
+
+class ByteBudget:
+    """So many bytes per second, with a burst; who has used it up waits. What is taken may overdraw it once."""
+
+    def __init__(self, *, per_second: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second, self._burst, self._clock = per_second, burst, clock
+        self._left, self._at = burst, clock()
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing is left now."""
+        self._refill()
+        return self._left <= 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing was taken that is not refilled."""
+        self._refill()
+        return self._left >= self._burst
+
+    def take(self, count: int) -> None:
+        """Count ``count`` bytes as sent."""
+        self._refill()
+        self._left -= count
+
+    def _refill(self) -> None:
+        now = self._clock()
+        self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
+        self._at = now
+
+
+class ShareSource(Protocol):
+    """Where a relay gets shares: ``AuthorConnections``, or a test's own."""
+
+    async def fetch(self, author: PeerID, digest: bytes) -> bytes:
+        """The share with this digest, from its author. Raises FetchFailed; it may hang."""
+        ...
+
+
+class AuthorConnections:
+    """The peers that have a connection to this daemon, and their shares."""
+
+    def __init__(self, p2p: P2P, limits: RelayLimits) -> None:
+        self._p2p, self._limits = p2p, limits
+        self._connected: frozenset[PeerID] = frozenset()
+        self._seen_at = -_CONNECTIONS_FRESH_SECONDS
+
+    async def fetch(self, author: PeerID, digest: bytes) -> bytes:
+        """See ``ShareSource``."""
+        if not await self._is_connected(author):
+            raise FetchFailed("fetch_unreachable")
+        fetched = await fetch_share(
+            self._p2p,
+            author.to_base58(),
+            digest.hex(),
+            size=None,
+            max_bytes=self._limits.max_share_bytes,
+            timeout_seconds=self._limits.fetch_seconds,
+        )
+        return fetched.data
+
+    async def _is_connected(self, author: PeerID) -> bool:
+        # Opening a stream would dial whom there is no connection to, and strangers would say whom.
+        if author not in self._connected and time.monotonic() - self._seen_at >= _CONNECTIONS_FRESH_SECONDS:
+            self._connected = frozenset(peer.peer_id for peer in await self._p2p.list_peers())
+            self._seen_at = time.monotonic()
+        return author in self._connected
+
+
+class ShareRelay:
+    """Answers ``/rl-swarm/share-via/1`` within its limits. All methods belong to the exchange's loop."""
+
+    def __init__(
+        self,
+        source: ShareSource,
+        limits: RelayLimits | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source, self._limits, self._clock = source, limits or RelayLimits(), clock
+        self._streams: Counter[str] = Counter()
+        self._total = ByteBudget(per_second=self._limits.bytes_per_second, burst=self._limits.burst_bytes, clock=clock)
+        self._budgets: OrderedDict[str, ByteBudget] = OrderedDict()
+        self._cache: OrderedDict[bytes, bytes] = OrderedDict()
+        self._cached_bytes = 0
+        self._fetching: dict[tuple[PeerID, bytes], asyncio.Task[bytes]] = {}
+        self.bytes_passed_on = 0
+        """Sent to those who asked, since the start."""
+
+    async def start(self, p2p: P2P) -> None:
+        """Register the protocol at a daemon."""
+        await p2p.add_binary_stream_handler(VIA_PROTOCOL, self.answer)
+
+    async def answer(self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request, one answer. A peer that hangs, breaks off or asks nonsense costs a closed stream, no more."""
+        asker, limits = str(info.peer_id), self._limits
+        budget = self._budget_of(_host_of(str(info.addr)) or asker)
+        is_busy = (
+            self._streams[asker] >= limits.streams_per_asker
+            or self._streams.total() >= limits.streams
+            or budget.is_spent
+            or self._total.is_spent
+        )
+        self._streams[asker] += 1
+        try:
+            async with asyncio.timeout(limits.request_seconds):
+                digest, author = await read_via_request(reader)
+            data, otherwise = (None, BUSY) if is_busy else await self._share(author, digest)
+            if data is not None:
+                for each in (budget, self._total):
+                    each.take(len(data))
+                self.bytes_passed_on += len(data)
+            async with asyncio.timeout(limits.send_seconds):
+                await send_answer(writer, otherwise, data)
+        except (TimeoutError, OSError, EOFError, ValueError, P2PDaemonError):
+            logger.debug("A request of %s to pass a share on was not completed.", asker, exc_info=True)
+        finally:
+            self._streams[asker] -= 1
+            if not self._streams[asker]:
+                del self._streams[asker]
+            writer.close()
+
+    async def _share(self, author: PeerID, digest: bytes) -> tuple[bytes | None, bytes]:
+        """The share, or None and the status that says why."""
+        if (cached := self._cache.get(digest)) is not None:
+            self._cache.move_to_end(digest)
+            return cached, NOT_HERE
+        key = (author, digest)
+        if key not in self._fetching:
+            task = asyncio.ensure_future(self._source.fetch(author, digest))
+            task.add_done_callback(lambda done: self._fetched(key, done))
+            self._fetching[key] = task
+        try:
+            # Shielded: who asked first may break off while others wait for the same share.
+            async with asyncio.timeout(self._limits.fetch_seconds):
+                return await asyncio.shield(self._fetching[key]), NOT_HERE
+        except TimeoutError:
+            return None, UNREACHABLE
+        except FetchFailed as failure:
+            return None, _STATUSES.get(failure.reason, NOT_HERE)
+
+    def _fetched(self, key: tuple[PeerID, bytes], task: asyncio.Task[bytes]) -> None:
+        del self._fetching[key]
+        if task.cancelled() or task.exception() is not None:
+            return
+        data = task.result()
+        self._cache[key[1]] = data
+        self._cached_bytes += len(data)
+        while self._cached_bytes > self._limits.cache_bytes:
+            self._cached_bytes -= len(self._cache.popitem(last=False)[1])
+
+    def _budget_of(self, asker: str) -> ByteBudget:
+        if asker not in self._budgets:
+            self._forget_idle()
+            self._budgets[asker] = ByteBudget(
+                per_second=self._limits.asker_bytes_per_second, burst=self._limits.asker_burst_bytes, clock=self._clock
+            )
+        self._budgets.move_to_end(asker)
+        return self._budgets[asker]
+
+    def _forget_idle(self) -> None:
+        """Keep no more budgets than the limit: those that are full say nothing, and then the longest unused goes."""
+        if len(self._budgets) < self._limits.askers_remembered:
+            return
+        full = [asker for asker, budget in self._budgets.items() if budget.is_full]
+        for asker in full or [next(iter(self._budgets))]:
+            del self._budgets[asker]
+
+
+def _host_of(address: str) -> str | None:
+    """The IP address in a multiaddr ``/ip4/203.0.113.7/tcp/1234``; None for any other."""
+    parts = address.split("/")
+    return parts[2] if len(parts) > 2 and parts[1] in ("ip4", "ip6") else None

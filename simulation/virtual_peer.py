@@ -1,0 +1,195 @@
+"""One peer in virtual time: the real gathering, known peers and selection; working and fetching are waits."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesTaken
+from rgym_exp.swarm.gathering import RoundGathering
+from rgym_exp.swarm.listing import MAX_ROUNDS_LATE, listed_under
+from rgym_exp.swarm.selection import select
+from rgym_exp.swarm.share import encode_share
+from rgym_exp.swarm.verify import ShareRules
+from rgym_exp.types import Announcement, Completion, Group, Problem, ReceivedShare, Share, SharedGroup
+from simulation.virtual_dht import VirtualRecords
+
+EXTERNAL_GROUPS = 4
+ENOUGH_SHARES = 2 * EXTERNAL_GROUPS
+GROUPS_A_SHARE = 2
+"""With an advantage, of the four that a share would have: the others are never selected, and cost time."""
+FETCH_SECONDS = 0.3
+_POLL_SECONDS = 1.0
+_CHAIN_SECONDS = 0.05
+_NOISE = 0.1
+"""Standard deviation of the logarithm of what one piece of work takes, from round to round."""
+
+RULES = ShareRules(swarm_id="virtual", tasks_digest="tasks", max_slots=32, num_generations=2)
+_GROUPS = tuple(
+    SharedGroup(slot=slot, completions=(Completion(text="1", ended=True), Completion(text="2", ended=True)))
+    for slot in range(GROUPS_A_SHARE)
+)
+_PROBLEMS = [Problem(slot=slot, dataset="sum", question="?", entry={}) for slot in range(GROUPS_A_SHARE)]
+
+
+class Contract:
+    """The contract's round, and when each began."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.round = 0
+        self.began = [now()]
+        self._now = now
+
+    def round_and_stage(self) -> tuple[int, int]:
+        """See ``ContractClient``."""
+        return self.round, 0
+
+    def advance_round(self) -> None:
+        """See ``ContractClient``."""
+        self.round += 1
+        self.began.append(self._now())
+
+
+class Place(Protocol):
+    """Where peers meet."""
+
+    contract: Contract
+    served: dict[str, bytes]
+    """The bytes of each share, by digest."""
+
+
+class VirtualPeer:
+    """Plays round after round until it is cancelled, and keeps count of what came of it."""
+
+    def __init__(
+        self,
+        *,
+        peer_id: str,
+        place: Place,
+        records: VirtualRecords,
+        generate_seconds: float,
+        train_seconds: float,
+        rng: random.Random,
+        now: Callable[[], float],
+    ) -> None:
+        self.peer_id = peer_id
+        self.steps = 0
+        self.shares_made = 0
+        self.shares_lost = 0
+        """Made too late for anybody."""
+        self.used: Counter[tuple[str, int]] = Counter()
+        """(author, round) of the shares from which it trained on a group."""
+        self.places_filled: list[float] = []
+        """For each step, which part of the places for external groups was filled."""
+        self.gather_seconds: list[float] = []
+        self.records = records
+        self._place = place
+        self._generate_seconds, self._train_seconds = generate_seconds, train_seconds
+        self._rng = rng
+        self._now = now
+        self._known = KnownPeers(peer_id)
+        self._taken = SharesTaken()
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def play(self) -> None:
+        """Play until cancelled."""
+        last = -1
+        while True:
+            last = await self._play_round(await self._next_round(last))
+
+    async def _next_round(self, last: int) -> int:
+        await asyncio.sleep(_CHAIN_SECONDS)
+        while self._place.contract.round <= last:
+            await asyncio.sleep(_POLL_SECONDS)
+        return self._place.contract.round
+
+    async def _play_round(self, round: int) -> int:
+        is_alone = not self._known.newest_first()
+        gathering = RoundGathering(
+            round=round,
+            records=self.records,
+            fetch=self._fetch,
+            rules=RULES,
+            known=self._known,
+            taken=self._taken,
+            drops=Drops(),
+            own_peer_id=self.peer_id,
+            fetches_at_once=4,
+            rng=self._rng,
+            clock=self._now,
+        )
+        gathering.start()
+        try:
+            await self._work(self._generate_seconds * (2 if is_alone else 1))
+            reached = self._place.contract.round
+            self._publish(round, reached)
+            began = self._now()
+            received = await gathering.finish(timeout_seconds=60.0, enough_shares=ENOUGH_SHARES, swarm_round=reached)
+        finally:
+            await gathering.stop()
+        self.gather_seconds.append(self._now() - began)
+        self._select(received)
+        await self._work(self._train_seconds)
+        self.steps += 1
+        return round
+
+    async def _work(self, seconds: float) -> None:
+        await asyncio.sleep(seconds * math.exp(self._rng.gauss(0, _NOISE)))
+
+    def _publish(self, round: int, reached: int) -> None:
+        self.shares_made += 1
+        self.shares_lost += reached - round > MAX_ROUNDS_LATE
+        data, announcement = share_of(self.peer_id, round, reached=reached, time=self._now())
+        self._place.served[announcement.share_digest] = data
+        task = asyncio.create_task(self.records.publish(announcement))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _fetch(self, announcement: Announcement) -> bytes:
+        await asyncio.sleep(FETCH_SECONDS)
+        return self._place.served[announcement.share_digest]
+
+    def _select(self, received: list[ReceivedShare]) -> None:
+        groups = [
+            Group(
+                peer_id=one.share.peer_id,
+                problem=problem,
+                completions=shared.completions,
+                rewards=(0.0, 1.0),
+            )
+            for one in received
+            for problem, shared in zip(_PROBLEMS, one.share.groups, strict=True)
+        ]
+        selected = select(groups, count=EXTERNAL_GROUPS, per_peer=EXTERNAL_GROUPS, rng=self._rng)
+        rounds = {one.share.peer_id: one.share.round for one in received}
+        for author in {group.peer_id for group in selected}:
+            self.used[author, rounds[author]] += 1
+        self.places_filled.append(len(selected) / EXTERNAL_GROUPS)
+
+
+def share_of(peer_id: str, round: int, *, reached: int, time: float) -> tuple[bytes, Announcement]:
+    """A share's bytes and its announcement, made when the swarm is at the round ``reached``."""
+    share = Share(
+        swarm_id=RULES.swarm_id, round=round, peer_id=peer_id, tasks_digest=RULES.tasks_digest, groups=_GROUPS
+    )
+    data = encode_share(share)
+    announcement = Announcement(
+        swarm_id=RULES.swarm_id,
+        round=round,
+        listed=listed_under(round, swarm_round=reached),
+        peer_id=peer_id,
+        share_digest=hashlib.sha256(data).hexdigest(),
+        share_size=len(data),
+        group_count=len(_GROUPS),
+        tasks_digest=RULES.tasks_digest,
+        model_name="m",
+        account="",
+        mean_reward=0.5,
+        time=time,
+    )
+    return data, announcement

@@ -1,0 +1,59 @@
+"""What the keeper reads of a round in a large swarm, and when that is enough to end it."""
+
+from __future__ import annotations
+
+from rgym_exp.hub.round_watch import RoundWatch
+from rgym_exp.swarm.pace import ActivePeer
+from rgym_exp.swarm.shards import Slice
+
+ROUND, LEVEL = 9, 5
+PEERS = {f"peer {number}": ActivePeer(weight=20, is_awaited=True) for number in range(1000)}
+
+
+def watch(level: int = LEVEL, active: dict[str, ActivePeer] = PEERS) -> RoundWatch:
+    return RoundWatch(round=ROUND, active=active, level=level, origin=4711)
+
+
+def within(parts: list[Slice], peers: set[str]) -> set[str]:
+    """What reading these parts shows of those who announced."""
+    return {peer for peer in peers if any(part.covers(peer, ROUND) for part in parts)}
+
+
+def test_a_small_swarm_is_read_whole_at_every_look() -> None:
+    assert watch(level=3).parts(set())[0].bits == 0
+
+
+def test_a_look_at_a_large_swarm_reads_a_sample_of_about_256_peers() -> None:
+    (sample,) = watch().parts(set())
+    assert sample.bits == LEVEL - 3
+    assert 200 < len(within([sample], set(PEERS))) < 300
+
+
+def test_the_sample_tells_when_half_of_the_swarm_has_announced() -> None:
+    round = watch()
+    parts = round.parts(set())
+    third = {peer for number, peer in enumerate(PEERS) if number % 3 == 0}
+    assert not round.is_over(elapsed=6.0, announced=within(parts, third), everybody=False)
+    most = {peer for number, peer in enumerate(PEERS) if number % 3}
+    round.is_over(elapsed=8.0, announced=within(parts, most), everybody=False)
+    assert not round.is_over(elapsed=11.9, announced=within(parts, most), everybody=False)
+    assert round.is_over(elapsed=12.0, announced=within(parts, most), everybody=False)
+
+
+def test_those_missing_outside_the_sample_are_looked_for_in_their_own_shards() -> None:
+    round = watch()
+    (sample,) = round.parts(set())
+    missing = next(peer for peer in PEERS if not sample.covers(peer, ROUND))
+    here = PEERS.keys() - {missing}
+    assert round.is_over(elapsed=8.0, announced=within([sample], here), everybody=False)
+    assert not round.is_over(elapsed=8.0, announced=here, everybody=True)
+    (part,) = round.parts(here)
+    assert part.bits == LEVEL and part.covers(missing, ROUND)
+    assert round.is_over(elapsed=8.5, announced=set(PEERS), everybody=False)
+
+
+def test_a_peer_that_takes_its_leave_is_not_waited_for() -> None:
+    round = watch(level=0, active={"a": PEERS["peer 0"], "b": PEERS["peer 0"]})
+    assert not round.is_over(elapsed=8.0, announced={"a"}, everybody=True)
+    round.left({"b", "stranger"})
+    assert round.is_over(elapsed=8.5, announced={"a"}, everybody=True)

@@ -295,6 +295,7 @@ def _announcement(invite: Invite, peer_id: str, round: int) -> Announcement:
     return Announcement(
         swarm_id=invite.swarm_id,
         round=round,
+        listed=round,
         peer_id=peer_id,
         share_digest="0" * 64,
         share_size=100,

@@ -17,7 +17,7 @@ from rgym_exp.hub.connections import Connections
 from rgym_exp.hub.rate_limit import RateLimit
 from rgym_exp.hub.round_route import round_route
 from rgym_exp.hub.rpc_proxy import RpcProxy
-from rgym_exp.types import PROTOCOL_VERSION
+from rgym_exp.types import PROTOCOL
 
 
 class Rounds:
@@ -76,7 +76,7 @@ async def test_the_round_is_told_at_once_with_the_hubs_time_and_version(service:
     before = time.time()
     status, told = await service.get()
     assert status == 200 and before <= told.pop("time") <= time.time() and told.pop("waited") < 5
-    assert told == {"round": 5, "stage": 0, "protocol": PROTOCOL_VERSION, "contract": "0xabc"}
+    assert told == {"round": 5, "stage": 0, "protocol": PROTOCOL, "contract": "0xabc"}
 
 
 @pytest.mark.parametrize("query", ["?after=4&wait=20", "?after=5", "?wait=20", "?after=x&wait=20", "?after=5&wait=x"])

@@ -254,7 +254,7 @@ async def test_a_rounds_questions_come_in_one_request_and_so_do_their_scores(mak
     judge = make_judge()
     asked = await judge.ask_many(peer_id="QmA", model_name="model", round=7, count=4, address="10.0.0.1")
     assert len({one.question for one in asked}) == 4
-    answers = [(one.session_id, right(one.question)) for one in asked[:2]]
+    answers: list[tuple[object, object]] = [(one.session_id, right(one.question)) for one in asked[:2]]
     answers += [("ab" * 16, "x"), (asked[2].session_id, None), (asked[3].session_id, "<answer>no</answer>")]
     results = await judge.submit_many(answers)
     told = [each.reason if isinstance(each, SessionRefused) else each for each in results]

@@ -22,13 +22,14 @@ class Time:
 
     now: float = 1000.0
     slept: list[float] = field(default_factory=list)
-    events: list[Callable[[], object]] = field(default_factory=list)
+    events: Sequence[Callable[[], object]] = ()
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
         if self.events:
-            self.events.pop(0)()
+            event, *self.events = self.events
+            event()
 
 
 def nothing() -> None:

@@ -48,8 +48,8 @@ class RoundRecords(Protocol):
         """The level at which the swarm writes; 0 while it is small or unknown."""
         ...
 
-    async def read(self, round: int, part: Slice, *, thorough: bool = True) -> list[Announcement]:
-        """The announcements listed under a round by the peers in ``part``."""
+    async def read(self, round: int, *parts: Slice, thorough: bool = True) -> list[Announcement]:
+        """The announcements listed under a round by the peers in ``parts``; by everybody, without any."""
         ...
 
     async def survey(self, round: int) -> list[Announcement]:

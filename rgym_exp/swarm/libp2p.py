@@ -181,9 +181,9 @@ class LibP2PExchange:
         """The current DHT node's (the daemon may have been restarted)."""
         return self._records.level
 
-    async def read(self, round: int, part: Slice, *, thorough: bool = True) -> list[Announcement]:
+    async def read(self, round: int, *parts: Slice, thorough: bool = True) -> list[Announcement]:
         """See ``level``."""
-        return await self._records.read(round, part, thorough=thorough)
+        return await self._records.read(round, *parts, thorough=thorough)
 
     async def survey(self, round: int) -> list[Announcement]:
         """See ``level``."""

@@ -51,11 +51,11 @@ class FakeSwarm:
 
     level = 0
 
-    async def read(self, round: int, part: Slice, *, thorough: bool = True) -> list[Announcement]:
+    async def read(self, round: int, *parts: Slice, thorough: bool = True) -> list[Announcement]:
         self.looks.release()
         if self.is_broken:
             raise RuntimeError("the network is down")
-        return [one for one in self.published.get(round, []) if part.covers(one.peer_id, round)]
+        return [one for one in self.published.get(round, []) if any(part.covers(one.peer_id, round) for part in parts)]
 
     async def survey(self, round: int) -> list[Announcement]:
         return list(self.published.get(round, []))

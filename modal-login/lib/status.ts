@@ -30,11 +30,11 @@ async function freshChainState(context: Context, address: Address | null): Promi
     () => new Map<string, { until: number; state: Promise<ChainState> }>(),
   )
   for (const [name, { until }] of kept) {
-    if (until < Date.now()) kept.delete(name)
+    if (until < performance.now()) kept.delete(name)
   }
   const name = [chainId, rpcUrl, swarmContract, market, address].join(' ')
   const state = kept.get(name)?.state ?? lookUp(context, address)
-  if (!kept.has(name)) kept.set(name, { until: Date.now() + FRESH_MS, state })
+  if (!kept.has(name)) kept.set(name, { until: performance.now() + FRESH_MS, state })
   return await state
 }
 

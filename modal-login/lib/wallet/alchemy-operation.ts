@@ -71,11 +71,11 @@ class Operation {
   }
 
   async isIncluded(waitMs: number): Promise<boolean> {
-    const end = Date.now() + waitMs
+    const end = performance.now() + waitMs
     for (let wait = 100; ; wait = Math.min(2 * wait, 2_000)) {
       if (await this.findReceipt()) return true
-      if (Date.now() >= end) return false
-      await pause(Math.min(wait, Math.max(end - Date.now(), 1)))
+      if (performance.now() >= end) return false
+      await pause(Math.min(wait, Math.max(end - performance.now(), 1)))
     }
   }
 

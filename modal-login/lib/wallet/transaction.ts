@@ -119,7 +119,7 @@ class Sending {
   }
 
   private async waitForBlock(nonce: number): Promise<TransactionReceipt | undefined | 'waiting'> {
-    const end = Date.now() + this.policy.blockMs
+    const end = performance.now() + this.policy.blockMs
     for (let wait = 50; ; wait = Math.min(2 * wait, 1_000)) {
       const receipt = await this.receipt()
       if (receipt) return receipt
@@ -128,8 +128,8 @@ class Sending {
       )
       // The nonce is in a block: it was ours in the meantime, or somebody else's.
       if (used > nonce) return await this.receipt()
-      if (Date.now() >= end) return 'waiting'
-      await pause(Math.min(wait, Math.max(end - Date.now(), 1)))
+      if (performance.now() >= end) return 'waiting'
+      await pause(Math.min(wait, Math.max(end - performance.now(), 1)))
     }
   }
 

@@ -44,13 +44,14 @@ beforeEach(async () => {
 })
 
 let minutes = 0
+const now = performance.now.bind(performance)
 
 /** What pages are told that ask together when what was told before isn't fresh any more. */
 async function freshStatuses(pages: number, headers: Record<string, string> = {}): Promise<PageStatus[]> {
   minutes += 1
-  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + minutes * 60_000 })
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + minutes * 60_000)
   const answers = await Promise.all(Array.from({ length: pages }, () => get(status, '', headers)))
-  vi.useRealTimers()
+  clock.mockRestore()
   return answers.map((answer) => {
     expect(answer.status).toBe(200)
     return JSON.parse(answer.text)

@@ -17,6 +17,7 @@ import requests
 from eth_account import Account
 
 from rgym_exp.chain import anvil_process, saved_state
+from rgym_exp.chain.anvil import find_or_install_anvil
 from rgym_exp.chain.anvil_process import DevnetError
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.deploy import OwnerClient, deploy_coordinator
@@ -176,13 +177,112 @@ def test_it_ends_with_its_parent_even_when_that_is_killed_and_not_with_the_threa
     assert (tmp_path / "devnet" / "chain.json").exists()  # ended by SIGTERM, so it saved its state
 
 
-def test_a_chain_that_dies_at_once_is_not_started_for_ever(tmp_path, monkeypatch):
+def test_a_chain_that_dies_at_its_first_start_is_told_at_once(tmp_path, monkeypatch):
     program = tmp_path / "anvil"
     program.write_text("#!/bin/sh\necho cannot do that; exit 3\n")
     program.chmod(0o755)
     monkeypatch.setenv("ANVIL", str(program))
     with pytest.raises(DevnetError, match="cannot do that"):
         Devnet.start(tmp_path / "devnet")
+
+
+def test_a_chain_that_dies_is_there_again_at_the_same_address_and_says_so_meanwhile(tmp_path):
+    with Devnet.start(tmp_path / "devnet") as devnet:
+        assert devnet.trouble is None
+        process_id = devnet.process_id
+        os.kill(process_id, signal.SIGKILL)
+        told = wait_for(lambda: devnet.trouble, what="a word about it")
+        assert "ended by itself" in told
+        wait_for(lambda: devnet.trouble is None, what="the chain")
+        assert devnet.process_id != process_id
+        assert rpc(devnet, "eth_chainId").ok and devnet.is_running
+
+
+def test_a_chain_that_can_not_be_started_again_is_tried_until_it_can(tmp_path, monkeypatch):
+    """Something is in its way for a while: here its own program, which can't be run."""
+    program = tmp_path / "anvil"
+    program.write_text(f'#!/bin/sh\nexec {find_or_install_anvil()} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("ANVIL", str(program))
+    with Devnet.start(tmp_path / "devnet") as devnet:
+        whole = program.read_text()
+        program.write_text("#!/bin/sh\necho no room; exit 3\n")
+        os.kill(devnet.process_id, signal.SIGKILL)
+        wait_for(lambda: "no room" in (devnet.trouble or ""), what="why it doesn't start")
+        assert devnet.is_running, "the hub goes on meanwhile"
+        program.write_text(whole)
+        wait_for(lambda: devnet.trouble is None, what="the chain")
+        assert rpc(devnet, "eth_chainId").ok
+
+
+class TestWriting:
+    """Whether the state file is still written, and whole."""
+
+    @staticmethod
+    def write(path, content):
+        path.write_text(content)
+        stamp = TestWriting.stamp = TestWriting.stamp + 1
+        os.utime(path, ns=(stamp, stamp))
+
+    stamp = 10**18
+    WHOLE = '{"blocks": [], "transactions": []}'
+
+    def watch(self, path):
+        self.now = 0.0
+        return saved_state.WritingWatch(path, longest_seconds=30, clock=lambda: self.now)
+
+    def test_a_file_that_is_written_again_and_again_is_no_trouble(self, tmp_path):
+        path = tmp_path / "chain.json"
+        watch = self.watch(path)
+        for _ in range(20):
+            self.now += 5
+            self.write(path, self.WHOLE)
+            assert watch.look() is None
+
+    def test_one_that_stays_as_it_is_is_told_until_it_is_written_again(self, tmp_path):
+        path = tmp_path / "chain.json"
+        self.write(path, self.WHOLE)
+        watch = self.watch(path)
+        self.now = 30
+        assert watch.look() is None
+        self.now = 31
+        assert "has not been written for 31 s" in watch.look() and str(path) in watch.look()
+        self.write(path, self.WHOLE)
+        assert watch.look() is None
+
+    def test_half_a_file_is_none_however_often_it_is_written(self, tmp_path):
+        path = tmp_path / "chain.json"
+        watch = self.watch(path)
+        for _ in range(10):
+            self.now += 5
+            self.write(path, self.WHOLE[:-1])
+            told = watch.look()
+        assert "has not been written for 50 s" in told and "disk is full" in told
+
+    def test_a_file_that_is_missing_is_none(self, tmp_path):
+        watch = self.watch(tmp_path / "chain.json")
+        self.now = 31
+        assert watch.look() is not None
+
+    def test_the_time_in_which_the_chain_was_down_does_not_count(self, tmp_path):
+        watch = self.watch(tmp_path / "chain.json")
+        self.now = 31
+        watch.begin_anew()
+        assert watch.look() is None
+
+
+def test_a_chain_whose_state_can_not_be_written_says_so_and_when_it_is_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(anvil_process, "STATE_SILENCE_SECONDS", 7.0)
+    monkeypatch.setattr(anvil_process, "UPKEEP_SECONDS", 0.2)
+    state = tmp_path / "devnet" / "chain.json"
+    with Devnet.start(tmp_path / "devnet") as devnet:
+        wait_for(state.exists, what="the first state")
+        state.unlink()
+        state.mkdir()  # As on a full disk: anvil can't write it, and goes on.
+        told = wait_for(lambda: devnet.trouble, what="a word about it")
+        assert "has not been written" in told and rpc(devnet, "eth_chainId").ok
+        state.rmdir()
+        wait_for(lambda: devnet.trouble is None, what="the all-clear")
 
 
 def test_starting_in_a_thread_that_ends_leaves_the_chain_running(tmp_path):

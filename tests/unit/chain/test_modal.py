@@ -698,3 +698,18 @@ def test_nothing_is_handed_over_for_an_address_without_a_market(login, make_play
     wait_until(settled(node))
     assert sorted(statuses(node)) == ["confirmed", "refused"]
     assert login.writes() == ["submit-reward"]
+
+
+def test_what_a_chain_that_was_set_back_has_lost_is_handed_over_again(login, make_modal, chain, wait_until):
+    node = make_modal()
+    node.register("QmA")
+    wait_until(lambda: node.pending() == 0)
+    rpc = chain.contract.web3.provider
+    snapshot = rpc.make_request("evm_snapshot", [])["result"]
+    node.submit_reward(round=0, stage=0, reward=3, peer_id="QmA")
+    node.submit_winners(round=0, winners=["QmB"], peer_id="QmA")
+    wait_until(lambda: node.pending() == 0)
+    assert rpc.make_request("evm_revert", [snapshot])["result"] is True
+    assert node.peer_totals("QmA").total_reward == 0
+    node.submit_reward(round=0, stage=0, reward=3, peer_id="QmA")  # owed already: nothing but a reason to look
+    wait_until(lambda: node.peer_totals("QmA").total_reward == 3 and node.peer_totals("QmB").total_wins == 1)

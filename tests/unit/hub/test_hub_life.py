@@ -14,12 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psutil
 import pytest
 from eth_account import Account
 from web3.types import Nonce
 
 from rgym_exp.base.ports import free_port
+from rgym_exp.chain import anvil_process
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.rpc import connect
@@ -189,6 +191,41 @@ async def test_a_hub_that_is_ready_knows_the_round_before_its_keeper_is_at_work(
         finally:
             stop.set()
             await serving
+
+
+async def test_health_tells_of_a_chain_whose_state_is_not_written_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anvil_process, "STATE_SILENCE_SECONDS", 7.0)
+    monkeypatch.setattr(anvil_process, "UPKEEP_SECONDS", 0.2)
+    stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
+    options = HubOptions(port=free_port(), p2p_port=free_port(), rpc_port=free_port())
+    state = Home(root=tmp_path).hub / "chain" / "chain.json"
+    with planned(Home(root=tmp_path), options) as plan:
+        serving = asyncio.create_task(hub.serve(plan, stop=stop, on_ready=ready.set_result))
+        try:
+            async with asyncio.timeout(60):
+                url = (await ready).hub_url
+            assert (await _health(url)) == (200, {"ok": True, "trouble": None})
+            await asyncio.to_thread(wait_for, state.exists, what="the first state")
+            state.unlink()
+            state.mkdir()  # As on a full disk: anvil can't write it, and goes on.
+            async with asyncio.timeout(60):
+                while (told := await _health(url))[0] == 200:
+                    await asyncio.sleep(0.1)
+            assert told[0] == 503 and "has not been written for" in told[1]["trouble"]
+            state.rmdir()
+            async with asyncio.timeout(60):
+                while (await _health(url))[0] != 200:
+                    await asyncio.sleep(0.1)
+        finally:
+            stop.set()
+            await serving
+
+
+async def _health(hub_url: str) -> tuple[int, Any]:
+    async with aiohttp.ClientSession() as session, session.get(f"{hub_url}/health") as response:
+        return response.status, await response.json()
 
 
 def test_a_host_who_wants_no_judge_has_none_and_no_market(start_hub: StartHub) -> None:

@@ -36,7 +36,6 @@ def main() -> None:
         host=arguments.host,
         port=arguments.port,
         bootnodes=arguments.bootnodes,
-        enough_shares=ENOUGH_SHARES,
     )
     print(json.dumps({"peer_id": exchange.peer_id}), flush=True)
     last = int(time.time() / arguments.round_seconds)  # the round that is under way is not a full one
@@ -50,7 +49,11 @@ def main() -> None:
         gathering = exchange.start_gathering(current)
         time.sleep(arguments.work_seconds)
         exchange.publish(
-            _share(exchange.peer_id, current, arguments.chars), model_name="m", account="", mean_reward=0.1
+            _share(exchange.peer_id, current, arguments.chars),
+            swarm_round=current,
+            model_name="m",
+            account="",
+            mean_reward=0.1,
         )
         left = arguments.round_seconds - 0.5 - (time.monotonic() - began)
         received = gathering.close(timeout_seconds=left, enough_shares=ENOUGH_SHARES)

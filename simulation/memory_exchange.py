@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from rgym_exp.base.swarm_clock import SwarmClock
-from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesTaken
+from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesDealtWith
 from rgym_exp.swarm.listing import place_of, places_before
 from rgym_exp.swarm.publishing import leave_notices, prepare
 from rgym_exp.swarm.refused import PeerDataRefused
@@ -66,7 +66,7 @@ class MemoryExchange:
             max_share_bytes=max_share_bytes,
         )
         self._known = KnownPeers(peer_id)
-        self._taken = SharesTaken()
+        self._dealt_with = SharesDealtWith()
         self._drops = Drops()
         self._rng = random.Random(f"{seed} {peer_id}")
         self._clock = SwarmClock()
@@ -84,7 +84,7 @@ class MemoryExchange:
             swarm=self._swarm,
             rules=self._rules,
             known=self._known,
-            taken=self._taken,
+            dealt_with=self._dealt_with,
             drops=self._drops,
             rng=self._rng,
         )
@@ -137,7 +137,7 @@ class MemoryGathering:
         swarm: MemorySwarm,
         rules: ShareRules,
         known: KnownPeers,
-        taken: SharesTaken,
+        dealt_with: SharesDealtWith,
         drops: Drops,
         rng: random.Random,
     ) -> None:
@@ -145,7 +145,7 @@ class MemoryGathering:
         self._swarm = swarm
         self._rules = rules
         self._known = known
-        self._taken = taken
+        self._dealt_with = dealt_with
         self._drops = drops
         self._rng = rng
         self._settled: set[str] = set()
@@ -179,13 +179,14 @@ class MemoryGathering:
         if peer_id in self._heard or peer_id == self._known.own_peer_id:
             return
         self._known.seen(announcement)
-        is_new = announcement.share_digest not in self._taken
+        is_new = announcement not in self._dealt_with
         if is_new or announcement.listed == place:
             self._settled.add(peer_id)
         if is_new:
             self._heard.add(peer_id)
         if announcement.is_leave_notice or not is_new:
             return
+        self._dealt_with.add(announcement)
         objection = objection_to_announcement(announcement, round=announcement.listed, rules=self._rules)
         if objection is None and hashlib.sha256(data).hexdigest() != announcement.share_digest:
             objection = "wrong_digest"
@@ -196,5 +197,3 @@ class MemoryGathering:
             self._received.append(admit(data, announcement, self._rules))
         except PeerDataRefused as refusal:
             self._drops.add(refusal.reason)
-        else:
-            self._taken.add(announcement.share_digest)

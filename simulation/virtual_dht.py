@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from rgym_exp.swarm.reading import RecordReader
-from rgym_exp.swarm.shards import EVERYBODY, Shard, Slice, SwarmSize, shard_of
+from rgym_exp.swarm.shards import Shard, Slice, SwarmSize, shard_of
 from rgym_exp.types import Announcement
 
 PUBLISH_SECONDS = 0.5
@@ -68,9 +68,9 @@ class VirtualRecords:
         await asyncio.sleep(PUBLISH_SECONDS)
         self._dht.put(announcement, level)
 
-    async def read(self, round: int, part: Slice = EVERYBODY, *, thorough: bool = True) -> list[Announcement]:
+    async def read(self, round: int, *parts: Slice, thorough: bool = True) -> list[Announcement]:
         """See ``RecordReader``."""
-        return await self._reader.read(round, part, thorough=thorough)
+        return await self._reader.read(round, *parts, thorough=thorough)
 
     async def survey(self, round: int, *, sweep: bool = False) -> list[Announcement]:
         """See ``RecordReader``."""

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesTaken
+from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesDealtWith
 from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.listing import MAX_ROUNDS_LATE, listed_under
 from rgym_exp.swarm.selection import select
@@ -93,7 +93,7 @@ class VirtualPeer:
         self._rng = rng
         self._now = now
         self._known = KnownPeers(peer_id)
-        self._taken = SharesTaken()
+        self._dealt_with = SharesDealtWith()
         self._background: set[asyncio.Task[None]] = set()
 
     async def play(self) -> None:
@@ -116,7 +116,7 @@ class VirtualPeer:
             fetch=self._fetch,
             rules=RULES,
             known=self._known,
-            taken=self._taken,
+            dealt_with=self._dealt_with,
             drops=Drops(),
             own_peer_id=self.peer_id,
             fetches_at_once=4,

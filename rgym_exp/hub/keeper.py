@@ -63,8 +63,8 @@ class RecordSource(Protocol):
         """The level at which the swarm writes."""
         ...
 
-    async def read(self, round: int, part: Slice = EVERYBODY) -> list[Announcement]:
-        """The verified announcements listed under one round by the peers in ``part``."""
+    async def read(self, round: int, *parts: Slice) -> list[Announcement]:
+        """The verified announcements listed under one round by the peers in ``parts``; by everybody, without any."""
         ...
 
     async def survey(self, round: int, *, sweep: bool = False) -> list[Announcement]:
@@ -160,8 +160,7 @@ class Keeper:
 
     async def _read(self, parts: list[Slice]) -> bool:
         """Read parts of the round; whether it is over, by all that is known now."""
-        for part in parts:
-            self.activity.record(await self._records.read(self.round, part))
+        self.activity.record(await self._records.read(self.round, *parts))
         self._watch.left(self.activity.gone())
         announced = self.activity.announced(self.round)
         elapsed = self._clock() - self.round_started

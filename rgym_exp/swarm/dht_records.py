@@ -26,7 +26,7 @@ from rgym_exp.swarm.daemon import start_daemon, use_clock
 from rgym_exp.swarm.identity import Identity
 from rgym_exp.swarm.reachability import ReachabilityWatch
 from rgym_exp.swarm.reading import RecordReader
-from rgym_exp.swarm.shards import EVERYBODY, Shard, Slice, SwarmSize, record_key, shard_of
+from rgym_exp.swarm.shards import Shard, Slice, SwarmSize, record_key, shard_of
 from rgym_exp.swarm.validator import RECORD_LIFETIME_SECONDS, AnnouncementValidator
 from rgym_exp.types import Announcement
 
@@ -169,9 +169,9 @@ class DhtRecords:
             )
         )
 
-    async def read(self, round: int, part: Slice = EVERYBODY, *, thorough: bool = True) -> list[Announcement]:
+    async def read(self, round: int, *parts: Slice, thorough: bool = True) -> list[Announcement]:
         """See ``RecordReader.read``. Never raises for what others wrote or for an unreachable network."""
-        return await self._reader.read(round, part, thorough=thorough)
+        return await self._reader.read(round, *parts, thorough=thorough)
 
     async def survey(self, round: int, *, sweep: bool = False) -> list[Announcement]:
         """See ``RecordReader.survey``."""

@@ -139,19 +139,24 @@ class KnownPeers:
         return sorted(newest, key=lambda peer: (-newest[peer], peer))
 
 
-class SharesTaken:
-    """The digests of the shares that this node took in lately, so that it trains on none of them twice."""
+class SharesDealtWith:
+    """The shares that this node has taken in lately, or found to be bad: none of them is fetched again."""
 
     REMEMBERED = 4096
 
     def __init__(self) -> None:
-        self._digests: dict[str, None] = {}
+        self._shares: dict[tuple[str, str], None] = {}
 
-    def add(self, digest: str) -> None:
+    def add(self, announcement: Announcement) -> None:
         """Remember one, and forget the oldest when there are too many."""
-        self._digests[digest] = None
-        if len(self._digests) > self.REMEMBERED:
-            del self._digests[next(iter(self._digests))]
+        self._shares[self._key(announcement)] = None
+        if len(self._shares) > self.REMEMBERED:
+            del self._shares[next(iter(self._shares))]
 
-    def __contains__(self, digest: object) -> bool:
-        return digest in self._digests
+    def __contains__(self, announcement: Announcement) -> bool:
+        return self._key(announcement) in self._shares
+
+    @staticmethod
+    def _key(announcement: Announcement) -> tuple[str, str]:
+        # With its author: who announces another's digest and serves nonsense must not make that one's share count.
+        return announcement.peer_id, announcement.share_digest

@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesTaken
+from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesDealtWith
 from rgym_exp.swarm.listing import place_of, places_before
 from rgym_exp.swarm.pace import end_of_waiting
 from rgym_exp.swarm.refused import FetchFailed, PeerDataRefused
@@ -34,6 +34,8 @@ _FETCH_PAUSE_SECONDS = 0.3
 _ANNOUNCEMENTS_PER_PEER = 3
 # Not a time-out: whoever didn't answer for that long would hold everybody up once more.
 _WORTH_A_RETRY = frozenset({"fetch_failed", "fetch_busy", "fetch_not_here"})
+# In the next round, where it is still found among the late ones.
+_MAY_WORK_LATER = _WORTH_A_RETRY | {"fetch_timeout", "unforeseen"}
 
 logger = logging.getLogger("rl_swarm.swarm")
 
@@ -46,8 +48,8 @@ class RoundRecords(Protocol):
         """The level at which the swarm writes; 0 while it is small or unknown."""
         ...
 
-    async def read(self, round: int, part: Slice, *, thorough: bool = True) -> list[Announcement]:
-        """The announcements listed under a round by the peers in ``part``."""
+    async def read(self, round: int, *parts: Slice, thorough: bool = True) -> list[Announcement]:
+        """The announcements listed under a round by the peers in ``parts``; by everybody, without any."""
         ...
 
     async def survey(self, round: int) -> list[Announcement]:
@@ -66,7 +68,7 @@ class RoundGathering:
         fetch: Callable[[Announcement], Awaitable[bytes]],
         rules: ShareRules,
         known: KnownPeers,
-        taken: SharesTaken,
+        dealt_with: SharesDealtWith,
         drops: Drops,
         own_peer_id: str,
         fetches_at_once: int,
@@ -80,7 +82,7 @@ class RoundGathering:
         self._fetch = fetch
         self._rules = rules
         self._known = known
-        self._taken = taken
+        self._dealt_with = dealt_with
         self._drops = drops
         self._own = own_peer_id
         self._enough = 0
@@ -232,7 +234,7 @@ class RoundGathering:
         if announcement.is_leave_notice:
             self._waiting.pop(peer_id, None)  # it serves nothing any more
             return False
-        if digest in self._taken:
+        if announcement in self._dealt_with:
             if listed == self._listed:
                 self._settled.add(peer_id)
             return False
@@ -268,7 +270,7 @@ class RoundGathering:
         try:
             data = await self._fetch_patiently(announcement)
             self._received[peer_id] = admit(data, announcement, self._rules)
-            self._taken.add(announcement.share_digest)
+            self._dealt_with.add(announcement)
             self._waiting.pop(peer_id, None)
         except PeerDataRefused as refusal:
             self._drop(announcement, refusal.reason)
@@ -294,6 +296,8 @@ class RoundGathering:
     def _drop(self, announcement: Announcement, reason: str) -> None:
         self._drops.add(reason)
         self._settled.add(announcement.peer_id)
+        if reason not in _MAY_WORK_LATER:
+            self._dealt_with.add(announcement)
         if reason == "other_tasks":
             logger.info(
                 "Peer %s plays other tasks (or another reasoning-gym version) than this node; its share is left alone.",

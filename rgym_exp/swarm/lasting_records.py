@@ -12,7 +12,7 @@ from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 from rgym_exp.base.restarts import RestartPauses
 from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.dht_records import DhtRecords
-from rgym_exp.swarm.shards import EVERYBODY, Slice
+from rgym_exp.swarm.shards import Slice
 from rgym_exp.types import Announcement
 
 logger = logging.getLogger("rl_swarm.swarm")
@@ -70,10 +70,10 @@ class LastingRecords:
         """See ``DhtRecords``."""
         return self.current.level
 
-    async def read(self, round: int, part: Slice = EVERYBODY, *, thorough: bool = True) -> list[Announcement]:
+    async def read(self, round: int, *parts: Slice, thorough: bool = True) -> list[Announcement]:
         """See ``DhtRecords``. Raises SwarmError while there is no daemon."""
         with self._troubles_named():
-            return await self.current.read(round, part, thorough=thorough)
+            return await self.current.read(round, *parts, thorough=thorough)
 
     async def survey(self, round: int, *, sweep: bool = False) -> list[Announcement]:
         """See ``DhtRecords``. Raises SwarmError while there is no daemon."""

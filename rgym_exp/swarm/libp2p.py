@@ -13,7 +13,7 @@ from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import MAX_DIGEST_BYTES, MAX_SWARM_ID_BYTES
 from rgym_exp.swarm.dht_records import DhtRecords
-from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesTaken
+from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesDealtWith
 from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.lasting_records import LastingRecords
@@ -77,7 +77,7 @@ class LibP2PExchange:
         self._clock = clock or SwarmClock()
         self._drops = Drops()
         self._known = KnownPeers(self.peer_id)
-        self._taken = SharesTaken()
+        self._dealt_with = SharesDealtWith()
         self._store = ShareStore()
         self._server = ShareServer(self._store)
         self._newest: Announcement | None = None
@@ -105,7 +105,7 @@ class LibP2PExchange:
             fetch=self._fetch,
             rules=self._rules,
             known=self._known,
-            taken=self._taken,
+            dealt_with=self._dealt_with,
             drops=self._drops,
             own_peer_id=self.peer_id,
             fetches_at_once=self._fetches_at_once,
@@ -181,9 +181,9 @@ class LibP2PExchange:
         """The current DHT node's (the daemon may have been restarted)."""
         return self._records.level
 
-    async def read(self, round: int, part: Slice, *, thorough: bool = True) -> list[Announcement]:
+    async def read(self, round: int, *parts: Slice, thorough: bool = True) -> list[Announcement]:
         """See ``level``."""
-        return await self._records.read(round, part, thorough=thorough)
+        return await self._records.read(round, *parts, thorough=thorough)
 
     async def survey(self, round: int) -> list[Announcement]:
         """See ``level``."""

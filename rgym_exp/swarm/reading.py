@@ -36,14 +36,19 @@ class RecordReader:
         self._rng = rng
         self._surveys = 0
 
-    async def read(self, round: int, part: Slice = EVERYBODY, *, thorough: bool = True) -> list[Announcement]:
-        """The announcements listed under a round by the peers in ``part``, at every level where somebody writes."""
+    async def read(self, round: int, *parts: Slice, thorough: bool = True) -> list[Announcement]:
+        """The announcements listed under a round by the peers in ``parts``, at every level where somebody writes.
+
+        Without parts: everybody's.
+        """
+        parts = parts or (EVERYBODY,)
         if self.size.level is None:
             # Nobody was met yet: first find out where to look. Whoever is found by this may be all there is.
             await self._read(self._one_of_each(round, range(MAX_LEVEL + 1)), thorough=thorough)
-        shards = [shard for level in self._levels() for shard in self._shards_at(round, level, part)]
-        found = await self._read(shards, thorough=thorough)
-        return [announcement for announcement in found if part.covers(announcement.peer_id, round)]
+        places = [(level, part) for level in self._levels() for part in parts]
+        shards = dict.fromkeys(shard for level, part in places for shard in self._shards_at(round, level, part))
+        found = await self._read(list(shards), thorough=thorough)
+        return [one for one in found if any(part.covers(one.peer_id, round) for part in parts)]
 
     async def survey(self, round: int, *, sweep: bool = False) -> list[Announcement]:
         """A glance at a round that is over, one random shard of each level: who is there, and where they write.

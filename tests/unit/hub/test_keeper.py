@@ -29,9 +29,13 @@ class ListedRecords:
 
     level = 0
 
-    async def read(self, round: int, part: Slice = EVERYBODY) -> list[Announcement]:
+    async def read(self, round: int, *parts: Slice) -> list[Announcement]:
         self.reads.set()
-        return [one for one in self.announcements if one.listed == round and part.covers(one.peer_id, round)]
+        return [
+            one
+            for one in self.announcements
+            if one.listed == round and any(part.covers(one.peer_id, round) for part in parts or (EVERYBODY,))
+        ]
 
     async def survey(self, round: int, *, sweep: bool = False) -> list[Announcement]:
         return []

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesTaken
+from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesDealtWith
 from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.publishing import leave_notice
 from rgym_exp.swarm.refused import FetchFailed
@@ -51,11 +51,11 @@ class FakeSwarm:
 
     level = 0
 
-    async def read(self, round: int, part: Slice, *, thorough: bool = True) -> list[Announcement]:
+    async def read(self, round: int, *parts: Slice, thorough: bool = True) -> list[Announcement]:
         self.looks.release()
         if self.is_broken:
             raise RuntimeError("the network is down")
-        return [one for one in self.published.get(round, []) if part.covers(one.peer_id, round)]
+        return [one for one in self.published.get(round, []) if any(part.covers(one.peer_id, round) for part in parts)]
 
     async def survey(self, round: int) -> list[Announcement]:
         return list(self.published.get(round, []))
@@ -100,7 +100,7 @@ def known() -> KnownPeers:
 
 @pytest.fixture
 def gather(swarm: FakeSwarm, drops: Drops, clock: Clock, known: KnownPeers) -> Callable[[int], RoundGathering]:
-    taken = SharesTaken()
+    dealt_with = SharesDealtWith()
 
     def start(round: int) -> RoundGathering:
         gathering = RoundGathering(
@@ -109,7 +109,7 @@ def gather(swarm: FakeSwarm, drops: Drops, clock: Clock, known: KnownPeers) -> C
             fetch=swarm.fetch,
             rules=RULES,
             known=known,
-            taken=taken,
+            dealt_with=dealt_with,
             drops=drops,
             own_peer_id=OWN,
             fetches_at_once=4,
@@ -250,7 +250,7 @@ async def test_everybody_who_has_announced_by_the_time_of_publishing_is_heard_al
             fetch=swarm.fetch,
             rules=RULES,
             known=KnownPeers(OWN),
-            taken=SharesTaken(),
+            dealt_with=SharesDealtWith(),
             drops=drops,
             own_peer_id=OWN,
             fetches_at_once=4,
@@ -368,6 +368,19 @@ async def test_what_is_wrong_is_dropped_and_counted_and_the_rest_comes_through(
     received = await gather(5).finish(timeout_seconds=30, enough_shares=8)
     assert [share.share.peer_id for share in received] == ["QmGood"]
     assert drops.take() == {"share_malformed": 1, "not_as_announced": 1, "fetch_failed": 1}
+
+
+async def test_a_bad_share_is_not_fetched_again_in_the_next_round_and_an_unreachable_one_is(
+    gather: Gather, swarm: FakeSwarm
+) -> None:
+    garbage = swarm.publish("QmGarbage", 5)
+    swarm.served["QmGarbage", garbage.share_digest] = b"garbage"
+    away = swarm.publish("QmAway", 5)
+    data = swarm.served.pop(("QmAway", away.share_digest))
+    assert await played(gather(5)) == []
+    swarm.served["QmAway", away.share_digest] = data
+    assert await gather(6).finish(timeout_seconds=1, enough_shares=8) != []
+    assert swarm.fetches == {"QmGarbage": 1, "QmAway": 4}
 
 
 async def test_an_unreachable_peer_is_tried_three_times(gather: Gather, swarm: FakeSwarm) -> None:
@@ -511,12 +524,20 @@ def test_peers_of_an_interim_round_are_expected_when_the_contract_is_back() -> N
     assert known.expected(interim_round(7, 4)) == known.expected(8) == {"QmA"}
 
 
-def test_only_so_many_digests_are_remembered_the_oldest_forgotten_first() -> None:
-    taken = SharesTaken()
-    for number in range(SharesTaken.REMEMBERED + 1):
-        taken.add(f"digest {number}")
-    assert "digest 0" not in taken
-    assert "digest 1" in taken and f"digest {SharesTaken.REMEMBERED}" in taken
+def test_who_announces_the_digest_of_another_keeps_nobody_from_hearing_that_one() -> None:
+    dealt_with = SharesDealtWith()
+    dealt_with.add(make_announcement("QmEvil", 5))
+    assert make_announcement("QmEvil", 5) in dealt_with
+    assert make_announcement("QmHonest", 5) not in dealt_with
+
+
+def test_only_so_many_shares_are_remembered_the_oldest_forgotten_first() -> None:
+    dealt_with = SharesDealtWith()
+    shares = [make_announcement(f"Qm{number}", 5) for number in range(SharesDealtWith.REMEMBERED + 1)]
+    for share in shares:
+        dealt_with.add(share)
+    assert shares[0] not in dealt_with
+    assert shares[1] in dealt_with and shares[-1] in dealt_with
 
 
 def test_a_leave_notice_counts_up_to_its_round_and_no_further() -> None:

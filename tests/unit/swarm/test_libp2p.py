@@ -81,8 +81,7 @@ def gather_all(peer: Exchange, round: int, peer_ids: set[str]) -> dict[str, Rece
     received: dict[str, ReceivedShare] = {}
 
     def all_are_here() -> bool:
-        received.clear()
-        received.update(gather(peer, round, enough=len(peer_ids)))
+        received.update(gather(peer, round, enough=len(peer_ids)))  # each share once
         return received.keys() == peer_ids
 
     wait_until(all_are_here)
@@ -270,12 +269,13 @@ def test_what_a_hostile_peer_serves_is_dropped_and_counted(
 ) -> None:
     victim = make_peer(0)
     hostile = make_hostile(victim)
-    for round, (reason, share_changes, answer, announcement_changes) in enumerate(HOSTILITIES):
+    for number, (reason, share_changes, answer, announcement_changes) in enumerate(HOSTILITIES):
+        round = 3 * number  # further apart than late shares are looked for
         share = make_share(**{"peer_id": hostile.records.peer_id, "round": round, **share_changes})
         data = encode_share(share)
         hostile.serve(answer(data))
         hostile.announce(round, data, **announcement_changes)
-        assert drops_of(victim, round) == {reason: 1}, HOSTILITIES[round]
+        assert drops_of(victim, round) == {reason: 1}, HOSTILITIES[number]
 
 
 def test_a_peer_that_hangs_does_not_hold_up_the_others(
@@ -286,12 +286,13 @@ def test_a_peer_that_hangs_does_not_hold_up_the_others(
     hostile = make_hostile(victim)
     own = encode_share(make_share(hostile.records.peer_id, 4))
     hostile.serve(framed(own)[:100], hang=True)
-    publish(honest, 4)
-    gather_all(victim, 4, {honest.peer_id})
+    publish(honest, 3)
+    gather_all(victim, 3, {honest.peer_id})  # so that it is waited for
     hostile.announce(4, own)
     gathering = victim.start_gathering(4)
-    assert hostile.asked.wait(30)
+    publish(honest, 4)
     received = gathering.close(timeout_seconds=60, enough_shares=8)
+    assert hostile.asked.is_set()
     assert [share.share.peer_id for share in received] == [honest.peer_id]
     assert victim.dropped() == {"fetch_timeout": 1}
 

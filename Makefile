@@ -18,7 +18,7 @@ check:  ## Everything that must pass before a change lands, as CI runs it; BASE=
 static:  ## ruff, the replaced words, shellcheck, mypy
 	ONLY=static ./run_tests.sh
 
-test:  ## The unit tests and the integration tests
+test:  ## The unit tests, the integration tests and those of the network
 	ONLY=python ./run_tests.sh
 
 format:  ## Rewrite the Python files the way the linters want them

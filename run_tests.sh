@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every check, from a clean checkout: environment, Node.js packages, then the parts of scripts/checks.py side by side:
-# static (linters, types), web (its checks and tests, a browser's among them), python (unit and integration tests).
+# static (linters, types), web (its checks and tests, a browser's among them), python (unit, integration and network tests).
 #   ./run_tests.sh                      all three        PARTS="static web python image" ./run_tests.sh: the image's, too
 #   ONLY=static ./run_tests.sh          one of them
 # Arguments go to pytest, and nothing else runs then; a path among them replaces the default of all tests:

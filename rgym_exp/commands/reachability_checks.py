@@ -9,7 +9,7 @@ from rgym_exp.commands.checks import Finding, ok, warning
 from rgym_exp.config.load import load_config
 from rgym_exp.config.paths import Home
 from rgym_exp.errors import ConfigError, SwarmError
-from rgym_exp.swarm.bootnodes import is_on_this_machine
+from rgym_exp.swarm.multiaddrs import is_on_this_machine
 from rgym_exp.swarm.outside_look import look_from_outside
 
 

@@ -26,9 +26,9 @@ from rgym_exp.node.prediction import MarketPlayer
 from rgym_exp.observe.metrics import read_reports
 from rgym_exp.observe.services import make_tracker
 from rgym_exp.observe.tracker import Tracker
-from rgym_exp.swarm.bootnodes import is_on_this_machine
 from rgym_exp.swarm.exchange import Exchange
 from rgym_exp.swarm.libp2p import LibP2PExchange
+from rgym_exp.swarm.multiaddrs import is_on_this_machine
 from rgym_exp.swarm.names import animal_name
 from rgym_exp.tasks.source import ReasoningGymTasks, TaskSource
 from rgym_exp.training.build import Learner

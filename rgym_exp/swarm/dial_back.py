@@ -23,12 +23,14 @@ from hivemind.p2p import P2P
 from hivemind.p2p.p2p_daemon_bindings.datastructures import StreamInfo
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
+from rgym_exp.swarm.multiaddrs import host_of, household_of, is_inside, is_peer_port
+from rgym_exp.swarm.streams import StreamCounter
+
 DIAL_BACK_PROTOCOL = "/rl-swarm/dial-back/1"
 ADDRESSES_PROTOCOL = "/rl-swarm/addresses/1"
 MAX_PORTS = 2
 MAX_ADDRESSES = 8
 _MAX_MESSAGE_BYTES = 2048
-_MAX_ADDRESS_CHARS = 80
 _REQUEST_SECONDS = 5.0
 _DIAL_SECONDS = 3.0
 _DIALS_AT_ONCE = 16
@@ -36,9 +38,10 @@ _PAUSE_SECONDS = 3.0
 """Between two dials for one address; a peer asks when it joins and every few minutes."""
 _PEERS_REMEMBERED = 8192
 _REMEMBERED_SECONDS = 1800.0
-_LOWEST_PORT = 1024
 # Every libp2p host says this first. A router that answers by itself on a port does not.
 _GREETING = b"\x13/multistream/1.0.0\n"
+
+_STREAMS, _STREAMS_PER_PEER = 256, 4
 
 logger = logging.getLogger("rl_swarm.swarm")
 
@@ -66,6 +69,7 @@ class ReachabilityService:
         self._peers: OrderedDict[str, _Known] = OrderedDict()
         self._dialled: OrderedDict[str, float] = OrderedDict()
         self._dialling = 0
+        self._streams = StreamCounter(total=_STREAMS, per_peer=_STREAMS_PER_PEER)
 
     async def start(self, p2p: P2P) -> None:
         """Register both protocols at a daemon."""
@@ -75,14 +79,10 @@ class ReachabilityService:
     async def dial_back(self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request, one answer: [the asker's address, ports at which it was reached, whether they were tried]."""
         try:
-            async with asyncio.timeout(_REQUEST_SECONDS + MAX_PORTS * _DIAL_SECONDS):
-                ports, inside = _asked(await receive(reader))
-                host = host_of(str(info.addr))
-                was_tried = host is not None and self._may_dial(host)
-                reached = await self._reached(host, ports) if host is not None and was_tried else []
-                if host is not None:
-                    self._remember(str(info.peer_id), host, reached if was_tried else None, inside)
-                await send(writer, [host or "", reached, was_tried])
+            with self._streams.one(str(info.peer_id)) as is_admitted:
+                if not is_admitted:
+                    return
+                await self._dial_back(info, reader, writer)
         except (TimeoutError, OSError, EOFError, ValueError, P2PDaemonError):
             logger.debug("A dial-back for %s was not completed.", info.peer_id, exc_info=True)
         finally:
@@ -93,20 +93,34 @@ class ReachabilityService:
     ) -> None:
         """One request (a peer id), one answer: a list of multiaddrs, empty where nothing is known."""
         try:
-            async with asyncio.timeout(_REQUEST_SECONDS):
-                asked = await receive(reader)
-                await send(writer, self._addresses(asked, host_of(str(info.addr))) if isinstance(asked, str) else [])
+            with self._streams.one(str(info.peer_id)) as is_admitted:
+                if not is_admitted:
+                    return
+                async with asyncio.timeout(_REQUEST_SECONDS):
+                    asked = await receive(reader)
+                    known = self._addresses(asked, host_of(str(info.addr))) if isinstance(asked, str) else []
+                    await send(writer, known)
         except (TimeoutError, OSError, EOFError, ValueError, P2PDaemonError):
             logger.debug("A peer's addresses could not be told to %s.", info.peer_id, exc_info=True)
         finally:
             writer.close()
 
+    async def _dial_back(self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(_REQUEST_SECONDS + MAX_PORTS * _DIAL_SECONDS):
+            ports, inside = _asked(await receive(reader))
+            host = host_of(str(info.addr))
+            was_tried = host is not None and self._may_dial(host)
+            reached = await self._reached(host, ports) if host is not None and was_tried else []
+            if host is not None:
+                self._remember(str(info.peer_id), host, reached if was_tried else None, inside)
+            await send(writer, [host or "", reached, was_tried])
+
     def _may_dial(self, host: str) -> bool:
-        now = self._clock()
-        if self._dialling >= _DIALS_AT_ONCE or now - self._dialled.get(host, -_PAUSE_SECONDS) < _PAUSE_SECONDS:
+        now, household = self._clock(), household_of(host)
+        if self._dialling >= _DIALS_AT_ONCE or now - self._dialled.get(household, -_PAUSE_SECONDS) < _PAUSE_SECONDS:
             return False
-        self._dialled[host] = now
-        self._dialled.move_to_end(host)
+        self._dialled[household] = now
+        self._dialled.move_to_end(household)
         while len(self._dialled) > _PEERS_REMEMBERED:
             self._dialled.popitem(last=False)
         return True
@@ -151,27 +165,6 @@ async def answers_as_peer(host: str, port: int) -> bool:
             writer.close()
 
 
-def host_of(address: str) -> str | None:
-    """The IP address in a multiaddr ``/ip4/203.0.113.7/tcp/1234``; None for one through a relay, or of another kind."""
-    parts = address.split("/")
-    if len(parts) < 5 or parts[1] not in ("ip4", "ip6") or "p2p-circuit" in parts:
-        return None
-    return parts[2]
-
-
-def is_inside(address: str) -> bool:
-    """Whether this is a TCP address of some house's own network: private, and not a machine's talk with itself."""
-    parts = address.split("/")
-    if len(address) > _MAX_ADDRESS_CHARS or len(parts) != 5 or parts[3] != "tcp" or not parts[4].isdecimal():
-        return False
-    try:
-        ip = ipaddress.ip_address(parts[2])
-    except ValueError:
-        return False
-    is_of_its_kind = parts[1] == f"ip{ip.version}" and int(parts[4]) in range(_LOWEST_PORT, 65536)
-    return is_of_its_kind and ip.is_private and not (ip.is_loopback or ip.is_link_local or ip.is_unspecified)
-
-
 async def receive(reader: asyncio.StreamReader) -> object:
     """One message. Raises EOFError or ValueError for anything else."""
     length = int.from_bytes(await reader.readexactly(2), "big")
@@ -199,6 +192,6 @@ def _asked(message: object) -> tuple[list[int], list[str]]:
     ports, inside = message
     if not isinstance(ports, list) or len(ports) > MAX_PORTS or not isinstance(inside, list):
         raise ValueError("The request is not [ports, addresses].")
-    if any(type(port) is not int or port not in range(_LOWEST_PORT, 65536) for port in ports):
+    if not all(is_peer_port(port) for port in ports):
         raise ValueError("A port is out of range.")
     return ports, [address for address in inside if isinstance(address, str) and is_inside(address)]

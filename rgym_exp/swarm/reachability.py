@@ -15,16 +15,8 @@ from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 from hivemind.utils.multiaddr import Multiaddr
 
-from rgym_exp.swarm.dial_back import (
-    ADDRESSES_PROTOCOL,
-    DIAL_BACK_PROTOCOL,
-    MAX_ADDRESSES,
-    MAX_PORTS,
-    host_of,
-    is_inside,
-    receive,
-    send,
-)
+from rgym_exp.swarm.dial_back import ADDRESSES_PROTOCOL, DIAL_BACK_PROTOCOL, MAX_ADDRESSES, MAX_PORTS, receive, send
+from rgym_exp.swarm.multiaddrs import is_inside, is_plain_tcp, port_of
 from rgym_exp.swarm.streams import open_stream
 
 _OPEN_SECONDS = 5.0
@@ -67,7 +59,7 @@ async def ask_dial_back(p2p: P2P, bootnode: PeerID, *, port: int | None = None) 
     """
     _, listening = await p2p._client.identify()
     addresses = [str(address) for address in listening]
-    ports = sorted({int(address.split("/")[4]) for address in addresses if _is_plain_tcp(address)})[:MAX_PORTS]
+    ports = sorted({port_of(address) for address in addresses if is_plain_tcp(address)})[:MAX_PORTS]
     ports = [port] if port is not None else ports
     if not ports:
         return None
@@ -90,7 +82,7 @@ async def meet(p2p: P2P, peer_id: PeerID, bootnodes: Sequence[PeerID]) -> bool:
             answer = await _ask(p2p, bootnode, ADDRESSES_PROTOCOL, peer_id.to_base58())
             listed = answer if isinstance(answer, list) else []
             # Nothing but plain TCP addresses is dialled, whatever a bootnode says.
-            addresses = [Multiaddr(each) for each in listed if isinstance(each, str) and _is_plain_tcp(each)]
+            addresses = [Multiaddr(each) for each in listed if isinstance(each, str) and is_plain_tcp(each)]
             if addresses:
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     await p2p._client.connect(peer_id, addresses)
@@ -140,7 +132,8 @@ class ReachabilityWatch:
         return False
 
     def _say(self, found: Reachability) -> None:
-        if self.latest is None or bool(found.open_ports) != bool(self.latest.open_ports):
+        is_new = self.latest is None or bool(found.open_ports) != bool(self.latest.open_ports)
+        if is_new and not ipaddress.ip_address(found.host).is_loopback:  # on one machine there is nothing to say
             logger.info("%s", found.in_words())
         self.latest = found
 
@@ -153,8 +146,3 @@ async def _ask(p2p: P2P, bootnode: PeerID, protocol: str, message: object) -> ob
             return await receive(reader)
     finally:
         writer.close()
-
-
-def _is_plain_tcp(address: str) -> bool:
-    parts = address.split("/")
-    return len(parts) == 5 and parts[3] == "tcp" and parts[4].isdecimal() and host_of(address) is not None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,7 +22,9 @@ from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.datastructures import StreamInfo
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
+from rgym_exp.swarm.multiaddrs import host_of, household_of
 from rgym_exp.swarm.refused import FetchFailed
+from rgym_exp.swarm.streams import StreamCounter
 from rgym_exp.swarm.transfer import (
     BUSY,
     NOT_HERE,
@@ -33,7 +35,8 @@ from rgym_exp.swarm.transfer import (
     send_answer,
 )
 
-_CONNECTIONS_FRESH_SECONDS = 1.0
+_CONNECTED_FRESH_SECONDS, _UNCONNECTED_FRESH_SECONDS = 10.0, 1.0
+"""How long it is believed that a peer is connected, or is not."""
 _STATUSES = {"fetch_busy": BUSY, "fetch_unreachable": UNREACHABLE, "fetch_timeout": UNREACHABLE}
 
 logger = logging.getLogger("rl_swarm.swarm")
@@ -56,7 +59,7 @@ class RelayLimits:
     """On average, over all who ask; the hub's line is its host's."""
     burst_bytes: float = 64 * 1024 * 1024
     asker_bytes_per_second: float = 1024 * 1024
-    """For each address that asks: identities are free, addresses less so."""
+    """For each household that asks: identities are free, addresses less so."""
     asker_burst_bytes: float = 16 * 1024 * 1024
     askers_remembered: int = 4096
     cache_bytes: int = 32 * 1024 * 1024
@@ -107,7 +110,7 @@ class AuthorConnections:
     def __init__(self, p2p: P2P, limits: RelayLimits) -> None:
         self._p2p, self._limits = p2p, limits
         self._connected: frozenset[PeerID] = frozenset()
-        self._seen_at = -_CONNECTIONS_FRESH_SECONDS
+        self._seen_at = -_CONNECTED_FRESH_SECONDS
 
     async def fetch(self, author: PeerID, digest: bytes) -> bytes:
         """See ``ShareSource``."""
@@ -125,7 +128,8 @@ class AuthorConnections:
 
     async def _is_connected(self, author: PeerID) -> bool:
         # Opening a stream would dial whom there is no connection to, and strangers would say whom.
-        if author not in self._connected and time.monotonic() - self._seen_at >= _CONNECTIONS_FRESH_SECONDS:
+        age = time.monotonic() - self._seen_at
+        if age >= (_CONNECTED_FRESH_SECONDS if author in self._connected else _UNCONNECTED_FRESH_SECONDS):
             self._connected = frozenset(peer.peer_id for peer in await self._p2p.list_peers())
             self._seen_at = time.monotonic()
         return author in self._connected
@@ -142,7 +146,7 @@ class ShareRelay:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source, self._limits, self._clock = source, limits or RelayLimits(), clock
-        self._streams: Counter[str] = Counter()
+        self._streams = StreamCounter(total=self._limits.streams, per_peer=self._limits.streams_per_asker)
         self._total = ByteBudget(per_second=self._limits.bytes_per_second, burst=self._limits.burst_bytes, clock=clock)
         self._budgets: OrderedDict[str, ByteBudget] = OrderedDict()
         self._cache: OrderedDict[bytes, bytes] = OrderedDict()
@@ -157,31 +161,24 @@ class ShareRelay:
 
     async def answer(self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request, one answer. A peer that hangs, breaks off or asks nonsense costs a closed stream, no more."""
-        asker, limits = str(info.peer_id), self._limits
-        budget = self._budget_of(_host_of(str(info.addr)) or asker)
-        is_busy = (
-            self._streams[asker] >= limits.streams_per_asker
-            or self._streams.total() >= limits.streams
-            or budget.is_spent
-            or self._total.is_spent
-        )
-        self._streams[asker] += 1
+        asker = str(info.peer_id)
+        host = host_of(str(info.addr))
+        budget = self._budget_of(asker if host is None else household_of(host))
         try:
-            async with asyncio.timeout(limits.request_seconds):
-                digest, author = await read_via_request(reader)
-            data, otherwise = (None, BUSY) if is_busy else await self._share(author, digest)
-            if data is not None:
-                for each in (budget, self._total):
-                    each.take(len(data))
-                self.bytes_passed_on += len(data)
-            async with asyncio.timeout(limits.send_seconds):
-                await send_answer(writer, otherwise, data)
+            with self._streams.one(asker) as is_admitted:
+                async with asyncio.timeout(self._limits.request_seconds):
+                    digest, author = await read_via_request(reader)
+                is_busy = not is_admitted or budget.is_spent or self._total.is_spent
+                data, otherwise = (None, BUSY) if is_busy else await self._share(author, digest)
+                if data is not None:
+                    for each in (budget, self._total):
+                        each.take(len(data))
+                    self.bytes_passed_on += len(data)
+                async with asyncio.timeout(self._limits.send_seconds):
+                    await send_answer(writer, otherwise, data)
         except (TimeoutError, OSError, EOFError, ValueError, P2PDaemonError):
             logger.debug("A request of %s to pass a share on was not completed.", asker, exc_info=True)
         finally:
-            self._streams[asker] -= 1
-            if not self._streams[asker]:
-                del self._streams[asker]
             writer.close()
 
     async def _share(self, author: PeerID, digest: bytes) -> tuple[bytes | None, bytes]:
@@ -229,9 +226,3 @@ class ShareRelay:
         full = [asker for asker, budget in self._budgets.items() if budget.is_full]
         for asker in full or [next(iter(self._budgets))]:
             del self._budgets[asker]
-
-
-def _host_of(address: str) -> str | None:
-    """The IP address in a multiaddr ``/ip4/203.0.113.7/tcp/1234``; None for any other."""
-    parts = address.split("/")
-    return parts[2] if len(parts) > 2 and parts[1] in ("ip4", "ip6") else None

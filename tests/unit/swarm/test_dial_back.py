@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from rgym_exp.swarm.dial_back import ReachabilityService, answers_as_peer, is_inside, receive, send
+from rgym_exp.swarm.dial_back import ReachabilityService, answers_as_peer, receive, send
+from rgym_exp.swarm.multiaddrs import household_of, is_inside
 
 Handle = Callable[[Any, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HOME = "/ip4/192.168.1.2/tcp/4001"
@@ -47,7 +49,7 @@ async def ask(handle: Handle, message: object, *, peer: str = "QmA", address: st
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             await send(writer, message)
             return await receive(reader)
-    except EOFError:
+    except (EOFError, ConnectionError):
         return None
     finally:
         writer.close()
@@ -127,6 +129,20 @@ async def test_what_was_found_is_forgotten_after_a_while() -> None:
 )
 def test_only_a_tcp_address_of_a_homes_own_network_is_passed_on(address: str, expected: bool) -> None:
     assert is_inside(address) is expected
+
+
+def test_a_household_is_one_ipv4_address_or_64_bits_of_ipv6() -> None:
+    assert household_of("203.0.113.7") == "203.0.113.7"
+    assert household_of("2001:db8:1:2:3::4") == household_of("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
+
+
+async def test_a_peer_that_opens_many_streams_is_let_go() -> None:
+    service = ReachabilityService(dial=Dials())
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(service._streams.one("QmGreedy"))
+        assert await ask(service.dial_back, [[4001], []], peer="QmGreedy") is None
+        assert await ask(service.dial_back, [[4001], []], peer="QmOther") == ["203.0.113.7", [], True]
 
 
 async def test_a_port_where_something_else_answers_is_no_peer() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -72,19 +71,17 @@ async def test_a_bootnode_that_tells_nonsense_leads_nowhere(identities: list[Ide
         assert not await meet(seeker, known.peer_id, [bootnode.peer_id])
 
 
-async def test_a_node_that_joins_says_once_whether_others_can_reach_it(
-    identities: list[Identity], caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, logger="rl_swarm.swarm")
+async def test_a_node_that_joins_learns_whether_others_can_reach_it(identities: list[Identity]) -> None:
     async with AsyncExitStack() as stack:
         bootnode = await DhtRecords.create(identity=identities[0], swarm_id="s")
         stack.push_async_callback(bootnode.close)
         joiner = await DhtRecords.create(identity=identities[1], swarm_id="s", bootnodes=bootnode.visible_maddrs())
         stack.push_async_callback(joiner.close)
+        assert joiner.reachability is not None
         async with asyncio.timeout(20):
-            while "Others can reach this node directly" not in caplog.text:
+            while joiner.reachability.latest is None:
                 await asyncio.sleep(0.05)
-    assert caplog.text.count("Others can") == 1
+        assert joiner.reachability.latest.open_ports
 
 
 async def test_the_machine_is_looked_at_without_a_node(identities: list[Identity]) -> None:

@@ -36,10 +36,12 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.processes import HubProgram, NodeProgram, Program
+from tests.support.processes import HubProgram, NodeProgram, Program, wait_for
 from tests.support.tiny_model import save_tiny_model
 
 NAMES = ("ada", "bea", "cem", "dan", "eve", "fay", "gus", "hal")
+FIRST_ROUND_SECONDS = 900.0
+"""Several nodes of the larger model load and evaluate it at the same time, on whatever machine this is."""
 WARM_UP_SHARE = 1 / 6
 EDGE_SAMPLES = 5
 """How many samples the figures of start and end are the median of."""
@@ -115,7 +117,9 @@ def start(folder: Path, nodes: int, model: str, life: ExitStack) -> list[Program
         for name in NAMES[:nodes]
     ]
     for node in joined:
-        node.wait_for_rounds(1, hub)
+        wait_for(
+            node.reports, what=f"the first round of {node.name}", programs=(node, hub), seconds=FIRST_ROUND_SECONDS
+        )
     return [hub, *joined]
 
 

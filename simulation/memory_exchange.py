@@ -149,6 +149,7 @@ class MemoryGathering:
         self._drops = drops
         self._rng = rng
         self._settled: set[str] = set()
+        self._heard: set[str] = set()
         self._received: list[ReceivedShare] = []
         self._is_closed = False
 
@@ -174,12 +175,15 @@ class MemoryGathering:
         return len(self._received) >= enough_shares or 2 * len(expected & self._settled) >= len(expected)
 
     def _take_in(self, announcement: Announcement, data: bytes, place: int) -> None:
-        if announcement.peer_id in self._settled or announcement.peer_id == self._known.own_peer_id:
+        peer_id = announcement.peer_id
+        if peer_id in self._heard or peer_id == self._known.own_peer_id:
             return
         self._known.seen(announcement)
         is_new = announcement.share_digest not in self._taken
         if is_new or announcement.listed == place:
-            self._settled.add(announcement.peer_id)
+            self._settled.add(peer_id)
+        if is_new:
+            self._heard.add(peer_id)
         if announcement.is_leave_notice or not is_new:
             return
         objection = objection_to_announcement(announcement, round=announcement.listed, rules=self._rules)

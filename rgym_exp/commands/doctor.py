@@ -67,18 +67,20 @@ def findings(home: Home, network: NetworkConfig) -> Iterator[Finding]:
     yield network_checks.check_hub(network)
     if running is not None or not network_checks.is_own(network.hub_url):
         # With the own hub down, its chain and bootnode are down as well, and that is no fault.
-        yield from _beyond_the_hub(network)
+        yield from _beyond_the_hub(home, network)
     yield checks.check_accelerator()
 
 
-def _beyond_the_hub(network: NetworkConfig) -> Iterator[Finding]:
+def _beyond_the_hub(home: Home, network: NetworkConfig) -> Iterator[Finding]:
     """The checks that need the network's servers."""
-    from rgym_exp.commands import judge_checks, network_checks
+    from rgym_exp.commands import judge_checks, network_checks, reachability_checks
 
     if network.hub_url or network.rpc_url:
         yield network_checks.check_clock(f"{network.hub_url}/invite" if network.hub_url else str(network.rpc_url))
     for bootnode in network.bootnodes:
         yield network_checks.check_bootnode(bootnode)
+    if network.bootnodes:
+        yield reachability_checks.check_reachability(home, network.bootnodes)
     yield network_checks.check_chain(network)
     yield judge_checks.check_judge(network)
     yield judge_checks.check_market(network)

@@ -124,7 +124,7 @@ async def serving(
     ``connections`` counts and limits them; the default has the usual limits. Before any other middleware it tells each
     request's client (``client_address.CLIENT``).
     """
-    connections = connections or Connections()
+    connections = Connections() if connections is None else connections
     app.middlewares.insert(0, connections.middleware)
     # A handler whose client is gone is cancelled: nodes that come and go must not leave waiting ones behind.
     runner = web.AppRunner(

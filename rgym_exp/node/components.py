@@ -26,6 +26,7 @@ from rgym_exp.node.prediction import MarketPlayer
 from rgym_exp.observe.metrics import read_reports
 from rgym_exp.observe.services import make_tracker
 from rgym_exp.observe.tracker import Tracker
+from rgym_exp.swarm.bootnodes import is_on_this_machine
 from rgym_exp.swarm.exchange import Exchange
 from rgym_exp.swarm.libp2p import LibP2PExchange
 from rgym_exp.swarm.names import animal_name
@@ -178,7 +179,7 @@ def listen_host(host: str, bootnodes: Sequence[str]) -> str:
     """
     if host != "auto":
         return host
-    if all(address.startswith(("/ip4/127.", "/ip6/::1/", "/dns4/localhost/")) for address in bootnodes):
+    if all(is_on_this_machine(address) for address in bootnodes):
         return "127.0.0.1"
     logger.info("Listening on all addresses, so that peers on other machines can fetch this node's answers.")
     return "0.0.0.0"

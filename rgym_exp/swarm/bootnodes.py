@@ -47,6 +47,11 @@ def parse_bootnodes(addresses: Sequence[str]) -> list[Bootnode]:
     return [_parse(address) for address in addresses]
 
 
+def is_on_this_machine(address: str) -> bool:
+    """Whether a bootnode's multiaddr names this machine itself."""
+    return address.startswith(("/ip4/127.", "/ip6/::1/", "/dns4/localhost/"))
+
+
 class BootnodeKeeper:
     """Connects to the bootnodes and reconnects for ever; calls ``on_joined`` each time contact is (re)made."""
 

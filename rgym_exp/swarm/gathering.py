@@ -174,7 +174,9 @@ class RoundGathering:
         pause, longest = _HURRIED_PAUSES
         while True:
             is_new = False
-            if len(self._received) + len(self._fetching) + len(self._waiting) < self._enough:
+            # Once in any case: who has announced by now has the same chance as the late ones of the rounds before.
+            missing = self._enough - len(self._received) - len(self._fetching) - len(self._waiting)
+            if missing > 0 or not self._has_looked_in_hurry:
                 is_new = await self._look(thorough=True)
                 self._has_looked_in_hurry = True
                 if len(self._received) + len(self._waiting) < self._enough:

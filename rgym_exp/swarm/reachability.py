@@ -59,8 +59,8 @@ class Reachability:
         )
 
 
-async def ask_dial_back(p2p: P2P, bootnode: PeerID) -> Reachability | None:
-    """Have a bootnode dial this node; None where it doesn't (an older one, or it was asked a moment ago).
+async def ask_dial_back(p2p: P2P, bootnode: PeerID, *, port: int | None = None) -> Reachability | None:
+    """Have a bootnode dial this node, or the one at ``port`` here; None where it won't (it was asked a moment ago).
 
     Raises:
         TimeoutError, OSError, EOFError, P2PDaemonError, ValueError: it can't be asked, or its answer is none.
@@ -68,6 +68,7 @@ async def ask_dial_back(p2p: P2P, bootnode: PeerID) -> Reachability | None:
     _, listening = await p2p._client.identify()
     addresses = [str(address) for address in listening]
     ports = sorted({int(address.split("/")[4]) for address in addresses if _is_plain_tcp(address)})[:MAX_PORTS]
+    ports = [port] if port is not None else ports
     if not ports:
         return None
     inside = [address for address in addresses if is_inside(address)][:MAX_ADDRESSES]

@@ -27,6 +27,7 @@ VIA_PROTOCOL = "/rl-swarm/share-via/1"
 HERE, NOT_HERE, BUSY, UNREACHABLE = b"\x00", b"\x01", b"\x02", b"\x03"
 _REFUSALS = {NOT_HERE: "fetch_not_here", BUSY: "fetch_busy", UNREACHABLE: "fetch_unreachable"}
 _DIGEST_BYTES = 32
+_PEER_ID_CHARS = range(40, 65)  # base58 of a SHA-256 multihash has 46, of other keys up to 62
 _ROUNDS_KEPT = 3
 _MAX_STREAMS = 64
 _MAX_STREAMS_PER_PEER = 4
@@ -157,6 +158,8 @@ async def read_via_request(reader: asyncio.StreamReader) -> tuple[bytes, PeerID]
     """The digest and the author of a ``via_request``. Raises EOFError or ValueError for anything else."""
     digest = await reader.readexactly(_DIGEST_BYTES)
     length = (await reader.readexactly(1))[0]
+    if length not in _PEER_ID_CHARS:
+        raise ValueError("A peer id has another length.")
     return digest, PeerID.from_base58((await reader.readexactly(length)).decode())
 
 

@@ -1,6 +1,7 @@
 """A process: a peer with the real exchange, rounds by the clock, and random text instead of a model's answers.
 
-Prints one JSON object a round: ``{"round": 7, "from": [peer ids], "ways": {"direct": 1}, "dropped": {}}``.
+Prints one JSON object a round, such as ``{"round": 7, "began": 1.7e9, "seconds": 1.3, "from": ["Qm..."],
+"ways": {"direct": 1}, "dropped": {}}``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def main() -> None:
         max_slots=32,
         num_generations=COMPLETIONS,
         host=arguments.host,
-        bootnodes=[arguments.bootnode],
+        port=arguments.port,
+        bootnodes=arguments.bootnodes,
         enough_shares=ENOUGH_SHARES,
     )
     print(json.dumps({"peer_id": exchange.peer_id}), flush=True)
@@ -44,7 +46,7 @@ def main() -> None:
             time.sleep(0.02)
             continue
         last = current
-        began = time.monotonic()
+        began, began_at = time.monotonic(), time.time()
         gathering = exchange.start_gathering(current)
         time.sleep(arguments.work_seconds)
         exchange.publish(
@@ -54,6 +56,7 @@ def main() -> None:
         received = gathering.close(timeout_seconds=left, enough_shares=ENOUGH_SHARES)
         report = {
             "round": current,
+            "began": began_at,
             "seconds": round(time.monotonic() - began, 2),
             "from": sorted(each.announcement.peer_id for each in received),
             "ways": exchange.ways(),
@@ -86,8 +89,9 @@ def _share(peer_id: str, round: int, chars: int) -> Share:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--bootnode", required=True)
+    parser.add_argument("--bootnodes", nargs="+", required=True)
     parser.add_argument("--host", default="0.0.0.0")
+    parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--chars", type=int, default=256, help="characters of each of the 32 completions")
     parser.add_argument("--round-seconds", type=float, default=5.0)
     parser.add_argument("--work-seconds", type=float, default=1.0, help="from a round's start until it is published")

@@ -64,13 +64,24 @@ class NetworkLab:
     """
 
     def __init__(
-        self, folder: Path, *, homes: int = 2, publics: int = 1, link: Link | None = None, ipv6: bool = False
+        self,
+        folder: Path,
+        *,
+        homes: int = 2,
+        publics: int = 1,
+        link: Link | None = None,
+        ipv6: bool = False,
+        forwarded_port: int | None = None,
     ) -> None:
-        """``link`` is every home's line; the hub, and what else is in public, has one without delay or loss."""
+        """``link`` is every home's line; the hub, and what else is in public, has one without delay or loss.
+
+        ``forwarded_port`` is a TCP port that the routers let through to the homes, as people set routers to do.
+        """
         self._folder = folder
         self._publics = publics
         self._links = [*([Link()] * publics), *([link or Link()] * homes)]
         self._ipv6 = ipv6
+        self._forwarded_port = forwarded_port
         self._tag = secrets.token_hex(2)  # names of interfaces have 15 characters at most
         self._namespaces: list[str] = []
         self._switch: subprocess.Popen[str] | None = None
@@ -99,8 +110,10 @@ class NetworkLab:
         """Where the hub runs."""
         return self.publics[0]
 
-    def start(self, place: Place, command: Sequence[str], *, output: Path, environ: Mapping[str, str]) -> int:
-        """Start a process at a place, its output appended to a file, and return its number among this lab's."""
+    def start(
+        self, place: Place, command: Sequence[str], *, output: Path, environ: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        """Start a process at a place, its output appended to a file; it ends with the lab at the latest."""
         with output.open("ab") as file:
             process = subprocess.Popen(
                 ["ip", "netns", "exec", place.namespace, *command],
@@ -110,11 +123,7 @@ class NetworkLab:
                 env={**os.environ, **environ},
             )
         self._processes.append(process)
-        return len(self._processes) - 1
-
-    def process(self, number: int) -> subprocess.Popen[bytes]:
-        """What ``start`` started."""
-        return self._processes[number]
+        return process
 
     def _start_switch(self) -> None:
         program = self._folder / "wan"
@@ -158,6 +167,8 @@ class NetworkLab:
         _run("ip", "-n", home, "route", "add", "default", "via", "192.168.1.1")
         _run("ip", "netns", "exec", router.namespace, "sysctl", "-qw", "net.ipv4.ip_forward=1")
         rules = _ROUTER_RULES.format(outside=outside, inside=inside)
+        if self._forwarded_port is not None:
+            rules += _FORWARDING_RULES.format(outside=outside, port=self._forwarded_port)
         _run("ip", "netns", "exec", router.namespace, "nft", "-f", "-", input=rules)
         return Place(namespace=home, address="192.168.1.2")
 
@@ -203,6 +214,20 @@ table ip wall {{
         type filter hook input priority 0; policy accept
         ct state established,related accept
         iifname "{outside}" drop
+    }}
+}}
+"""
+
+_FORWARDING_RULES = """
+table ip translation {{
+    chain before {{
+        type nat hook prerouting priority dstnat
+        iifname "{outside}" tcp dport {port} dnat to 192.168.1.2
+    }}
+}}
+table ip wall {{
+    chain through {{
+        ct status dnat accept
     }}
 }}
 """

@@ -14,14 +14,15 @@ import pytest
 
 from rgym_exp import cli
 from rgym_exp.base.ports import free_port
-from rgym_exp.commands import checks, network_checks
+from rgym_exp.commands import checks, network_checks, reachability_checks
 from rgym_exp.commands.checks import Finding
 from rgym_exp.commands.doctor import worded
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import NetworkConfig
-from rgym_exp.errors import HubError
+from rgym_exp.errors import HubError, SwarmError
 from rgym_exp.hub.client import hub_status
 from rgym_exp.swarm.identity import load_or_create_identity
+from rgym_exp.swarm.reachability import Reachability
 
 PEER = "QmeqXnY6nKNNvsgLVY39mNFBkW9FM354awRUZrL6b1jmZa"
 
@@ -173,6 +174,48 @@ def test_the_chain_and_its_contract(chain_url: str, chain_id: int, address: str 
 
 def test_a_chain_that_is_away_is_a_failure() -> None:
     assert network_checks.check_chain(network(rpc_url=f"http://127.0.0.1:{free_port()}")).level == "failure"
+
+
+def look_that_finds(open_ports: tuple[int, ...]) -> Any:
+    async def look(bootnodes: list[str], *, port: int) -> Reachability:
+        return Reachability(host="203.0.113.7", ports=(port or 40001,), open_ports=open_ports)
+
+    return look
+
+
+BOOTNODE = f"/ip4/198.51.100.1/tcp/38331/p2p/{PEER}"
+
+
+@pytest.mark.parametrize(
+    ("port", "open_ports", "level", "words"),
+    [
+        (38400, (38400,), "ok", "at 203.0.113.7 port 38400"),
+        (38400, (), "warning", "forward TCP port 38400"),
+        (0, (), "warning", "set communications.port to a fixed port"),
+    ],
+)
+def test_whether_others_can_reach_this_machine_is_said_with_the_port_to_forward(
+    home: Home, monkeypatch: pytest.MonkeyPatch, port: int, open_ports: tuple[int, ...], level: str, words: str
+) -> None:
+    monkeypatch.setattr(reachability_checks, "look_from_outside", look_that_finds(open_ports))
+    home.config_file.parent.mkdir(parents=True, exist_ok=True)
+    home.config_file.write_text(f"communications:\n  port: {port}\n")
+    finding = reachability_checks.check_reachability(home, [BOOTNODE])
+    assert finding.level == level and words in finding.what + finding.remedy
+
+
+def test_a_swarm_of_this_machine_alone_has_to_be_reached_by_nobody(home: Home) -> None:
+    finding = reachability_checks.check_reachability(home, [f"/ip4/127.0.0.1/tcp/38331/p2p/{PEER}"])
+    assert finding.level == "ok"
+
+
+def test_with_no_bootnode_to_dial_back_it_is_unknown(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look(bootnodes: list[str], *, port: int) -> Reachability:
+        raise SwarmError("No bootnode of this swarm dials back.")
+
+    monkeypatch.setattr(reachability_checks, "look_from_outside", look)
+    finding = reachability_checks.check_reachability(home, [BOOTNODE])
+    assert finding.level == "warning" and "unknown" in finding.what
 
 
 def test_a_finding_is_worded_with_its_remedy_below() -> None:

@@ -44,6 +44,15 @@ def test_a_hub_that_listens_everywhere_never_tells_joiners_to_come_everywhere() 
     assert told not in ("0.0.0.0", "")
 
 
+def test_a_hub_that_listens_on_all_of_ipv6_tells_an_ipv6_address_or_asks_for_one() -> None:
+    try:
+        told = reachable_host("::", None)
+    except HubError as error:
+        assert "--public-host" in str(error)
+    else:
+        assert told != "::" and socket.inet_pton(socket.AF_INET6, told)
+
+
 @pytest.mark.parametrize(
     ("host", "address"),
     [

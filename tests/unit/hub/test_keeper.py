@@ -132,8 +132,8 @@ async def test_a_round_ends_when_all_active_peers_announced_and_else_by_the_pace
     assert await play(keeper, records, clock, everybody) == 5.0
     unequal = {"a": 6.0, "b": 6.0, "c": 8.0, "d": 9.0}
     assert [await play(keeper, records, clock, unequal) for _ in range(3)] == [9.0, 9.0, 9.0]
-    dead = {"a": 6.0, "b": 6.0, "c": 8.0}  # the fourth died: 1.25 x 6 s + 2 s, for three rounds
-    assert [await play(keeper, records, clock, dead) for _ in range(5)] == [9.5, 9.5, 9.5, 8.0, 8.0]
+    dead = {"a": 6.0, "b": 6.0, "c": 8.0}  # the fourth died: 1.25 x 6 s + 2 s, and then less and less
+    assert [await play(keeper, records, clock, dead) for _ in range(5)] == [9.5, 9.0, 8.5, 8.0, 8.0]
 
 
 async def test_a_round_that_nobody_announces_never_ends_and_the_limit_ends_any_other() -> None:

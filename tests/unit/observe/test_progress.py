@@ -61,6 +61,11 @@ def test_a_round_without_the_hub_is_named_after_the_last_one_that_was_known(capl
     assert caplog.messages == ["round 12+3: evaluate"]
 
 
+def test_the_way_of_shares_is_in_the_line_unless_all_came_directly() -> None:
+    assert "shares" not in round_line(report(ways={"direct": 3}))
+    assert " · shares 1 direct, 2 through a bootnode · " in round_line(report(ways={"direct": 1, "bootnode": 2}))
+
+
 def test_missed_rounds_are_named() -> None:
     assert "(step 57) · skipped 3 · " in round_line(report(skipped=3))
 

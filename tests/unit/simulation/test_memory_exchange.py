@@ -61,6 +61,7 @@ def test_alone_nobody_waits(swarm: MemorySwarm) -> None:
 def test_a_peer_of_the_round_before_is_waited_for(swarm: MemorySwarm) -> None:
     a, b = peer(swarm, "QmA"), peer(swarm, "QmB")
     publish(b, 2)
+    a.start_gathering(2).close(timeout_seconds=10, enough_shares=8)
     gathering = a.start_gathering(3)
     results: list[int] = []
     waiting = threading.Thread(target=lambda: results.append(len(gathering.close(timeout_seconds=60, enough_shares=8))))
@@ -74,6 +75,7 @@ def test_a_peer_of_the_round_before_is_waited_for(swarm: MemorySwarm) -> None:
 def test_a_peer_that_left_is_not_waited_for(swarm: MemorySwarm, reached: int) -> None:
     a, b = peer(swarm, "QmA"), peer(swarm, "QmB")
     publish(b, 2)
+    a.start_gathering(2).close(timeout_seconds=10, enough_shares=8)
     gathering = a.start_gathering(3)
     results: list[int] = []
     waiting = threading.Thread(target=lambda: results.append(len(gathering.close(timeout_seconds=60, enough_shares=8))))
@@ -84,6 +86,18 @@ def test_a_peer_that_left_is_not_waited_for(swarm: MemorySwarm, reached: int) ->
     waiting.join(30)
     assert results == [0]
     assert a.peers() == []
+
+
+def test_a_share_that_came_too_late_for_a_round_is_gathered_once_in_a_later_one(swarm: MemorySwarm) -> None:
+    a, b = peer(swarm, "QmA"), peer(swarm, "QmB")
+    assert a.start_gathering(3).close(timeout_seconds=10, enough_shares=8) == []
+    left_over = publish(b, 3)
+    late = b.publish(make_share("QmB", 2), swarm_round=5, model_name="m", account="", mean_reward=0.5)
+    (first,) = a.start_gathering(4).close(timeout_seconds=10, enough_shares=8, swarm_round=5)
+    assert first.announcement == late
+    (second,) = a.start_gathering(5).close(timeout_seconds=10, enough_shares=8)
+    assert second.announcement == left_over
+    assert a.start_gathering(6).close(timeout_seconds=0.1, enough_shares=8) == []
 
 
 def test_other_tasks_are_counted_and_left_alone(swarm: MemorySwarm) -> None:

@@ -58,6 +58,11 @@ class BootnodeKeeper:
         self._node = node
         self._on_joined = on_joined
         self._first_round_over = asyncio.Event()
+        self._hint = asyncio.Event()
+
+    def try_now(self) -> None:
+        """A sign of life of the hub came from elsewhere: end the pause before the next attempt."""
+        self._hint.set()
 
     async def first_attempt(self, timeout_seconds: float) -> None:
         """Wait until every bootnode was tried once (whatever came of it), or the time is up."""
@@ -83,9 +88,18 @@ class BootnodeKeeper:
                 await asyncio.sleep(_CHECK_SECONDS)
                 continue
             outage.fails(len(self._bootnodes))
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            pause = await self._pause(pause)
         self._first_round_over.set()
+
+    async def _pause(self, seconds: float) -> float:
+        """Wait so long, or until there is a hint; returns how long to wait after the next attempt."""
+        try:
+            await asyncio.wait_for(self._hint.wait(), seconds)
+        except TimeoutError:
+            return min(2 * seconds, _LONGEST_PAUSE_SECONDS)
+        # It is about to be back, if it isn't: the first attempt need not be the one that works.
+        self._hint.clear()
+        return _FIRST_PAUSE_SECONDS
 
     async def _connected(self) -> bool:
         try:

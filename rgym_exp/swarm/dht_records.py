@@ -28,7 +28,7 @@ from rgym_exp.swarm.reachability import ReachabilityWatch
 from rgym_exp.swarm.reading import RecordReader
 from rgym_exp.swarm.shards import Shard, Slice, SwarmSize, record_key, shard_of
 from rgym_exp.swarm.validator import RECORD_LIFETIME_SECONDS, AnnouncementValidator
-from rgym_exp.types import Announcement
+from rgym_exp.types import Announcement, interim_count
 
 _REPLICAS = 4
 """Nodes that keep each shard."""
@@ -74,6 +74,7 @@ class DhtRecords:
         self.reachability: ReachabilityWatch | None = None
         """Whether others can reach this node, as its bootnodes find it."""
         self._tasks: list[asyncio.Task[None]] = []
+        self._keeper: BootnodeKeeper | None = None
         self._is_closed = False
         self.stopped = asyncio.Event()
         """Set when the daemon has ended, whether by ``close`` or by itself."""
@@ -129,7 +130,7 @@ class DhtRecords:
             await p2p.shutdown()
             raise
         records.reachability = ReachabilityWatch(p2p, records.bootnodes)
-        keeper = BootnodeKeeper(known, p2p, node, records._joined)
+        records._keeper = keeper = BootnodeKeeper(known, p2p, node, records._joined)
         work = (keeper.run(), records.reachability.run(), records._watch_daemon())
         records._tasks = [asyncio.create_task(each) for each in work]
         for task in records._tasks:
@@ -145,6 +146,9 @@ class DhtRecords:
     def set_round(self, round_number: int) -> None:
         """Say which round the swarm is at, so that records from nowhere near it are refused."""
         self._validator.set_round(round_number)
+        if self._keeper is not None and not interim_count(round_number):
+            # Whoever knows a round of the contract has heard of the hub just now.
+            self._keeper.try_now()
 
     async def publish(self, announcement: Announcement) -> bool:
         """Publish this peer's own announcement; whether at least this node's replica or another's took it.

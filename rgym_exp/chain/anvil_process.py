@@ -25,7 +25,7 @@ STATE_SILENCE_SECONDS = 6.0 * STATE_INTERVAL_SECONDS
 UPKEEP_SECONDS = 60.0
 """How often the state is copied, and its size looked at."""
 RENEW_AT_BYTES = 4 * 1024 * 1024
-"""About 2000 blocks. anvil writes the whole file every few seconds, idle or not."""
+"""What blocks may add: about 2000. anvil writes the whole file every few seconds, idle or not."""
 
 _LISTENING = "Listening on 127.0.0.1:"
 
@@ -58,6 +58,7 @@ class AnvilProcess:
         self._unwritten: str | None = None
         """Why its state isn't safe; None while it is."""
         self._renewing = False
+        self._bytes_without_blocks = 0
         self._one_renewal = threading.Lock()
         self._runner = threading.Thread(target=self._run, name="anvil", daemon=True)
         self._runner.start()
@@ -137,6 +138,8 @@ class AnvilProcess:
     def _live(self) -> int:
         """One life; returns the status that it ended with. Raises ChainError or OSError."""
         saved_state.prepare(self._state_file)
+        # What contracts keep grows for ever, and no renewal makes it smaller: past the bound, each look would renew.
+        self._bytes_without_blocks = self._state_file.stat().st_size if self._state_file.exists() else 0
         self._process = self._start()
         if self._stop.is_set():  # set while it started, when there was nothing to terminate yet
             self._process.terminate()
@@ -181,6 +184,13 @@ class AnvilProcess:
             raise DevnetError(f"The local chain ended at its start ({last or status}). See {self._log_file}.")
         return status
 
+    @property
+    def has_grown(self) -> bool:
+        """Whether a renewal would make the state file smaller by much. Raises OSError."""
+        if not self._state_file.exists():
+            return False
+        return self._state_file.stat().st_size > self._bytes_without_blocks + RENEW_AT_BYTES
+
     def _keep_up(self) -> None:
         """Thread "anvil upkeep": a copy of the state now and then, and a renewal when it has grown."""
         watch = saved_state.WritingWatch(self._state_file, longest_seconds=STATE_SILENCE_SECONDS)
@@ -192,8 +202,8 @@ class AnvilProcess:
             last = time.monotonic()
             try:
                 saved_state.back_up(self._state_file)
-                if self._state_file.exists() and self._state_file.stat().st_size > RENEW_AT_BYTES:
-                    logger.info("The local chain's state has grown to %d bytes; renewing it.", RENEW_AT_BYTES)
+                if self.has_grown:
+                    logger.info("The local chain's state has grown by %d bytes; renewing it.", RENEW_AT_BYTES)
                     self.renew()
             except (OSError, ChainError) as error:
                 logger.warning("The local chain's upkeep failed: %s", error)

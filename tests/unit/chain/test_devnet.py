@@ -114,6 +114,20 @@ def test_a_devnet_whose_state_has_grown_renews_itself(tmp_path, monkeypatch):
         assert SwarmContract(devnet.rpc_url, address).round_and_stage() == (0, 0)
 
 
+def test_what_contracts_keep_does_not_have_a_devnet_renew_itself_again_and_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(anvil_process, "RENEW_AT_BYTES", 20_000)
+    state = tmp_path / "devnet" / "chain.json"
+    with Devnet.start(tmp_path / "devnet") as devnet:
+        for slot in range(500):  # As much as 70 rounds of one peer, in a file of 70 KB.
+            rpc(devnet, "anvil_setStorageAt", f"0x{'11' * 20}", hex(slot), f"0x{slot + 1:064x}")
+        wait_for(lambda: devnet._process.has_grown, what="a state that has grown")
+        devnet.renew()
+        cut = state.stat().st_mtime_ns
+        wait_for(lambda: state.stat().st_mtime_ns != cut, what="the state, written by the new process")
+        assert state.stat().st_size > 500 * 100
+        assert not devnet._process.has_grown
+
+
 def test_half_a_state_file_is_replaced_by_its_copy(tmp_path):
     state = tmp_path / "devnet" / "chain.json"
     with Devnet.start(tmp_path / "devnet") as devnet:

@@ -10,7 +10,7 @@ start: ``--writes raw`` sends those two transactions alone, ``--writes node`` al
 them (gas, nonce, fees; then the receipt).
 
 Rounds are moved by the hub's keeper, each when one real peer of the DHT has announced. What a thousand peers' records
-would cost the DHT and the keeper is not in here.
+would cost the DHT and the keeper is not in here. The judge is asked over a connection for each request, as nodes do.
 
 Latency of a long poll is counted from the first answer of that round that left the hub, by the hub's clock, which is
 this machine's.
@@ -327,7 +327,7 @@ def _raise_if_done(task: asyncio.Task[None]) -> None:
 async def _join(joiner: Joiner, invite: Invite, setting: Setting, counts: Counts, stop: asyncio.Event) -> None:
     """A joiner's life: one round after the other."""
     host, port = _place(invite)
-    rounds, chain, judge = (Connection(host, port, joiner.address) for _ in range(3))
+    rounds, chain = Connection(host, port, joiner.address), Connection(host, port, joiner.address)
     at_work: set[asyncio.Task[None]] = set()
     last = -1
     unsent = iter(joiner.writes)
@@ -344,7 +344,7 @@ async def _join(joiner: Joiner, invite: Invite, setting: Setting, counts: Counts
                 continue
             last = told["round"]
             counts.heard[last].append((told["time"], time.time()))
-            task = asyncio.create_task(_play(joiner, last, next(unsent, ()), chain, judge, setting, counts, chance))
+            task = asyncio.create_task(_play(joiner, last, next(unsent, ()), chain, setting, counts, chance))
             at_work.add(task)
             task.add_done_callback(at_work.discard)
     finally:
@@ -352,7 +352,6 @@ async def _join(joiner: Joiner, invite: Invite, setting: Setting, counts: Counts
             task.cancel()
         rounds.close()
         chain.close()
-        judge.close()
 
 
 async def _play(
@@ -360,7 +359,6 @@ async def _play(
     round: int,
     writes: tuple[dict[str, Any], ...],
     chain: Connection,
-    judge: Connection,
     setting: Setting,
     counts: Counts,
     chance: random.Random,
@@ -369,7 +367,7 @@ async def _play(
     try:
         began = time.monotonic()
         asking = {"user_id": joiner.peer_id, "round_number": round, "model_name": "m", "count": QUESTIONS}
-        status, told = await judge.post("/request-questions/", asking)
+        status, told = await post_once(*chain.place, joiner.address, "/request-questions/", asking)
         counts.question_seconds.append(time.monotonic() - began)
         if status != 200:
             counts.trouble[f"questions: {status}"] += 1
@@ -386,7 +384,7 @@ async def _play(
         if questions:
             answers = [{"session_id": each["session_id"], "user_answer": "<answer>7</answer>"} for each in questions]
             began = time.monotonic()
-            status, told = await judge.post("/submit-answers/", {"answers": answers})
+            status, told = await post_once(*chain.place, joiner.address, "/submit-answers/", {"answers": answers})
             counts.answer_seconds.append(time.monotonic() - began)
             counts.scores[round] += sum("score" in each for each in told.get("scores", ()))
             if status != 200:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import requests
 
-from rgym_exp.base.http_client import BoundedSession, fetch
+from rgym_exp.base.http_client import fetch
 from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.base.text import one_line
 from rgym_exp.judge.judge import Clue, JudgeAway, JudgeRefusal, Question, UnknownRequest
@@ -46,7 +45,6 @@ class HttpJudge:
         """``timeout_seconds`` is for a whole exchange, from the connection to the answer's last byte."""
         self.base_url = base_url.rstrip("/")
         self._timeout_seconds = timeout_seconds
-        self._per_thread = threading.local()
         self._knows_many = True
         """Until it says that it doesn't."""
 
@@ -115,14 +113,7 @@ class HttpJudge:
         self._is_senseless("a clue with its game and choices")
 
     def close(self) -> None:
-        """Each thread's connection ends with its thread."""
-
-    def _session(self) -> BoundedSession:
-        """One a thread: a judge with a thousand peers has better to do than to open connections."""
-        if not hasattr(self._per_thread, "session"):
-            self._per_thread.session = BoundedSession(self.base_url)
-        session: BoundedSession = self._per_thread.session
-        return session
+        """Nothing stays open between two calls."""
 
     def _question(self, said: Any) -> Question:
         match said:
@@ -164,7 +155,6 @@ class HttpJudge:
                 headers={"accept": "application/json", "content-type": "application/json"},
                 max_bytes=max_bytes,
                 timeout_seconds=self._timeout_seconds,
-                session=self._session(),
             )
             if not 200 <= answer.status < 300:
                 raise self._failure(answer.status, answer.headers, answer.body)

@@ -10,7 +10,7 @@ start: ``--writes raw`` sends those two transactions alone, ``--writes node`` al
 them (gas, nonce, fees; then the receipt).
 
 Rounds are moved by the hub's keeper, each when one real peer of the DHT has announced. What a thousand peers' records
-would cost the DHT and the keeper is not in here. The judge's clients open a connection for each request, as nodes do.
+would cost the DHT and the keeper is not in here. The judge is asked over a connection for each request, as nodes do.
 
 Latency of a long poll is counted from the first answer of that round that left the hub, by the hub's clock, which is
 this machine's.
@@ -365,11 +365,10 @@ async def _play(
     chance: random.Random,
 ) -> None:
     """What a node asks of its hub in one round, spread as a round's work spreads it."""
-    host, port = chain.place
     try:
         began = time.monotonic()
         asking = {"user_id": joiner.peer_id, "round_number": round, "model_name": "m", "count": QUESTIONS}
-        status, told = await post_once(host, port, joiner.address, "/request-questions/", asking)
+        status, told = await post_once(*chain.place, joiner.address, "/request-questions/", asking)
         counts.question_seconds.append(time.monotonic() - began)
         if status != 200:
             counts.trouble[f"questions: {status}"] += 1
@@ -386,7 +385,7 @@ async def _play(
         if questions:
             answers = [{"session_id": each["session_id"], "user_answer": "<answer>7</answer>"} for each in questions]
             began = time.monotonic()
-            status, told = await post_once(host, port, joiner.address, "/submit-answers/", {"answers": answers})
+            status, told = await post_once(*chain.place, joiner.address, "/submit-answers/", {"answers": answers})
             counts.answer_seconds.append(time.monotonic() - began)
             counts.scores[round] += sum("score" in each for each in told.get("scores", ()))
             if status != 200:

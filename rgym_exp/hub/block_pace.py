@@ -2,7 +2,8 @@
 
 anvil makes a block of every transaction as it comes, which answers a small swarm soonest. A thousand nodes that report
 in the same second would have it make thousands of blocks, at three times the processor time each, and its state grow by
-a megabyte a round. So while many transactions come in, it makes one block each half a second.
+a megabyte a round. So while many transactions come in, it makes one block each half a second, and whoever sends one is
+answered after its block: its first look for the receipt then finds it, where it would have looked four times.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from rgym_exp.hub.rpc_proxy import SEND, Forward
@@ -26,19 +28,29 @@ CALM_SECONDS = 5.0
 class BlockPace:
     """Stands before the way to the chain and counts what is sent. ``run`` beside it makes the blocks."""
 
-    def __init__(self, forward: Forward, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, forward: Forward, orders: Forward, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """``forward``: for strangers' calls; ``orders``: the chain's own ear, for ours."""
         self._forward = forward
+        self._orders = orders
         self._clock = clock
         self._second_began = clock()
         self._sent = 0
         """Transactions since then."""
         self._many = asyncio.Event()
         self._last_many = 0.0
+        self._block: asyncio.Event | None = None
+        """Set with the next block, while blocks are made for many."""
 
     async def forward(self, calls: list[dict[str, Any]]) -> Any:
         """See ``Forward``."""
-        self._count(sum(call.get("method") == SEND for call in calls))
-        return await self._forward(calls)
+        sent = sum(call.get("method") == SEND for call in calls)
+        self._count(sent)
+        answer = await self._forward(calls)
+        if sent and self._block is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2 * BLOCK_SECONDS):
+                    await self._block.wait()
+        return answer
 
     async def run(self) -> None:
         """Make blocks while many transactions come in, until cancelled. A chain that is away is tried again."""
@@ -47,7 +59,10 @@ class BlockPace:
             try:
                 while self._clock() - self._last_many < CALM_SECONDS:
                     # Said each time: a chain that was started anew makes its blocks by itself.
+                    made, self._block = self._block, asyncio.Event()
                     await self._tell(("evm_setAutomine", [False]), ("evm_mine", []))
+                    if made is not None:
+                        made.set()
                     await asyncio.sleep(BLOCK_SECONDS)
             except (OSError, TimeoutError, ValueError) as error:
                 log.debug("The chain can't be told to make a block: %s", error)
@@ -59,7 +74,10 @@ class BlockPace:
 
     async def _back_to_usual(self) -> None:
         try:
+            made, self._block = self._block, None
             await self._tell(("evm_setAutomine", [True]), ("evm_mine", []))
+            if made is not None:
+                made.set()
         except (OSError, TimeoutError, ValueError) as error:
             log.debug("The chain can't be told to make its own blocks: %s", error)
 
@@ -69,7 +87,7 @@ class BlockPace:
             for number, (method, params) in enumerate(orders)
         ]
         for call in calls:  # One after the other: a batch's calls may be carried out in any order.
-            await self._forward([call])
+            await self._orders([call])
 
     def _count(self, sent: int) -> None:
         now = self._clock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 
 from aiohttp import web
 
@@ -60,6 +61,7 @@ class ClientAddresses:
         return counted(remote)
 
 
+@lru_cache(maxsize=16_384)
 def counted(address: str) -> str:
     """The address as limits count it: of IPv6 the first 64 bits, which is what one customer has."""
     parsed = _parsed(address)

@@ -196,7 +196,7 @@ class _Connection(asyncio.Protocol):
         elapsed = now - self._since
         if self._at_work or self._transport.get_write_buffer_size():
             if elapsed > limits.request_seconds:
-                self._transport.abort()
+                self._transport.abort()  # Its handler is cancelled with it.
         elif elapsed > (limits.idle_seconds if self._had_request else limits.first_request_seconds):
             self._transport.close()
 

@@ -41,6 +41,7 @@ from rgym_exp.hub.leaderboard import Leaderboard, MarketBalances, keeping_leader
 from rgym_exp.hub.rate_limit import RateLimit
 from rgym_exp.hub.round_route import round_route
 from rgym_exp.hub.rpc_proxy import Forward, RpcProxy
+from rgym_exp.hub.shared_batches import SharedBatches
 from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.lasting_records import LastingRecords
@@ -163,7 +164,7 @@ async def _to_chain(chain: Chain) -> AsyncIterator[Forward]:
         if chain.devnet is None:
             yield forward
             return
-        pace = BlockPace(forward)
+        pace = BlockPace(SharedBatches(forward).forward, forward)
         async with beside(pace.run(), "pace of blocks"):
             yield pace.forward
 

@@ -52,6 +52,7 @@ PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600,
 UPSTREAM_AWAY, TOO_MANY = -32000, -32005
 AWAY = "The hub's chain does not answer just now; try again."
 
+_RAW_TRANSACTION = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 _BLOCK_NUMBER = re.compile(r"0x[0-9a-fA-F]{1,16}")
 
 Forward = Callable[[list[dict[str, Any]]], Awaitable[Any]]
@@ -206,11 +207,9 @@ def _is_small_count(params: list[Any]) -> bool:
 
 def _is_raw_transaction(params: list[Any]) -> bool:
     """Whether the parameters are one 0x-hex string within the size limit."""
-    if len(params) != 1 or not isinstance(params[0], str) or not params[0].startswith("0x"):
+    if len(params) != 1 or not isinstance(params[0], str) or len(params[0]) > 2 + 2 * MAX_RAW_TRANSACTION_BYTES:
         return False
-    digits = params[0][2:]
-    small = len(digits) <= 2 * MAX_RAW_TRANSACTION_BYTES and len(digits) % 2 == 0
-    return small and all(digit in "0123456789abcdefABCDEF" for digit in digits)
+    return bool(_RAW_TRANSACTION.fullmatch(params[0]))
 
 
 def _id_of(call: Any) -> Any:

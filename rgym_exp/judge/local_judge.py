@@ -29,7 +29,8 @@ from typing import Protocol
 from rgym_exp.base.background import Background
 from rgym_exp.errors import SwarmUserError
 from rgym_exp.judge.judge_record import HandedOut, JudgedAnswer, JudgeRecord, RoundTally, Tally
-from rgym_exp.judge.question_stock import Drawn, QuestionStock
+from rgym_exp.judge.question_stock import Drawn
+from rgym_exp.judge.questions_ahead import QuestionsAhead
 from rgym_exp.judge.sessions import Session, SessionLimits, SessionRefused, Sessions
 from rgym_exp.types import Problem
 
@@ -49,9 +50,6 @@ the first questions. Whoever goes away meanwhile makes room."""
 MAX_WAITING_OF_ADDRESS = 256
 MAX_AT_ONCE = 16
 """Questions, or answers, of one request."""
-DRAW_AT_ONCE = 8
-DRAW_REST = 7.0
-"""After drawing, so many times as long of a rest: an eighth of a core at most."""
 LOADING_DEADLINE_SECONDS = 4.0
 """How long a request waits for the questions to be ready, which take some seconds after the first one."""
 RETRY_SECONDS = 5
@@ -109,10 +107,9 @@ class LocalJudge:
         self._record_path = record_path
         self._swarm_round = swarm_round
         self._sessions = Sessions(limits, clock=clock)
-        self._stock = QuestionStock()
-        self._changed = asyncio.Event()
-        """Set when questions were drawn or taken; another event takes its place then."""
-        self._drawing: asyncio.Task[None] | None = None
+        self._questions = QuestionsAhead(
+            lambda count: self._thread.submit(partial(self._draw, count)), on_trouble=self._troubled_by
+        )
         self._thread = Background("judge")
         self._loading: asyncio.Future[None] | None = None
         self._source: QuestionSource | None = None
@@ -153,8 +150,8 @@ class LocalJudge:
         if self._loading is None or self._loading.done():
             self._loading = asyncio.wrap_future(self._thread.submit(self._load))
         await asyncio.shield(self._loading)
-        if self._source is not None and self._drawing is None:
-            self._drawing = asyncio.create_task(self._draw_ahead(), name="judge's questions")
+        if self._source is not None:
+            self._questions.begin()
 
     async def ask(self, *, peer_id: object, model_name: object, round: object, address: str) -> Asked:
         """A new session and its question. Raises SessionRefused."""
@@ -170,12 +167,11 @@ class LocalJudge:
         if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_AT_ONCE:
             raise SessionRefused("malformed", f"count must be a whole number from 1 to {MAX_AT_ONCE}.")
         round = self._usable_round(round)
-        if not self._stock.has(count):
+        if not self._questions.has(count):
             with self._waits(address):
                 await self._questions_drawn(count)
         room = self._sessions.room(peer_id=peer_id, round=round, address=address)
-        drawn = self._stock.take(min(count, room))
-        self._tell_changed()
+        drawn = self._questions.take(min(count, room))
         sessions = [
             self._sessions.begin(
                 peer_id=peer_id, model_name=model_name, round=round, address=address, number=each.number
@@ -218,9 +214,7 @@ class LocalJudge:
 
     async def close(self) -> None:
         """End what scoring has started. Nothing can be asked afterwards."""
-        if self._drawing is not None:
-            self._drawing.cancel()
-            await asyncio.gather(self._drawing, return_exceptions=True)
+        await self._questions.close()
         self._thread.submit(self._unload)
         if not await asyncio.to_thread(self._thread.close, timeout_seconds=CLOSE_SECONDS):
             log.info("The judge's thread was still at work and is left behind.")
@@ -256,7 +250,7 @@ class LocalJudge:
                     self._sessions.reopen(session)
             if not isinstance(error, SwarmUserError):
                 raise
-            self._tell(f"The judge can neither ask nor score just now: {error}")
+            self._troubled_by(error)
             raise _busy("The judge can't do that just now.") from error
 
     @contextmanager
@@ -277,35 +271,12 @@ class LocalJudge:
         try:
             async with asyncio.timeout(LOADING_DEADLINE_SECONDS):
                 await self.load()
-                while self.ready and not self._stock.has(count):
-                    await self._changed.wait()
+                if self.ready:
+                    await self._questions.until(count)
         except TimeoutError:
             pass
-        if not self._stock.has(count):
+        if not self._questions.has(count):
             raise _busy("The judge is still getting its questions ready.")
-
-    async def _draw_ahead(self) -> None:
-        """Keep questions ready, for as long as the judge lives."""
-        while True:
-            if not self._stock.wanted:
-                await self._changed.wait()
-                continue
-            try:
-                count = min(DRAW_AT_ONCE, self._stock.wanted)
-                drawn, seconds = await asyncio.wrap_future(self._thread.submit(partial(self._draw, count)))
-            except SwarmUserError as error:
-                self._tell(f"The judge can neither ask nor score just now: {error}")
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            for each in drawn:
-                self._stock.add(each)
-            self._tell_changed()
-            if self._stock.has_enough:
-                await asyncio.sleep(DRAW_REST * seconds)
-
-    def _tell_changed(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
 
     def _hand_out(self, sessions: Sequence[Session]) -> None:
         """Note it in the record soon, together with what others are handed out meanwhile."""
@@ -337,6 +308,9 @@ class LocalJudge:
         else:
             self._troubled = False
 
+    def _troubled_by(self, error: SwarmUserError) -> None:
+        self._tell(f"The judge can neither ask nor score just now: {error}")
+
     def _tell(self, trouble: str) -> None:
         """One line in the log, not one for everybody who asks."""
         if not self._troubled:
@@ -360,7 +334,7 @@ class LocalJudge:
 
     def _score(self, answers: Sequence[tuple[Session, str]]) -> list[float]:
         source = self._source_now()
-        problems = [self._stock.problem(session.number) or source.judged(session.number) for session, _ in answers]
+        problems = [self._questions.problem(session.number) or source.judged(session.number) for session, _ in answers]
         scores = source.score([(problem, text) for problem, (_, text) in zip(problems, answers, strict=True)])
         if self._record is not None:
             now = time.time()

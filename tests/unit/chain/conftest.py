@@ -141,6 +141,7 @@ def make_node(chain: Chain, tmp_path: Path) -> Iterator[NodeMaker]:
             lock_folder=tmp_path / "locks",
             retry_policy=options.pop("retry_policy", QUICK),
             market_address=options.pop("market_address", None),
+            hub=options.pop("hub", None),
         )
         made.append(node)
         return node

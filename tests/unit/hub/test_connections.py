@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -126,7 +127,9 @@ async def test_half_a_request_is_no_request() -> None:
         await server.until(1)
         server.clock.now += 16
         server.connections.close_idle()
-        assert await reader.read() == b""
+        with contextlib.suppress(ConnectionError):  # What it has sent was not read to the end.
+            assert await reader.read() == b""
+        assert len(server.connections) == 0
         writer.close()
 
 
@@ -146,12 +149,15 @@ async def test_between_two_requests_a_connection_may_rest_for_a_while() -> None:
 
 async def test_a_request_that_never_ends_is_ended() -> None:
     async with served(request_seconds=120) as server:
-        asking = asyncio.create_task(server.ask("/wait"))
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         await server.waiting.acquire()
         server.clock.now += 121
         server.connections.close_idle()
-        with pytest.raises(aiohttp.ClientError):
-            await asking
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        await server.until(0)
+        writer.close()
 
 
 async def test_behind_a_trusted_proxy_each_client_has_its_own_limit_and_the_proxy_none() -> None:

@@ -79,3 +79,28 @@ def test_on_another_chain_the_old_contract_is_not_looked_for(home: Home) -> None
 def test_tasks_that_joiners_do_not_have_are_refused(home: Home) -> None:
     with pytest.raises(HubError, match="--tasks nonsense is none of"), planned(home, options(tasks="nonsense")):
         raise AssertionError("there are no such tasks")
+
+
+def test_behind_a_reverse_proxy_invites_name_its_address_and_the_bootnode_its_host(home: Home) -> None:
+    chosen = options(public_url="https://swarm.example.org/", trusted_proxies=("127.0.0.1",))
+    with planned(home, chosen) as plan:
+        assert (plan.hub_url, plan.public_host) == ("https://swarm.example.org", "swarm.example.org")
+        assert [str(network) for network in plan.trusted_proxies] == ["127.0.0.1/32"]
+    with planned(home, options(public_url="https://x.org:8443/swarm", public_host="p2p.x.org")) as plan:
+        assert (plan.hub_url, plan.public_host) == ("https://x.org:8443/swarm", "p2p.x.org")
+
+
+@pytest.mark.parametrize(
+    "url", ["swarm.example.org", "ftp://x.org", "https://", "https://a:b@x.org", "https://x.org?a=1", "https://x.org#a"]
+)
+def test_what_no_joiner_could_reach_is_no_public_url(home: Home, url: str) -> None:
+    with pytest.raises(HubError, match="--public-url .* is no address"), planned(home, options(public_url=url)):
+        raise AssertionError("no joiner could reach it")
+
+
+def test_a_proxy_that_is_no_address_is_named(home: Home) -> None:
+    with (
+        pytest.raises(HubError, match="--trusted-proxy proxy.local is no address"),
+        planned(home, options(trusted_proxies=("proxy.local",))),
+    ):
+        raise AssertionError("it is no address")

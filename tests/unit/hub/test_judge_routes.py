@@ -110,6 +110,47 @@ async def test_a_node_asks_answers_and_is_scored(service: Service) -> None:
     node.close()
 
 
+async def test_a_nodes_questions_come_in_one_request_and_its_scores_too(service: Service) -> None:
+    node = HttpJudge(service.url)
+
+    def examine() -> list[object]:
+        questions = node.ask_many(user_id="QmA", round=7, model_name="model", count=4)
+        answers = [right(question.text) for question in questions[:3]] + ["I don't know."]
+        results = node.submit_many(list(zip(questions, answers, strict=True)), round=7)
+        again = node.submit_many([(questions[0], answers[0])], round=7)
+        return [*results, *(str(each) for each in again)]
+
+    *scores, refused = await asyncio.to_thread(examine)
+    assert scores == [1.0, 1.0, 1.0, 0.0] and "has been answered" in str(refused)
+    assert service.judge.tallies()["QmA"].right == 3.0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {}, {"answers": None}, {"answers": {}}, {"answers": []}, {"answers": ["x"]}, {"answers": [{}] * 17},
+        {"answers": [{"session_id": {"a": 1}}] * 16},
+    ],
+)  # fmt: skip
+async def test_what_are_no_answers_is_refused_as_a_whole(service: Service, body: Any) -> None:
+    status, told, _ = await service.post("/submit-answers/", body)
+    assert (status, list(told)) == (400, ["error"])
+
+
+async def test_each_answer_of_many_has_a_status_of_its_own(service: Service) -> None:
+    _, asked, _ = await service.post("/request-questions/", {**ASK, "count": 1})
+    session = asked["questions"][0]["session_id"]
+    answers = [{"session_id": "ab" * 16, "user_answer": "x"}, {"session_id": session}, {"user_answer": "x"}]
+    status, told, _ = await service.post("/submit-answers/", {"answers": answers})
+    assert (status, [each["status"] for each in told["scores"]]) == (200, [404, 400, 400])
+
+
+@pytest.mark.parametrize("count", [0, 17, None, "4", True, [4]])
+async def test_a_number_of_questions_must_be_one(service: Service, count: Any) -> None:
+    status, told, _ = await service.post("/request-questions/", {**ASK, "count": count})
+    assert (status, list(told)) == (400, ["error"])
+
+
 async def test_a_node_sees_the_clue_of_the_game_that_runs(service: Service) -> None:
     node = HttpJudge(service.url)
     assert await asyncio.to_thread(node.current_clue) is None
@@ -176,7 +217,7 @@ async def test_a_late_answer_is_gone(service: Service) -> None:
         json.dumps({**ASK, "user_id": "\ud800"}).encode(),
     ],
 )
-@pytest.mark.parametrize("path", ["/request-question/", "/submit-answer/"])
+@pytest.mark.parametrize("path", ["/request-question/", "/submit-answer/", "/request-questions/", "/submit-answers/"])
 async def test_bytes_that_are_no_request_are_refused(service: Service, path: str, body: bytes) -> None:
     status, told, _ = await service.post(path, body)
     assert (status, list(told)) == (400, ["error"])
@@ -192,6 +233,7 @@ async def test_what_is_nested_is_refused_before_it_is_parsed(service: Service, n
 async def test_bodies_are_cut_off_at_their_size(service: Service) -> None:
     assert (await service.post("/request-question/", b" " * 5000))[0] == 413
     assert (await service.post("/submit-answer/", b" " * 120_000))[0] == 413
+    assert (await service.post("/submit-answers/", b" " * 460_000))[0] == 413
 
 
 async def test_an_answer_full_of_brackets_is_an_answer(service: Service) -> None:

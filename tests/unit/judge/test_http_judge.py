@@ -209,3 +209,43 @@ def test_a_judge_elsewhere_is_reached_through_the_environments_proxy(
     with pytest.raises(JudgeRefusal, match=r"at http://judge\.example doesn't know"):  # A proxy hears the whole URL.
         ask(HttpJudge("http://judge.example"))
     assert server.asked[0][1] == "http://judge.example/request-question/"
+
+
+def test_a_judge_that_takes_one_question_at_a_time_is_asked_so_and_offered_many_only_once(server: JudgeStandIn) -> None:
+    judge = HttpJudge(server.url)
+    questions = judge.ask_many(user_id="QmPeer", round=7, model_name="m", count=3)
+    assert len({question.session_id for question in questions}) == 3
+    assert judge.submit_many([(question, "2") for question in questions], round=7) == [0.25] * 3
+    paths = [path for _, path, _ in server.asked]
+    assert paths == ["request-questions/", *["request-question/"] * 3, *["submit-answer/"] * 3]
+
+
+def test_a_refused_answer_costs_the_others_nothing(server: JudgeStandIn) -> None:
+    judge = HttpJudge(server.url)
+    said = {"scores": [{"score": 1.0}, {"error": "It is\nover.", "status": 410}, {"score": 0}]}
+    server.behaviour = stand_in.says(said)
+    first, second, third = judge.submit_many([(QUESTION, "2")] * 3, round=7)
+    assert (first, third) == (1.0, 0.0)
+    assert isinstance(second, JudgeRefusal) and "It is over." in str(second)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {}, [], {"questions": []}, {"questions": {}}, {"questions": [{"session_id": "1", "question": "?"}] * 5},
+        {"questions": [{"session_id": "1", "question": "?"}, {"session_id": "2"}]},
+    ],
+)  # fmt: skip
+def test_what_are_no_questions_is_refused(server: JudgeStandIn, said: Any) -> None:
+    server.behaviour = stand_in.says(said)
+    with pytest.raises(JudgeAway, match="as a judge does"):
+        HttpJudge(server.url).ask_many(user_id="QmPeer", round=7, model_name="m", count=4)
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"scores": [{"score": 1}]}, {"scores": [{"score": 1}, {"score": 2}]}, {"scores": [1, 1]}]
+)
+def test_what_are_no_scores_is_refused(server: JudgeStandIn, said: Any) -> None:
+    server.behaviour = stand_in.says(said)
+    with pytest.raises(JudgeAway, match="as a judge does"):
+        HttpJudge(server.url).submit_many([(QUESTION, "2")] * 2, round=7)

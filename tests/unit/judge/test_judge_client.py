@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -102,6 +102,46 @@ def test_a_rounds_questions_are_answered_and_their_scores_taken_once(make_judge_
     assert [(round, answer) for _, round, answer in judge.answers] == [(7, "2")] * 2
     assert judge_client.take_scores() == [1.0, 0.0]
     assert judge_client.take_scores() == []
+
+
+class JudgeOfManyInMemory(MemoryJudge):
+    """Takes a round's questions and answers in one call each, and counts the calls."""
+
+    def __init__(self, *, refused: int = -1) -> None:
+        super().__init__(["What is 1 + 1?", "And 1 + 2?"])
+        self.calls: list[str] = []
+        self._refused = refused
+
+    def ask_many(self, *, user_id: str, round: int, model_name: str, count: int) -> list[Question]:
+        self.calls.append(f"ask {count}")
+        return [self.ask(user_id=user_id, round=round, model_name=model_name) for _ in range(count)]
+
+    def submit_many(self, answers: Sequence[tuple[Question, str]], *, round: int) -> list[float | JudgeRefusal]:
+        self.calls.append(f"submit {len(answers)} of round {round}")
+        return [
+            JudgeRefusal("Its time is over.")
+            if place == self._refused
+            else self.submit(question, round=round, answer=text)
+            for place, (question, text) in enumerate(answers)
+        ]
+
+
+def test_a_judge_of_many_is_asked_once_a_round(make_judge_client: MakeJudgeClient) -> None:
+    judge = JudgeOfManyInMemory()
+    judge_client = make_judge_client(judge)
+    assert [question.text for question in play(judge_client, 7)] == ["What is 1 + 1?", "And 1 + 2?"]
+    assert judge.calls == ["ask 2", "submit 2 of round 7"]
+    assert judge_client.take_scores() == [1.0, 1.0]
+
+
+def test_an_answer_that_a_judge_of_many_refuses_is_told_and_the_others_count(
+    make_judge_client: MakeJudgeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge_client = make_judge_client(JudgeOfManyInMemory(refused=0))
+    with caplog.at_level(logging.INFO):
+        play(judge_client, 7)
+    assert judge_client.take_scores() == [1.0]
+    assert of_judge(caplog) == [(logging.INFO, "1 of 2 answers don't count: Its time is over.")]
 
 
 def test_it_asks_every_so_many_rounds_and_never_when_turned_off(make_judge_client: MakeJudgeClient) -> None:

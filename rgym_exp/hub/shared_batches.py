@@ -1,0 +1,81 @@
+"""Calls of many clients on their way to the chain, in batches that they share.
+
+A request to the chain costs the hub and the chain about as much for one call as for ten. So while batches are under way
+calls gather, and leave together with the next one; a call that comes alone leaves at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from rgym_exp.hub.rpc_proxy import Forward
+
+UNDER_WAY = 2
+"""Batches at the chain at once."""
+LARGEST = 64
+"""Calls in one; a client's own batch isn't cut in two."""
+_ALONE = frozenset({"eth_call", "eth_getLogs"})
+"""May take long: others' calls are not to wait for them."""
+
+_Calls = list[dict[str, Any]]
+
+
+class SharedBatches:
+    """Stands before the way to the chain."""
+
+    def __init__(self, forward: Forward) -> None:
+        self._forward = forward
+        self._waiting: deque[tuple[_Calls, asyncio.Future[_Calls]]] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def forward(self, calls: _Calls) -> Any:
+        """See ``Forward``."""
+        if any(call.get("method") in _ALONE for call in calls):
+            return await self._forward(calls)
+        answered: asyncio.Future[_Calls] = asyncio.get_running_loop().create_future()
+        self._waiting.append((calls, answered))
+        if len(self._under_way) < UNDER_WAY:
+            task = asyncio.create_task(self._send_waiting(), name="calls to the chain")
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        return await answered
+
+    async def _send_waiting(self) -> None:
+        """One batch after the other, as long as calls wait."""
+        while self._waiting:
+            taken: list[tuple[_Calls, asyncio.Future[_Calls]]] = []
+            size = 0
+            while self._waiting and (not taken or size + len(self._waiting[0][0]) <= LARGEST):
+                taken.append(self._waiting.popleft())
+                size += len(taken[-1][0])
+            await self._send(taken)
+
+    async def _send(self, taken: list[tuple[_Calls, asyncio.Future[_Calls]]]) -> None:
+        together = [call for calls, _ in taken for call in calls]
+        renumbered = [{**call, "id": place} for place, call in enumerate(together)]
+        try:
+            replies = await self._forward(renumbered)
+        except BaseException as error:  # Whoever asked is told, each of them.
+            for _, answered in taken:
+                if not answered.done():
+                    answered.set_exception(error if isinstance(error, Exception) else OSError("the hub stops"))
+            if not isinstance(error, Exception):
+                raise
+            return
+        by_place = {
+            reply["id"]: reply
+            for reply in (replies if isinstance(replies, list) else [])
+            if isinstance(reply, dict) and isinstance(reply.get("id"), int)
+        }
+        place = 0
+        for calls, answered in taken:
+            own = [
+                {**by_place[place + offset], "id": call["id"]}
+                for offset, call in enumerate(calls)
+                if place + offset in by_place
+            ]
+            place += len(calls)
+            if not answered.done():
+                answered.set_result(own)

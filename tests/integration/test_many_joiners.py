@@ -1,0 +1,19 @@
+"""A hundred joiners at one real hub: what the benchmark measures at a thousand, without a look at the clock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.hub import QUESTIONS, Setting, run
+
+JOINERS = 100
+ROUNDS = 2
+
+
+async def test_everybody_hears_of_the_round_gets_questions_and_scores_and_is_heard_by_the_chain(tmp_path: Path) -> None:
+    setting = Setting(joiners=JOINERS, rounds=ROUNDS, seconds=8.0, writes="raw", pin=False)
+    figures = await run(setting, tmp_path)
+    assert figures.trouble == {}
+    assert figures.questions == QUESTIONS * JOINERS * ROUNDS
+    assert figures.scores == QUESTIONS * JOINERS * ROUNDS
+    assert figures.writes_done == 2 * JOINERS * ROUNDS

@@ -1,0 +1,90 @@
+"""When the hub's own chain makes its blocks: one for each transaction, or for many together. Against a real anvil."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from rgym_exp.chain.devnet import Devnet
+from rgym_exp.hub import block_pace
+from rgym_exp.hub.api import chain_forwarder
+from rgym_exp.hub.block_pace import MANY_PER_SECOND, BlockPace
+
+
+class Pace:
+    """The pace at work before a devnet."""
+
+    def __init__(self, pace: BlockPace, devnet: Devnet) -> None:
+        self._pace = pace
+        self._devnet = devnet
+
+    async def ask(self, method: str, *parameters: Any) -> Any:
+        answer = (
+            await self._pace.forward([{"jsonrpc": "2.0", "id": 0, "method": method, "params": list(parameters)}])
+        )[0]
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    async def send(self, account: LocalAccount, nonce: int = 0) -> str:
+        signed = account.sign_transaction(
+            {
+                "to": account.address,
+                "value": 0,
+                "gas": 21_000,
+                "nonce": nonce,
+                "chainId": self._devnet.chain_id,
+                "maxFeePerGas": 0,
+                "maxPriorityFeePerGas": 0,
+            }
+        )
+        return str(await self.ask("eth_sendRawTransaction", signed.raw_transaction.to_0x_hex()))
+
+    async def block_of(self, transaction: str) -> int | None:
+        receipt = await self.ask("eth_getTransactionReceipt", transaction)
+        return int(receipt["blockNumber"], 16) if receipt else None
+
+
+@pytest.fixture
+async def pace(tmp_path: Path) -> AsyncIterator[Pace]:
+    devnet = await asyncio.to_thread(Devnet.start, tmp_path)
+    try:
+        async with chain_forwarder(devnet.rpc_url) as forward:
+            pace = BlockPace(forward, forward)
+            running = asyncio.create_task(pace.run())
+            yield Pace(pace, devnet)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    finally:
+        await asyncio.to_thread(devnet.stop)
+
+
+async def test_a_transaction_in_a_calm_swarm_has_its_block_at_once(pace: Pace) -> None:
+    blocks = [await pace.block_of(await pace.send(Account.create())) for _ in range(3)]
+    assert blocks == [1, 2, 3]
+
+
+async def test_many_transactions_share_blocks_and_each_is_answered_after_its_block(
+    pace: Pace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def reported(account: LocalAccount) -> int | None:
+        return await pace.block_of(await pace.send(account, 1))
+
+    accounts = [Account.create() for _ in range(5 * MANY_PER_SECOND)]
+    await asyncio.gather(*(pace.send(account) for account in accounts))
+    blocks = await asyncio.gather(*(reported(account) for account in accounts))
+    assert None not in blocks and len(set(blocks)) < len(accounts) / 4
+
+    monkeypatch.setattr(block_pace, "CALM_SECONDS", 0.0)
+    calm = Account.create()
+    async with asyncio.timeout(20):  # Each has its own block again, once it is calm.
+        nonce, own = 0, False
+        while not own:
+            first, second = await pace.send(calm, nonce), await pace.send(calm, nonce + 1)
+            own = (await pace.block_of(first)) != (await pace.block_of(second)) is not None
+            nonce += 2

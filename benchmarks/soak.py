@@ -11,8 +11,8 @@ daemons, scoring workers), and what each home takes on the disk.
 The rule: the slope of a quantity is Theil-Sen's (the median of the slopes between any two samples) over the samples
 after the warm-up, a sixth of the time. It grows when what that slope adds in the measured time, at most an hour of it,
 is over 5 % of what there was at the start and over an allowance, which one odd sample or a line a round can't reach:
-24 MiB of memory, 6 descriptors, 3 threads, 64 MiB of disk. The chain may gain 64 MiB of memory: it is started anew each
-time its state has grown to 4 MiB, and an hour may see the half of a saw's tooth. A short run can only see what grows
+24 MiB of memory, 12 descriptors, 3 threads, 64 MiB of disk. The chain may gain 64 MiB of memory: it is renewed each
+time its state has grown by 4 MiB, and an hour may see the half of a saw's tooth. A short run can only see what grows
 fast, and rounds of a second fill what is kept for half an hour, or by the thousand, for most of an hour.
 
 The exit status is 1 when something grows, a process ends by itself, or a node finishes no round.
@@ -48,7 +48,7 @@ EDGE_SAMPLES = 5
 LEAST_SAMPLES = 4
 """A process seen less often came and went: nothing is said of it."""
 GROWTH_SHARE = 0.05
-ALLOWANCES = {"memory": 24 * 2**20, "descriptors": 6.0, "threads": 3.0, "disk": 64 * 2**20}
+ALLOWANCES = {"memory": 24 * 2**20, "descriptors": 12.0, "threads": 3.0, "disk": 64 * 2**20}
 SAW_ALLOWANCES = {("anvil", "memory"): 64.0 * 2**20}
 """For what rises until it is started anew, by the last word of the process's name."""
 UNITS = {"memory": (2**20, "MiB"), "descriptors": (1, ""), "threads": (1, ""), "disk": (2**20, "MiB")}

@@ -57,7 +57,7 @@ def test_a_small_process_may_grow_by_the_allowance(mib_an_hour: float, expected:
     assert grows(samples(lambda seconds: (80 + mib_an_hour * seconds / 3600) * MIB)) is expected
 
 
-@pytest.mark.parametrize(("quantity", "an_hour"), [("descriptors", 12), ("threads", 6), ("disk", 120 * MIB)])
+@pytest.mark.parametrize(("quantity", "an_hour"), [("descriptors", 30), ("threads", 6), ("disk", 120 * MIB)])
 def test_descriptors_threads_and_disk_are_judged_too(quantity: str, an_hour: float) -> None:
     assert grows(samples(lambda seconds: 20 + an_hour * seconds / 3600, quantity=quantity))
     assert not grows(samples(lambda _: 20, quantity=quantity))

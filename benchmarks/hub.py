@@ -10,7 +10,7 @@ start: ``--writes raw`` sends those two transactions alone, ``--writes node`` al
 them (gas, nonce, fees; then the receipt).
 
 Rounds are moved by the hub's keeper, each when one real peer of the DHT has announced. What a thousand peers' records
-would cost the DHT and the keeper is not in here. The judge is asked over a connection for each request, as nodes do.
+would cost the DHT and the keeper is not in here.
 
 Latency of a long poll is counted from the first answer of that round that left the hub, by the hub's clock, which is
 this machine's.
@@ -84,7 +84,8 @@ class Figures:
     """As measured, mean."""
     writes: str
     core_percent: float
-    """Processor time of the hub and all that it has started, in percent of one core."""
+    """Processor time of the hub and all that it has started in one round, in percent of one core for ``seconds``. On a
+    machine that does other things as well rounds are longer, and this is what tells."""
     percent_by_process: Mapping[str, float]
     long_poll_p50_ms: float
     long_poll_p95_ms: float
@@ -153,7 +154,8 @@ async def run(setting: Setting, folder: Path, say: Callable[[str], None] = print
             for task in [announcing, *tasks]:
                 task.cancel()
             await asyncio.gather(announcing, *tasks, return_exceptions=True)
-        used = {name: 100 * (after[name] - before.get(name, 0.0)) / elapsed for name in after}
+        wanted = setting.rounds * setting.seconds
+        used = {name: 100 * (after[name] - before.get(name, 0.0)) / wanted for name in after}
         return _figures(setting, counts, first, elapsed, used, memory)
 
 
@@ -328,7 +330,7 @@ def _raise_if_done(task: asyncio.Task[None]) -> None:
 async def _join(joiner: Joiner, invite: Invite, setting: Setting, counts: Counts, stop: asyncio.Event) -> None:
     """A joiner's life: one round after the other."""
     host, port = _place(invite)
-    rounds, chain = Connection(host, port, joiner.address), Connection(host, port, joiner.address)
+    rounds, chain, judge = (Connection(host, port, joiner.address) for _ in range(3))
     at_work: set[asyncio.Task[None]] = set()
     last = -1
     unsent = iter(joiner.writes)
@@ -345,7 +347,7 @@ async def _join(joiner: Joiner, invite: Invite, setting: Setting, counts: Counts
                 continue
             last = told["round"]
             counts.heard[last].append((told["time"], time.time()))
-            task = asyncio.create_task(_play(joiner, last, next(unsent, ()), chain, setting, counts, chance))
+            task = asyncio.create_task(_play(joiner, last, next(unsent, ()), chain, judge, setting, counts, chance))
             at_work.add(task)
             task.add_done_callback(at_work.discard)
     finally:
@@ -353,6 +355,7 @@ async def _join(joiner: Joiner, invite: Invite, setting: Setting, counts: Counts
             task.cancel()
         rounds.close()
         chain.close()
+        judge.close()
 
 
 async def _play(
@@ -360,6 +363,7 @@ async def _play(
     round: int,
     writes: tuple[dict[str, Any], ...],
     chain: Connection,
+    judge: Connection,
     setting: Setting,
     counts: Counts,
     chance: random.Random,
@@ -368,7 +372,7 @@ async def _play(
     try:
         began = time.monotonic()
         asking = {"user_id": joiner.peer_id, "round_number": round, "model_name": "m", "count": QUESTIONS}
-        status, told = await post_once(*chain.place, joiner.address, "/request-questions/", asking)
+        status, told = await judge.post("/request-questions/", asking)
         counts.question_seconds.append(time.monotonic() - began)
         if status != 200:
             counts.trouble[f"questions: {status}"] += 1
@@ -385,7 +389,7 @@ async def _play(
         if questions:
             answers = [{"session_id": each["session_id"], "user_answer": "<answer>7</answer>"} for each in questions]
             began = time.monotonic()
-            status, told = await post_once(*chain.place, joiner.address, "/submit-answers/", {"answers": answers})
+            status, told = await judge.post("/submit-answers/", {"answers": answers})
             counts.answer_seconds.append(time.monotonic() - began)
             counts.scores[round] += sum("score" in each for each in told.get("scores", ()))
             if status != 200:

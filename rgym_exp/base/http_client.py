@@ -55,6 +55,7 @@ def fetch(
     connect_seconds: float | None = None,
     redirects: bool = False,
     trust_env: bool = True,
+    session: BoundedSession | None = None,
 ) -> Answer:
     """GET, or POST where there is ``data``; an answer of any status.
 
@@ -62,6 +63,7 @@ def fetch(
         timeout_seconds: for the whole exchange, from the connection to the answer's last byte.
         connect_seconds: for the connection alone; None for the same as the whole.
         trust_env: whether proxies and a .netrc of the environment count, for a server on another machine.
+        session: keeps its connection for the next time; None for one of its own.
 
     Raises:
         requests.exceptions.ReadTimeout: no whole answer in time.
@@ -70,9 +72,12 @@ def fetch(
     """
     deadline = time.monotonic() + timeout_seconds
     try:
-        with BoundedSession(url) as session, session.until(deadline):
-            session.trust_env &= trust_env
-            with session.request(
+        with (
+            contextlib.nullcontext(session) if session is not None else BoundedSession(url) as asking,
+            asking.until(deadline),
+        ):
+            asking.trust_env &= trust_env
+            with asking.request(
                 *("GET" if data is None else "POST", url),
                 data=data,
                 headers={"User-Agent": "rl-swarm", **(headers or {})},

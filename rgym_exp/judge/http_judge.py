@@ -9,16 +9,20 @@ GET  current_clue/     -> {game_id, clue_id, rounds_remaining, clue, choices}; g
 from __future__ import annotations
 
 import json
+import logging
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import requests
 
-from rgym_exp.base.http_client import fetch
+from rgym_exp.base.http_client import Answer, BoundedSession, fetch
 from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.base.text import one_line
 from rgym_exp.judge.judge import Clue, JudgeAway, JudgeRefusal, Question, UnknownRequest
+
+logger = logging.getLogger("rl_swarm.judge")
 
 MAX_ANSWER_BYTES = 256 * 1024
 """Of an HTTP answer, unpacked: 64 choices and a clue, with every letter spelt as \\uXXXX, and room."""
@@ -45,6 +49,7 @@ class HttpJudge:
         """``timeout_seconds`` is for a whole exchange, from the connection to the answer's last byte."""
         self.base_url = base_url.rstrip("/")
         self._timeout_seconds = timeout_seconds
+        self._per_thread = threading.local()
         self._knows_many = True
         """Until it says that it doesn't."""
 
@@ -113,7 +118,7 @@ class HttpJudge:
         self._is_senseless("a clue with its game and choices")
 
     def close(self) -> None:
-        """Nothing stays open between two calls."""
+        """Each thread's connection ends with its thread."""
 
     def _question(self, said: Any) -> Question:
         match said:
@@ -149,12 +154,8 @@ class HttpJudge:
     def _exchange(self, route: str, body: Mapping[str, Any] | None, *, max_bytes: int = MAX_ANSWER_BYTES) -> Any:
         """POST, or GET without a body; the parsed answer. Raises JudgeAway."""
         try:
-            answer = fetch(
-                f"{self.base_url}/{route}",
-                data=None if body is None else json.dumps(body).encode(),
-                headers={"accept": "application/json", "content-type": "application/json"},
-                max_bytes=max_bytes,
-                timeout_seconds=self._timeout_seconds,
+            answer = self._fetch(
+                f"{self.base_url}/{route}", None if body is None else json.dumps(body).encode(), max_bytes
             )
             if not 200 <= answer.status < 300:
                 raise self._failure(answer.status, answer.headers, answer.body)
@@ -167,6 +168,32 @@ class HttpJudge:
             raise JudgeAway(f"No judge answers at {self.base_url} ({type(error).__name__}).") from error
         except ValueError as error:
             self._is_senseless(f"an answer at all ({one_line(str(error))})")
+
+    def _fetch(self, url: str, data: bytes | None, max_bytes: int) -> Answer:
+        """Over this thread's connection: a judge with a thousand peers has better to do than to open them. One that was
+        closed meanwhile is opened anew, once. Raises like ``fetch``."""
+        kept: BoundedSession | None = getattr(self._per_thread, "session", None)
+        for session in (kept, BoundedSession(self.base_url)) if kept is not None else (BoundedSession(self.base_url),):
+            try:
+                self._per_thread.session = None
+                answer = fetch(
+                    url,
+                    data=data,
+                    headers={"accept": "application/json", "content-type": "application/json"},
+                    max_bytes=max_bytes,
+                    timeout_seconds=self._timeout_seconds,
+                    session=session,
+                )
+            except requests.exceptions.Timeout:
+                raise
+            except requests.exceptions.ConnectionError as error:
+                if session is not kept:
+                    raise
+                logger.debug("The judge has closed the kept connection (%s).", error)
+            else:
+                self._per_thread.session = session
+                return answer
+        raise AssertionError("the second session raises or answers")
 
     def _failure(self, status: int, headers: Mapping[str, str], content: bytes) -> JudgeAway:
         """The error for an answer that says no."""

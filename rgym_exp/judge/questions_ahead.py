@@ -11,8 +11,8 @@ from rgym_exp.judge.question_stock import Drawn, QuestionStock
 from rgym_exp.types import Problem
 
 AT_ONCE = 8
-REST = 15.0
-"""After drawing, so many times as long of a rest: a sixteenth of a core at most."""
+REST = 31.0
+"""After drawing, so many times as long of a rest: 3 % of a core at most."""
 RETRY_SECONDS = 5.0
 
 Draw = Callable[[int], "Future[tuple[list[Drawn], float]]"]

@@ -2,8 +2,9 @@
 
 Two homes behind routers each keep a connection to the bootnode, which works both ways. Asked on
 ``/rl-swarm/share-via/1`` for a digest and its author, the bootnode asks that author on ``/rl-swarm/share/1``, over the
-connection that there is, checks the digest, and answers as the author would. It says nothing else to anybody, so
-nothing but shares that their authors serve can travel this way, and it dials nobody.
+connection that there is, and passes on what comes, as it comes. It says nothing else to anybody, so nothing but shares
+that their authors serve can travel this way, and it dials nobody. Who asked checks the digest, and so does the
+bootnode, before it keeps a share for others.
 
 A share is fetched once for all who ask for it: a home's line up is the narrowest part of the way.
 """
@@ -14,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,9 +25,11 @@ from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
 from rgym_exp.swarm.multiaddrs import host_of, household_of
 from rgym_exp.swarm.refused import FetchFailed
+from rgym_exp.swarm.share_transit import KeptShares, ShareInTransit
 from rgym_exp.swarm.streams import StreamCounter
 from rgym_exp.swarm.transfer import (
     BUSY,
+    HERE,
     NOT_HERE,
     UNREACHABLE,
     VIA_PROTOCOL,
@@ -52,9 +55,10 @@ class RelayLimits:
     streams_per_asker: int = 8
     request_seconds: float = 5.0
     """Until the whole request is here."""
-    fetch_seconds: float = 15.0
-    """Until the author has handed it over."""
-    send_seconds: float = 30.0
+    begin_seconds: float = 10.0
+    """Until the author begins to send."""
+    fetch_seconds: float = 30.0
+    """Until all is here, which is as long as an answer takes."""
     bytes_per_second: float = 8 * 1024 * 1024
     """On average, over all who ask; the hub's line is its host's."""
     burst_bytes: float = 64 * 1024 * 1024
@@ -62,7 +66,7 @@ class RelayLimits:
     """For each household that asks: identities are free, addresses less so."""
     asker_burst_bytes: float = 16 * 1024 * 1024
     askers_remembered: int = 4096
-    cache_bytes: int = 32 * 1024 * 1024
+    kept_bytes: int = 32 * 1024 * 1024
     """Of shares passed on lately, kept for the others who ask for them."""
 
 
@@ -99,8 +103,8 @@ class ByteBudget:
 class ShareSource(Protocol):
     """Where a relay gets shares: ``AuthorConnections``, or a test's own."""
 
-    async def fetch(self, author: PeerID, digest: bytes) -> bytes:
-        """The share with this digest, from its author. Raises FetchFailed; it may hang."""
+    async def fetch(self, author: PeerID, digest: bytes, take: Callable[[int, bytes], None]) -> None:
+        """Give the share with this digest to ``take(size, chunk)`` as it comes from its author. Raises FetchFailed."""
         ...
 
 
@@ -112,25 +116,29 @@ class AuthorConnections:
         self._connected: frozenset[PeerID] = frozenset()
         self._seen_at = -_CONNECTED_FRESH_SECONDS
 
-    async def fetch(self, author: PeerID, digest: bytes) -> bytes:
+    async def fetch(self, author: PeerID, digest: bytes, take: Callable[[int, bytes], None]) -> None:
         """See ``ShareSource``."""
         if not await self._is_connected(author):
             raise FetchFailed("fetch_unreachable")
-        fetched = await fetch_share(
+        await fetch_share(
             self._p2p,
             author.to_base58(),
             digest.hex(),
             size=None,
             max_bytes=self._limits.max_share_bytes,
             timeout_seconds=self._limits.fetch_seconds,
+            dial_seconds=self._limits.begin_seconds,
+            on_bytes=take,
         )
-        return fetched.data
 
     async def _is_connected(self, author: PeerID) -> bool:
         # Opening a stream would dial whom there is no connection to, and strangers would say whom.
         age = time.monotonic() - self._seen_at
         if age >= (_CONNECTED_FRESH_SECONDS if author in self._connected else _UNCONNECTED_FRESH_SECONDS):
-            self._connected = frozenset(peer.peer_id for peer in await self._p2p.list_peers())
+            try:
+                self._connected = frozenset(peer.peer_id for peer in await self._p2p.list_peers())
+            except (OSError, EOFError, P2PDaemonError):
+                return False
             self._seen_at = time.monotonic()
         return author in self._connected
 
@@ -149,9 +157,9 @@ class ShareRelay:
         self._streams = StreamCounter(total=self._limits.streams, per_peer=self._limits.streams_per_asker)
         self._total = ByteBudget(per_second=self._limits.bytes_per_second, burst=self._limits.burst_bytes, clock=clock)
         self._budgets: OrderedDict[str, ByteBudget] = OrderedDict()
-        self._cache: OrderedDict[bytes, bytes] = OrderedDict()
-        self._cached_bytes = 0
-        self._fetching: dict[tuple[PeerID, bytes], asyncio.Task[bytes]] = {}
+        self._kept = KeptShares(self._limits.kept_bytes)
+        self._coming: dict[tuple[PeerID, bytes], ShareInTransit] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self.bytes_passed_on = 0
         """Sent to those who asked, since the start."""
 
@@ -168,47 +176,58 @@ class ShareRelay:
             with self._streams.one(asker) as is_admitted:
                 async with asyncio.timeout(self._limits.request_seconds):
                     digest, author = await read_via_request(reader)
-                is_busy = not is_admitted or budget.is_spent or self._total.is_spent
-                data, otherwise = (None, BUSY) if is_busy else await self._share(author, digest)
-                if data is not None:
-                    for each in (budget, self._total):
-                        each.take(len(data))
-                    self.bytes_passed_on += len(data)
-                async with asyncio.timeout(self._limits.send_seconds):
-                    await send_answer(writer, otherwise, data)
-        except (TimeoutError, OSError, EOFError, ValueError, P2PDaemonError):
+                if not is_admitted or budget.is_spent or self._total.is_spent:
+                    async with asyncio.timeout(self._limits.request_seconds):
+                        await send_answer(writer, BUSY, None)
+                    return
+                async with asyncio.timeout(self._limits.fetch_seconds):
+                    await self._pass_on(self._share(author, digest), writer, (budget, self._total))
+        except (TimeoutError, OSError, EOFError, ValueError, FetchFailed):
             logger.debug("A request of %s to pass a share on was not completed.", asker, exc_info=True)
         finally:
             writer.close()
 
-    async def _share(self, author: PeerID, digest: bytes) -> tuple[bytes | None, bytes]:
-        """The share, or None and the status that says why."""
-        if (cached := self._cache.get(digest)) is not None:
-            self._cache.move_to_end(digest)
-            return cached, NOT_HERE
-        key = (author, digest)
-        if key not in self._fetching:
-            task = asyncio.ensure_future(self._source.fetch(author, digest))
-            task.add_done_callback(lambda done: self._fetched(key, done))
-            self._fetching[key] = task
+    async def _pass_on(
+        self, share: ShareInTransit, writer: asyncio.StreamWriter, budgets: Sequence[ByteBudget]
+    ) -> None:
+        """Raises FetchFailed when the author breaks off; the stream's early end then says so."""
         try:
-            # Shielded: who asked first may break off while others wait for the same share.
-            async with asyncio.timeout(self._limits.fetch_seconds):
-                return await asyncio.shield(self._fetching[key]), NOT_HERE
+            async with asyncio.timeout(self._limits.begin_seconds):
+                size = await share.begun()
         except TimeoutError:
-            return None, UNREACHABLE
-        except FetchFailed as failure:
-            return None, _STATUSES.get(failure.reason, NOT_HERE)
-
-    def _fetched(self, key: tuple[PeerID, bytes], task: asyncio.Task[bytes]) -> None:
-        del self._fetching[key]
-        if task.cancelled() or task.exception() is not None:
+            await send_answer(writer, UNREACHABLE, None)
             return
-        data = task.result()
-        self._cache[key[1]] = data
-        self._cached_bytes += len(data)
-        while self._cached_bytes > self._limits.cache_bytes:
-            self._cached_bytes -= len(self._cache.popitem(last=False)[1])
+        except FetchFailed as failure:
+            await send_answer(writer, _STATUSES.get(failure.reason, NOT_HERE), None)
+            return
+        for budget in budgets:
+            budget.take(size)
+        writer.write(HERE + size.to_bytes(4, "big"))
+        async for chunk in share.chunks():
+            writer.write(chunk)
+            await writer.drain()
+            self.bytes_passed_on += len(chunk)
+
+    def _share(self, author: PeerID, digest: bytes) -> ShareInTransit:
+        """The share that is kept, or comes in already for somebody else, or is asked for now."""
+        key = (author, digest)
+        share = self._kept.get(digest) or self._coming.get(key)
+        if share is None:
+            share = self._coming[key] = ShareInTransit()
+            task = asyncio.ensure_future(self._bring(author, digest, share))
+            self._tasks.add(task)  # the loop itself holds tasks only weakly
+            task.add_done_callback(self._tasks.discard)
+        return share
+
+    async def _bring(self, author: PeerID, digest: bytes, share: ShareInTransit) -> None:
+        try:
+            async with asyncio.timeout(self._limits.fetch_seconds):
+                await self._source.fetch(author, digest, share.take)
+            self._kept.put(digest, share)
+        except (FetchFailed, TimeoutError) as failure:
+            share.fail(failure.reason if isinstance(failure, FetchFailed) else "fetch_timeout")
+        finally:
+            del self._coming[author, digest]
 
     def _budget_of(self, asker: str) -> ByteBudget:
         if asker not in self._budgets:

@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hivemind.p2p import P2P, PeerID
@@ -115,11 +116,13 @@ async def fetch_share(
     timeout_seconds: float,
     dial_seconds: float | None = None,
     via: PeerID | None = None,
+    on_bytes: Callable[[int, bytes], None] | None = None,
 ) -> FetchedShare:
     """Fetch the share of ``peer_id`` with this digest (hex): from itself, or from the bootnode ``via``.
 
     ``size`` is what its announcement says, in bytes; None accepts any up to ``max_bytes``. ``dial_seconds`` bounds what
-    it takes to get a stream to whom is asked, within ``timeout_seconds``, which bounds the whole.
+    it takes to get a stream to whom is asked, within ``timeout_seconds``, which bounds the whole. ``on_bytes``
+    is given the share's size and the next of its bytes as they come in, before anybody knows whether they are right.
 
     Raises:
         FetchFailed: with one of the reasons ``share_too_large``, ``fetch_timeout``, ``fetch_failed``,
@@ -136,7 +139,7 @@ async def fetch_share(
         async with asyncio.timeout(timeout_seconds):
             info, reader, writer = await _open(p2p, via or author, protocol, dial_seconds or timeout_seconds)
             try:
-                data = await _ask(reader, writer, request, size=size, max_bytes=max_bytes)
+                data = await _ask(reader, writer, request, size=size, max_bytes=max_bytes, on_bytes=on_bytes)
             finally:
                 writer.close()
     except TimeoutError:
@@ -171,7 +174,13 @@ async def _open(p2p: P2P, peer_id: PeerID, protocol: str, seconds: float) -> Str
 
 
 async def _ask(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes, *, size: int | None, max_bytes: int
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    request: bytes,
+    *,
+    size: int | None,
+    max_bytes: int,
+    on_bytes: Callable[[int, bytes], None] | None,
 ) -> bytes:
     writer.write(request)
     await writer.drain()
@@ -182,7 +191,15 @@ async def _ask(
     length = int.from_bytes(await reader.readexactly(4), "big")
     if length > max_bytes or size not in (None, length):
         raise FetchFailed("wrong_size")
-    return await reader.readexactly(length)
+    data = bytearray()
+    while len(data) < length:
+        chunk = await reader.read(min(_CHUNK_BYTES, length - len(data)))
+        if not chunk:
+            raise EOFError("The stream was closed before the share was complete.")
+        data += chunk
+        if on_bytes is not None:
+            on_bytes(length, chunk)
+    return bytes(data)
 
 
 async def send_answer(writer: asyncio.StreamWriter, otherwise: bytes, data: bytes | None) -> None:

@@ -6,8 +6,8 @@ It needs root, ``/dev/net/tun``, ``ip``, ``nft`` and a C compiler: ``missing`` n
 
 from __future__ import annotations
 
+import itertools
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SWITCH_SOURCE = ROOT / "tests" / "network" / "wan.c"
 
 _END_SECONDS = 10.0
+_PREFIX = "rls-"
+_LABS = itertools.count()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ def missing() -> str:
         return "This machine has no /dev/net/tun, through which the lab's switch sees frames."
     if lacks:
         return f"The lab needs {', '.join(lacks)}: install iproute2, nftables, procps and a C compiler."
-    made = f"rls-{secrets.token_hex(3)}"
+    made = f"{_PREFIX}{os.getpid():x}f-probe"
     if subprocess.run(["ip", "netns", "add", made], capture_output=True, check=False).returncode != 0:
         return "This machine does not let us make network namespaces (a container without CAP_SYS_ADMIN?)."
     _run("ip", "netns", "del", made)
@@ -82,7 +84,8 @@ class NetworkLab:
         self._links = [*([Link()] * publics), *([link or Link()] * homes)]
         self._ipv6 = ipv6
         self._forwarded_port = forwarded_port
-        self._tag = secrets.token_hex(2)  # names of interfaces have 15 characters at most
+        # Whose it is, for ``_sweep``; names of interfaces have 15 characters at most.
+        self._tag = f"{os.getpid():x}{next(_LABS) % 16:x}"
         self._namespaces: list[str] = []
         self._switch: subprocess.Popen[str] | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -90,6 +93,7 @@ class NetworkLab:
         self.homes: list[Place] = []
 
     def __enter__(self) -> NetworkLab:
+        _sweep()
         try:
             self._start_switch()
             for number in range(self._publics):
@@ -173,7 +177,7 @@ class NetworkLab:
         return Place(namespace=home, address="192.168.1.2")
 
     def _namespace(self, name: str) -> str:
-        namespace = f"rls{self._tag}-{name}"
+        namespace = f"{_PREFIX}{self._tag}-{name}"
         _run("ip", "netns", "add", namespace)
         self._namespaces.append(namespace)
         _run("ip", "-n", namespace, "link", "set", "lo", "up")
@@ -190,11 +194,24 @@ class NetworkLab:
             assert self._switch.stdout is not None
             self._switch.stdout.close()
         for namespace in self._namespaces:
-            # Whatever a killed process left running in there, such as its p2pd, which ends with it a moment later.
-            listed = subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True, check=False)
-            for pid in listed.stdout.split():
-                subprocess.run(["kill", "-KILL", pid], capture_output=True, check=False)
-            subprocess.run(["ip", "netns", "del", namespace], capture_output=True, check=False)
+            _remove(namespace)
+
+
+def _sweep() -> None:
+    """Remove the namespaces of a test run that was killed, and so could not."""
+    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False)
+    for namespace in (line.split()[0] for line in listed.stdout.splitlines() if line.startswith(_PREFIX)):
+        owner = namespace.removeprefix(_PREFIX).partition("-")[0][:-1]
+        if not Path("/proc", str(int(owner, 16))).exists():
+            _remove(namespace)
+
+
+def _remove(namespace: str) -> None:
+    """Remove a namespace and whatever still runs in it, such as the p2pd of a process that was killed just now."""
+    listed = subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True, check=False)
+    for pid in listed.stdout.split():
+        subprocess.run(["kill", "-KILL", pid], capture_output=True, check=False)
+    subprocess.run(["ip", "netns", "del", namespace], capture_output=True, check=False)
 
 
 _ROUTER_RULES = """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -249,3 +252,23 @@ def test_what_are_no_scores_is_refused(server: JudgeStandIn, said: Any) -> None:
     server.behaviour = stand_in.says(said)
     with pytest.raises(JudgeAway, match="as a judge does"):
         HttpJudge(server.url).submit_many([(QUESTION, "2")] * 2, round=7)
+
+
+def test_a_connection_that_the_judge_has_closed_meanwhile_is_opened_anew() -> None:
+    """A server that closes each connection after its answer, without saying so."""
+    answer = json.dumps({"session_id": "1", "question": "?"}).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(answer)}\r\n\r\n".encode()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            for _ in range(3):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(head + answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        judge = HttpJudge(f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert [ask(judge).text for _ in range(3)] == ["?"] * 3
+        thread.join(10)

@@ -27,15 +27,22 @@ class Author:
         self.asked = 0
         self.may_answer = asyncio.Event()
         self.may_answer.set()
+        self.may_go_on = asyncio.Event()
+        self.may_go_on.set()
+        self.breaks_off = False
 
-    async def fetch(self, author: PeerID, digest: bytes) -> bytes:
+    async def fetch(self, author: PeerID, digest: bytes, take: Callable[[int, bytes], None]) -> None:
         self.asked += 1
         await self.may_answer.wait()
         if author.to_base58() != AUTHOR:
             raise FetchFailed("fetch_unreachable")
         if digest != DIGEST:
             raise FetchFailed("fetch_not_here")
-        return DATA
+        take(len(DATA), DATA[:1000])
+        await self.may_go_on.wait()
+        if self.breaks_off:
+            raise FetchFailed("fetch_failed")
+        take(len(DATA), DATA[1000:])
 
 
 class Clock:
@@ -51,7 +58,7 @@ async def ask(
     *,
     asker: str = "QmAsker",
     address: str = "/ip4/203.0.113.7/tcp/1",
-    while_open: Callable[[], None] | None = None,
+    on_first_bytes: Callable[[], None] | None = None,
 ) -> bytes:
     """What the relay answers to the bytes of a request."""
     info = SimpleNamespace(peer_id=asker, addr=address)
@@ -65,9 +72,10 @@ async def ask(
     async with asyncio.timeout(20):
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         writer.write(request)
-        if while_open is not None:
-            while_open()
-        answer = await reader.read()
+        answer = await reader.read(1)
+        if on_first_bytes is not None:
+            on_first_bytes()
+        answer += await reader.read()
         await over.wait()
     writer.close()
     server.close()
@@ -97,6 +105,22 @@ async def test_an_author_sends_a_share_once_for_all_who_ask() -> None:
     assert author.asked == 1
 
 
+async def test_bytes_are_passed_on_as_they_come() -> None:
+    author = Author()
+    author.may_go_on.clear()
+    # The author sends the rest only when the first bytes are at their destination.
+    assert await ask(ShareRelay(author), REQUEST, on_first_bytes=author.may_go_on.set) == ANSWER
+
+
+async def test_an_author_that_breaks_off_ends_the_stream_and_is_asked_anew() -> None:
+    author = Author()
+    author.breaks_off = True
+    relay = ShareRelay(author)
+    assert await ask(relay, REQUEST) == ANSWER[: 1 + 4 + 1000]
+    author.breaks_off = False
+    assert await ask(relay, REQUEST) == ANSWER
+
+
 async def test_what_the_author_lacks_or_a_stranger_would_serve_is_said_by_a_status() -> None:
     relay = ShareRelay(Author())
     assert await ask(relay, via_request(bytes(32), AUTHOR)) == NOT_HERE
@@ -114,7 +138,7 @@ async def test_nonsense_costs_a_closed_stream(author_bytes: bytes) -> None:
 async def test_an_author_that_hangs_is_given_up() -> None:
     author = Author()
     author.may_answer.clear()
-    relay = ShareRelay(author, replace(RelayLimits(), fetch_seconds=0.1))
+    relay = ShareRelay(author, replace(RelayLimits(), begin_seconds=0.1))
     assert await ask(relay, REQUEST) == UNREACHABLE
 
 
@@ -152,7 +176,7 @@ async def test_all_together_cannot_take_more_than_the_hosts_share_of_its_line() 
 
 async def test_kept_shares_and_remembered_askers_are_bounded() -> None:
     author = Author()
-    relay = ShareRelay(author, replace(RelayLimits(), cache_bytes=len(DATA) - 1, askers_remembered=2), clock=Clock())
+    relay = ShareRelay(author, replace(RelayLimits(), kept_bytes=len(DATA) - 1, askers_remembered=2), clock=Clock())
     for number in range(4):
         assert await ask(relay, REQUEST, address=f"/ip4/203.0.113.{number}/tcp/1") == ANSWER
     assert author.asked == 4

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from rgym_exp.errors import SwarmError
 _PROBE_SECONDS = 2.0
 _CONNECT_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 30.0
+_LONGEST_PAUSE_SECONDS = 8.0  # a look at a port costs next to nothing, and shares between homes wait for its bootnode
 _CHECK_SECONDS = 5.0
 
 logger = logging.getLogger("rl_swarm.swarm")
@@ -83,7 +84,7 @@ class BootnodeKeeper:
                 await asyncio.sleep(_CHECK_SECONDS)
                 continue
             outage.fails(len(self._bootnodes))
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # a whole swarm would come back at once
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         self._first_round_over.set()
 

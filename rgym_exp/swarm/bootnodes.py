@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from rgym_exp.errors import SwarmError
 _PROBE_SECONDS = 2.0
 _CONNECT_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 30.0
+_LONGEST_PAUSE_SECONDS = 8.0  # a look at a port costs next to nothing, and shares between homes wait for its bootnode
 _CHECK_SECONDS = 5.0
 
 logger = logging.getLogger("rl_swarm.swarm")
@@ -94,7 +95,8 @@ class BootnodeKeeper:
     async def _pause(self, seconds: float) -> float:
         """Wait so long, or until there is a hint; returns how long to wait after the next attempt."""
         try:
-            await asyncio.wait_for(self._hint.wait(), seconds)
+            # Not all after the same time: a whole swarm would come back at once.
+            await asyncio.wait_for(self._hint.wait(), seconds * random.uniform(0.5, 1.0))
         except TimeoutError:
             return min(2 * seconds, _LONGEST_PAUSE_SECONDS)
         # It is about to be back, if it isn't: the first attempt need not be the one that works.

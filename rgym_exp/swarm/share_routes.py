@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +42,9 @@ class _Unreachable:
     pause: float
 
 
+_Try = Callable[[P2P, Announcement, Sequence[PeerID]], Awaitable[bytes]]
+
+
 class ShareRoutes:
     """Fetches shares and remembers who could be reached how. ``fetch`` belongs to one loop, the rest to any thread."""
 
@@ -59,10 +62,7 @@ class ShareRoutes:
         Raises:
             FetchFailed: as ``fetch_share``, for the way that was tried last.
         """
-        ways = [self._directly]
-        if bootnodes:
-            direct_first = await self._may_be_reached(p2p, announcement.peer_id)
-            ways = [self._directly, self._through] if direct_first else [self._through, self._directly]
+        ways = await self._ways_to(p2p, announcement.peer_id) if bootnodes else [self._directly]
         for way in ways[:-1]:
             try:
                 return await way(p2p, announcement, bootnodes)
@@ -114,17 +114,20 @@ class ShareRoutes:
             self._counts[way] += 1
         return fetched.data
 
-    async def _may_be_reached(self, p2p: P2P, peer_id: str) -> bool:
-        """Whether there is a connection to this peer, or no reason to think that none would come about."""
+    async def _ways_to(self, p2p: P2P, peer_id: str) -> list[_Try]:
+        """What to try for a share of this peer, in order."""
         try:
             connected = [each for each in await p2p.list_peers() if each.peer_id.to_base58() == peer_id]
         except (OSError, EOFError, P2PDaemonError):
             connected = []
         if connected:
             # A circuit goes through a bootnode as well, has less room, and carries each share once for each receiver.
-            return any("/p2p-circuit" not in str(address) for each in connected for address in each.addrs)
+            is_direct = any("/p2p-circuit" not in str(address) for each in connected for address in each.addrs)
+            return [self._directly, self._through] if is_direct else [self._through, self._directly]
         remembered = self._unreachable.get(peer_id)
-        return remembered is None or self._clock() >= remembered.until
+        if remembered is not None and self._clock() < remembered.until:
+            return [self._through]
+        return [self._directly, self._through]
 
     def _look_for(self, p2p: P2P, peer_id: str, bootnodes: Sequence[PeerID]) -> None:
         """In the background: this round's share comes through a bootnode, the next perhaps directly."""

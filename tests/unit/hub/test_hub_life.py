@@ -295,7 +295,7 @@ def test_a_hub_that_cannot_start_says_why_in_one_sentence_at_once(start_hub: Sta
 
 async def test_a_hub_outlives_its_chain_and_its_bootnode(start_hub: StartHub, tmp_path: Path) -> None:
     """Both are killed; they are there again at the same addresses, and the next round comes."""
-    host = start_hub("--round-minimum", "0")
+    host = start_hub("--round-minimum", "0", "--rpc-port", str(free_port()))
     invite = read_invite(await asyncio.to_thread(host.invite))
     assert invite.hub_url is not None
     identity = load_or_create_identity(tmp_path / "swarm.pem")

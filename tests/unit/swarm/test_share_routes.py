@@ -99,9 +99,9 @@ async def test_the_direct_way_is_tried_again_after_a_while_and_the_pause_grows(s
     for _ in range(2):
         swarm.routes._remember(peer)
     swarm.clock.now = 100.0  # the second pause is of 120 s
-    assert not await swarm.routes._may_be_reached(swarm.reader, peer)
+    assert await swarm.routes._ways_to(swarm.reader, peer) == [swarm.routes._through]
     swarm.clock.now = 121.0
-    assert await swarm.routes._may_be_reached(swarm.reader, peer)
+    assert await swarm.routes._ways_to(swarm.reader, peer) == [swarm.routes._directly, swarm.routes._through]
 
 
 async def test_one_that_reached_us_meanwhile_is_asked_directly_at_once(swarm: Swarm) -> None:

@@ -54,7 +54,9 @@ from rgym_exp.types import Announcement
 QUESTIONS = 4
 GAS = 700_000
 LONGEST_POLL_SECONDS = 20
-RECEIPT_SECONDS = 8.0
+RECEIPT_SECONDS = 30.0
+LAST_SECONDS = 60.0
+"""For what the last round's joiners have under way."""
 
 
 @dataclass(kw_only=True)
@@ -136,7 +138,7 @@ async def run(setting: Setting, folder: Path, say: Callable[[str], None] = print
         await _register(joiners, invite, say)
         counts = Counts()
         stop = asyncio.Event()
-        announcing = asyncio.create_task(_announce(invite, folder, setting.seconds, stop))
+        announcing = asyncio.create_task(_announce(invite, folder))
         tasks = [asyncio.create_task(_join(joiner, invite, setting, counts, stop)) for joiner in joiners]
         try:
             first = await _measured_from(counts, setting, announcing)
@@ -148,9 +150,9 @@ async def run(setting: Setting, folder: Path, say: Callable[[str], None] = print
             elapsed = time.monotonic() - began
             after, memory = _processor_seconds(hub), _memory_mb(hub)
             # What belongs to the last measured round may still be under way.
-            await asyncio.sleep(min(3.0, setting.seconds))
-        finally:
             stop.set()
+            await asyncio.wait(tasks, timeout=LAST_SECONDS)
+        finally:
             for task in [announcing, *tasks]:
                 task.cancel()
             await asyncio.gather(announcing, *tasks, return_exceptions=True)
@@ -274,7 +276,7 @@ async def _register(joiners: list[Joiner], invite: Invite, say: Callable[[str], 
     say(f"{len(joiners)} peers are registered.")
 
 
-async def _announce(invite: Invite, folder: Path, seconds: float, stop: asyncio.Event) -> None:
+async def _announce(invite: Invite, folder: Path) -> None:
     """One real peer of the swarm, which announces in every round, so that the keeper moves on."""
     identity = load_or_create_identity(folder / "announcer.pem")
     records = await DhtRecords.create(identity=identity, swarm_id=invite.swarm_id, bootnodes=invite.bootnodes)
@@ -282,7 +284,7 @@ async def _announce(invite: Invite, folder: Path, seconds: float, stop: asyncio.
     connection = Connection(host, port, "127.0.0.1")
     last = -1
     try:
-        while not stop.is_set():
+        while True:
             _, told = await connection.get(f"/round?after={last}&wait={LONGEST_POLL_SECONDS}")
             if told["round"] > last:
                 last = told["round"]
@@ -350,6 +352,8 @@ async def _join(joiner: Joiner, invite: Invite, setting: Setting, counts: Counts
             task = asyncio.create_task(_play(joiner, last, next(unsent, ()), chain, judge, setting, counts, chance))
             at_work.add(task)
             task.add_done_callback(at_work.discard)
+        if at_work:
+            await asyncio.wait(at_work)
     finally:
         for task in at_work:
             task.cancel()

@@ -23,8 +23,8 @@ def hide_views(rpc: Any, market: MarketContract, answer: Literal["a revert", "no
 
     def earlier(body: bytes) -> bytes | None:
         request = json.loads(body)
-        if isinstance(request, list):
-            return pass_on(body)  # What is asked at once is of the chain, and no view.
+        if isinstance(request, list):  # Several questions at once: these views are asked for one by one.
+            return pass_on(body)
         asked = json.dumps(request["params"])
         if request["method"] != "eth_call" or not any(f'"{view}' in asked for view in views):
             return pass_on(body)

@@ -78,7 +78,7 @@ class Server:
 
 
 @asynccontextmanager
-async def served(*, trusted: list[str] | None = None, **limits: float) -> AsyncIterator[Server]:
+async def served(*, trusted: list[str] | None = None, **limits: int) -> AsyncIterator[Server]:
     async with Server(ConnectionLimits(**limits), trusted=trusted or []).serving() as server:
         yield server
 

@@ -10,7 +10,7 @@ from tests.network.conftest import MakeSwarm
 from tests.support.light_swarm import common_rounds, heard_share, ways_of
 from tests.support.network_lab import Link
 
-pytestmark = [pytest.mark.network, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.network, pytest.mark.timeout(300)]
 
 LARGE = 11_000
 """Characters of a completion that make a share of 256 KiB of random text: more than libp2p's own relay passes on."""

@@ -7,7 +7,7 @@ import pytest
 from tests.network.conftest import MakeSwarm
 from tests.support.light_swarm import ways_of
 
-pytestmark = [pytest.mark.network, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.network, pytest.mark.timeout(300)]
 
 
 def test_joiners_of_an_ipv6_bootnode_hear_each_other_directly(make_swarm: MakeSwarm) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.network.conftest import MakeSwarm
 from tests.support.light_swarm import ways_of
 
-pytestmark = [pytest.mark.network, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.network, pytest.mark.timeout(300)]
 
 
 def test_they_meet_at_home_and_their_shares_do_not_leave_it(make_swarm: MakeSwarm) -> None:

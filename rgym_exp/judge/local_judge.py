@@ -50,8 +50,9 @@ the first questions. Whoever goes away meanwhile makes room."""
 MAX_WAITING_OF_ADDRESS = 256
 MAX_AT_ONCE = 16
 """Questions, or answers, of one request."""
-LOADING_DEADLINE_SECONDS = 4.0
-"""How long a request waits for the questions to be ready, which take some seconds after the first one."""
+LOADING_DEADLINE_SECONDS = 8.0
+"""How long a request waits for the questions to be ready, which take some seconds after the first one. Clients give up
+after ten."""
 RETRY_SECONDS = 5
 CLOSE_SECONDS = 2.0
 

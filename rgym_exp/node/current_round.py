@@ -104,6 +104,7 @@ class SwarmRounds:
         """
         pause = self._poll_seconds
         while True:
+            began = self._clock()
             try:
                 round_number, stage = self._look()
             except ChainUnavailable as error:
@@ -119,7 +120,8 @@ class SwarmRounds:
             self._heard(round_number)
             if self._is_new(round_number):
                 return self._round(round_number, stage)
-            self._sleep(self._poll_seconds)
+            # A long poll has waited already.
+            self._sleep(max(0.0, self._poll_seconds - (self._clock() - began)))
 
     def reached(self, current: CurrentRound) -> int:
         """The round that the swarm has reached while this node worked on ``current``; that one when nobody can say."""

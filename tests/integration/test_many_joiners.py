@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.hub import QUESTIONS, Setting, run
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 JOINERS = 100
 ROUNDS = 2

@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from eth_utils.address import to_checksum_address
 
@@ -76,7 +76,6 @@ class Outbox:
         with self._trouble_named():
             self._connection = connect(path, durable=True)
             prepare(self._connection)
-            self._connection.create_function("next_try", 1, lambda row_id: self._next_try.get(row_id, 0.0))
 
     def add(
         self,
@@ -135,20 +134,16 @@ class Outbox:
     def due(self, now: float, *, at_round: int | None = None) -> Row | None:
         """The next row to work on, if any is due at ``now`` (monotonic seconds). With ``at_round``, rewards and votes
         of later rounds aren't."""
-        found = self._execute(
-            f"SELECT * FROM writes WHERE {_UNBLOCKED} AND {_not_ahead(at_round)} AND next_try(id) <= :now "
-            f"{_ORDER} LIMIT 1",
-            {**self._scope, "now": now, "at_round": at_round},
-        ).fetchone()
+        ids = self._open_ids(at_round)
+        due = next((row_id for row_id in ids if self._next_try.get(row_id, 0.0) <= now), None)
+        if due is None:
+            return None
+        found = self._execute("SELECT * FROM writes WHERE id = :id", {"id": due}).fetchone()
         return row_of(found) if found is not None else None
 
     def next_due(self, *, at_round: int | None = None) -> float | None:
         """When the next row is due, monotonic seconds; None when nothing is open."""
-        found = self._execute(
-            f"SELECT min(next_try(id)) FROM writes WHERE {_UNBLOCKED} AND {_not_ahead(at_round)}",
-            {**self._scope, "at_round": at_round},
-        )
-        return cast("float | None", found.fetchone()[0])
+        return min((self._next_try.get(row_id, 0.0) for row_id in self._open_ids(at_round)), default=None)
 
     def mark_sent(self, row: Row, *, hash: str | None, nonce: int | None, raw: bytes | None) -> None:
         self._set(row, status="sent", hash=hash, nonce=nonce, raw=raw, detail="")
@@ -236,6 +231,18 @@ class Outbox:
     def close(self) -> None:
         with self._lock, self._trouble_named():
             self._connection.close()
+
+    def _open_ids(self, at_round: int | None) -> list[int]:
+        """What could be worked on, in the order in which it is.
+
+        When each is due is looked up here and not by a function within SQL: SQLite would call it with a lock held that
+        another thread may wait for while it holds Python's own, and both would wait for ever.
+        """
+        found = self._execute(
+            f"SELECT id FROM writes WHERE {_UNBLOCKED} AND {_not_ahead(at_round)} {_ORDER}",
+            {**self._scope, "at_round": at_round},
+        )
+        return [row["id"] for row in found.fetchall()]
 
     def _set(self, row: Row, **values: Any) -> None:
         assignments = ", ".join(f"{name} = :{name}" for name in values)

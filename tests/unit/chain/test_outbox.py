@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -486,3 +487,19 @@ def test_a_file_of_a_later_version_is_not_touched(path):
         connection.execute("PRAGMA user_version = 77")
     with pytest.raises(ChainError, match="later version.*77.*Update this installation"):
         Outbox(path, target="1:0xC", account="0xA")
+
+
+@pytest.mark.timeout(60)  # a deadlock holds Python's own lock, so that nothing in this process could notice it
+def test_two_threads_that_look_for_what_is_due_never_wait_for_each_other(outbox):
+    for round in range(20):
+        owe_reward(outbox, round)
+
+    def look():
+        for _ in range(2000):
+            outbox.due(time.monotonic())
+            outbox.next_due()
+        return outbox.pending()
+
+    with ThreadPoolExecutor(2) as pool:
+        lookers = [pool.submit(look) for _ in range(2)]
+        assert [looker.result() for looker in lookers] == [20, 20]

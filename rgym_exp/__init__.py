@@ -11,4 +11,4 @@ The packages, from the top down (imports point only downward; ARCHITECTURE.md ha
     base            what knows nothing of the swarm and is used everywhere, once each
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -14,6 +14,8 @@ from collections.abc import Callable
 WARN_SECONDS = 60.0
 """A clock of this machine that is off by more is worth a word: logins and certificates depend on it."""
 _MEASUREMENTS_KEPT = 8
+_DRIFT_SECONDS = 0.5
+"""What two clocks may drift apart between two of the measurements that are kept."""
 
 logger = logging.getLogger("rl_swarm")
 
@@ -22,7 +24,8 @@ class SwarmClock:
     """Seconds since the epoch by the swarm's clock. Safe to use from several threads.
 
     Until a hub was heard it is this machine's clock as it was when this object was made. The offset is that of the
-    quickest of the last measurements, as in NTP (RFC 5905, section 10): half its round trip bounds the error.
+    quickest of the last measurements, as in NTP (RFC 5905, section 10): half its round trip bounds the error. One that
+    the newest contradicts is forgotten: the machine has slept, and its monotonic clock with it.
     """
 
     def __init__(
@@ -46,8 +49,14 @@ class SwarmClock:
         round_trip = received - sent
         if not (0 <= round_trip < WARN_SECONDS and 0 < hub_time < 1e11):
             return
+        offset = hub_time - (sent + received) / 2
         with self._lock:
-            self._measured.append((round_trip, hub_time - (sent + received) / 2))
+            agreeing = [
+                (other_trip, other)
+                for other_trip, other in self._measured
+                if abs(other - offset) <= (other_trip + round_trip) / 2 + _DRIFT_SECONDS
+            ]
+            self._measured = deque([*agreeing, (round_trip, offset)], maxlen=_MEASUREMENTS_KEPT)
             self._offset = min(self._measured)[1]
             self._warn_once(self._wall_clock() - self.now())
 

@@ -48,7 +48,7 @@ def describe(text: str) -> str:
         "chain": f"{invite.chain_id} at {invite.rpc_url}",
         "contract": invite.coordinator_address,
         "bootnodes": ", ".join(invite.bootnodes),
-        "protocol": invite.protocol,
+        "protocol": " ".join([str(invite.protocol), *invite.capabilities]),
         "expires": expires,
     }
     return "\n".join(f"{name:<10} {value}" for name, value in lines.items())

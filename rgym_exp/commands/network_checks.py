@@ -21,7 +21,7 @@ from rgym_exp.hub.hub_plan import DEFAULT_P2P_PORT, DEFAULT_PORT, DEFAULT_RPC_PO
 PORTS = {DEFAULT_PORT: "the hub's API", DEFAULT_P2P_PORT: "the hub's bootnode", DEFAULT_RPC_PORT: "the hub's chain"}
 """Ports that a hub takes unless told otherwise."""
 CLOCK_SECONDS = 60.0
-"""Announcements carry the time for people to read; login deadlines are what a wrong clock breaks."""
+"""The swarm goes by the hub's clock; logins, certificates and people's logs are what a wrong one breaks."""
 DIAL_SECONDS = 3.0
 
 _MULTIADDR = re.compile(r"/(?:ip4|ip6|dns|dns4|dns6)/(?P<host>[^/]+)/tcp/(?P<port>\d+)(?:/|$)")

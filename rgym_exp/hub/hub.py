@@ -9,16 +9,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import math
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from rgym_exp import __version__
 from rgym_exp.base.open_files import raise_open_files_limit
 from rgym_exp.base.ports import is_free
+from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.chain.account import LocalAccount, load_or_create_account
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
@@ -42,10 +39,10 @@ from rgym_exp.hub.rate_limit import RateLimit
 from rgym_exp.hub.round_route import round_route
 from rgym_exp.hub.rpc_proxy import Forward, RpcProxy
 from rgym_exp.hub.shared_batches import SharedBatches
+from rgym_exp.hub.status import status
 from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.lasting_records import LastingRecords
-from rgym_exp.swarm.names import animal_name
 from rgym_exp.types import PROTOCOL
 
 log = logging.getLogger("rl_swarm.hub")
@@ -53,7 +50,8 @@ log = logging.getLogger("rl_swarm.hub")
 REQUESTS_PER_SECOND = 400.0
 """Per client address. A node's round costs some 45, so that 40 behind one address fit with rounds of 9 s."""
 REQUEST_BURST = 3000.0
-MAX_PEERS_SHOWN = 500
+CAPABILITIES = ("round-wait", "judge-batches", "share-via", "dial-back")
+"""What this hub can do beyond those of protocol 1, as its invite says; nodes find out by trying."""
 DEVNET_LOOK_SECONDS = 1.0
 
 
@@ -82,7 +80,9 @@ async def serve(plan: HubPlan, *, stop: asyncio.Event, on_ready: Callable[[Invit
         owner, record, is_new = await _deploy(plan, chain)
         if stop.is_set():
             return
-        records, bootnode = await stack.enter_async_context(_bootnode(plan))
+        # One clock for all that this hub says and counts by.
+        clock = SwarmClock()
+        records, bootnode = await stack.enter_async_context(_bootnode(plan, clock))
         await asyncio.to_thread(owner.set_bootnodes, [bootnode])
         keeper = Keeper(client=owner, records=records, limits=plan.options.limits)
         # Known before anybody can ask: without it the judge has no questions, and games miss the swarm's first move.
@@ -97,46 +97,17 @@ async def serve(plan: HubPlan, *, stop: asyncio.Event, on_ready: Callable[[Invit
             status=lambda: {**status(invite, keeper, _trouble(chain, records)), **judged.status()},
             proxy=proxy,
             rate_limit=rate_limit,
-            also=[round_route(keeper, contract=record.contract), *judged.routes, *leaderboard_routes(leaderboard)],
+            also=[
+                round_route(keeper, contract=record.contract, clock=clock),
+                *judged.routes,
+                *leaderboard_routes(leaderboard),
+            ],
         )
         await stack.enter_async_context(serving(app, plan.options.host, record.port, connections=_connections(plan)))
         log.info("The hub of swarm %s is up: API port %d, bootnode %s", record.swarm_id, record.port, bootnode)
         on_ready(invite)
         await _until_stopped(keeper, records, chain, stop)
         log.info("The hub of swarm %s stops.", record.swarm_id)
-
-
-def status(invite: Invite, keeper: Keeper, trouble: str | None = None) -> Mapping[str, Any]:
-    """What ``/status`` says; a peer's key facts are its own words except peer id and round, which are signed.
-
-    ``trouble`` is that of a part: it says more than the keeper can."""
-    newest = keeper.activity.newest()
-    peers = [
-        {
-            "name": animal_name(announcement.peer_id),
-            "peer_id": announcement.peer_id,
-            "last_round": announcement.round,
-            "model_name": announcement.model_name,
-            "mean_reward": announcement.mean_reward if math.isfinite(announcement.mean_reward) else None,
-            "account": announcement.account,
-        }
-        for announcement in newest[:MAX_PEERS_SHOWN]
-    ]
-    return {
-        "swarm_id": invite.swarm_id,
-        "tasks": invite.tasks,
-        "round": keeper.round,
-        "stage": keeper.stage,
-        "round_seconds": round(time.monotonic() - keeper.round_started, 1),
-        "announced": len(keeper.activity.announced(keeper.round)),
-        "active": keeper.active,
-        "peer_count": len(newest),
-        "peers": peers,
-        "contract": invite.coordinator_address,
-        "chain_id": invite.chain_id,
-        "trouble": trouble or keeper.outage.trouble,
-        "version": __version__,
-    }
 
 
 @asynccontextmanager
@@ -252,7 +223,7 @@ def _leaderboard(
 
 
 @asynccontextmanager
-async def _bootnode(plan: HubPlan) -> AsyncIterator[tuple[LastingRecords, str]]:
+async def _bootnode(plan: HubPlan, clock: SwarmClock) -> AsyncIterator[tuple[LastingRecords, str]]:
     """The bootnode, and the address under which joiners find it."""
     identity = load_or_create_identity(plan.home.hub / "hub.pem")
     port = plan.record.p2p_port
@@ -264,6 +235,7 @@ async def _bootnode(plan: HubPlan) -> AsyncIterator[tuple[LastingRecords, str]]:
             host=plan.options.host,
             port=port,
             announce=[address.rpartition("/p2p/")[0]],
+            clock=clock,
         )
     )
     try:
@@ -286,6 +258,7 @@ def _invite(plan: HubPlan, chain: Chain, record: HubRecord, hub_url: str, bootno
         judge_url=hub_url if plan.options.judge else None,
         bootnodes=(bootnode,),
         protocol=PROTOCOL,
+        capabilities=CAPABILITIES,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.types import PROTOCOL
 
 LONGEST_WAIT_SECONDS = 25.0
@@ -33,8 +34,9 @@ class RoundSource(Protocol):
     """Set when round or stage change; another event takes its place then."""
 
 
-def round_route(rounds: RoundSource, *, contract: str | None) -> web.RouteDef:
-    """The route. ``contract``: whose round it is, so that nodes of another contract ask that one."""
+def round_route(rounds: RoundSource, *, contract: str | None, clock: SwarmClock) -> web.RouteDef:
+    """The route. ``contract``: whose round it is, so that nodes of another contract ask that one. ``clock``: the one by
+    which this hub's bootnode counts, too."""
 
     async def get_round(request: web.Request) -> web.Response:
         began = time.monotonic()
@@ -48,7 +50,7 @@ def round_route(rounds: RoundSource, *, contract: str | None) -> web.RouteDef:
         answer = {
             "round": rounds.round,
             "stage": rounds.stage,
-            "time": time.time(),
+            "time": clock.now(),
             "waited": round(time.monotonic() - began, 4),
             "protocol": PROTOCOL,
             "contract": contract,

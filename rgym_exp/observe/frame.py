@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from rich.text import Text
 
 from rgym_exp.observe.chart import LINE_STYLE, MARK, MARK_STYLE, Curve, chart
-from rgym_exp.observe.progress import PHASES, amount, belongs_to, counted
+from rgym_exp.observe.progress import PHASES, amount, belongs_to, counted, ways_words
 from rgym_exp.observe.view_state import ViewState
-from rgym_exp.types import round_name
+from rgym_exp.types import interim_count, round_name
 
 LABEL, FAINT, STRONG, GOOD, WARN, ACCENT = "grey62", "grey50", "bold", "green", "yellow", "cyan"
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -84,6 +84,8 @@ def _round(state: ViewState, width: int, now: float) -> list[Text]:
     where = f" round {round_name(state.round)}" if state.round is not None else ""
     doing = WORDS.get(state.phase, state.phase)
     left = Text.assemble(" ", (spinner, ACCENT), (where, STRONG), "  ", doing)
+    if state.round is not None and interim_count(state.round):
+        left.append(" · without the hub, which is away", style=WARN)
     if state.detail:
         left.append(f" · {state.detail}", style=LABEL)
     elapsed = Text(f"{duration(now - state.phase_since)} ", style=STRONG)
@@ -178,6 +180,8 @@ def _last_round(state: ViewState, width: int) -> list[Text]:
     lines.append(_labelled("took", took))
     if (judged := _judged(state, width - 11)) is not None:
         lines.append(judged)
+    if report.ways.keys() - {"direct"}:
+        lines.append(_labelled("shares", Text(ways_words(report))))
     if report.skipped:
         lines.append(_labelled("skipped", Text(counted(report.skipped, "round"), style=WARN)))
     if state.dropped:

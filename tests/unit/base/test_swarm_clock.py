@@ -47,6 +47,16 @@ def test_the_quickest_of_the_last_answers_counts() -> None:
     assert clock.now() == pytest.approx(1.7e9 - 0.05)
 
 
+def test_a_machine_that_slept_follows_at_the_first_answer_and_is_not_told_off(caplog: pytest.LogCaptureFixture) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    clock.observe(1.7e9, sent=100.0, received=100.02)
+    machine.wall += 3600  # while the monotonic clock stood still
+    clock.observe(1.7e9 + 3600, sent=100.0, received=100.05)
+    assert clock.now() == pytest.approx(1.7e9 + 3600, abs=0.1)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("hub_time", [math.nan, -1.0, 1e300])
 def test_nonsense_is_left_aside(hub_time: float) -> None:
     clock = Machine().clock()

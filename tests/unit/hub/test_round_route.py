@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from rgym_exp.base.ports import free_port
+from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.hub import round_route as route
 from rgym_exp.hub.api import build_app, serving
 from rgym_exp.hub.connections import Connections
@@ -63,7 +64,7 @@ async def service() -> AsyncIterator[Service]:
         status=dict,
         proxy=RpcProxy(forward=no_chain, rate_limit=plenty),
         rate_limit=plenty,
-        also=[round_route(rounds, contract="0xabc")],
+        also=[round_route(rounds, contract="0xabc", clock=SwarmClock())],
     )
     async with (
         serving(app, "127.0.0.1", port, connections=connections),

@@ -64,6 +64,8 @@ class Setting:
     seconds: float
     writes: str
     pin: bool = True
+    one_address: bool = False
+    """All joiners are behind one address, as in one household or company."""
 
 
 def prepared(setting: Setting, invite: Invite) -> list[Joiner]:
@@ -84,7 +86,7 @@ def prepared(setting: Setting, invite: Invite) -> list[Joiner]:
             )
             for round in range(setting.rounds + 3)
         ]
-        address = f"127.0.{1 + number // 250}.{1 + number % 250}"
+        address = "127.0.1.1" if setting.one_address else f"127.0.{1 + number // 250}.{1 + number % 250}"
         made.append(
             Joiner(
                 number=number,

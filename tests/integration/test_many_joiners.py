@@ -14,10 +14,16 @@ JOINERS = 100
 ROUNDS = 2
 
 
-async def test_everybody_hears_of_the_round_gets_questions_and_scores_and_is_heard_by_the_chain(tmp_path: Path) -> None:
-    setting = Setting(joiners=JOINERS, rounds=ROUNDS, seconds=8.0, writes="raw", pin=False)
+@pytest.mark.parametrize(
+    ("joiners", "one_address"),
+    [pytest.param(JOINERS, False, id="at an address each"), pytest.param(40, True, id="forty behind one address")],
+)
+async def test_everybody_hears_of_the_round_gets_questions_and_scores_and_is_heard_by_the_chain(
+    tmp_path: Path, joiners: int, one_address: bool
+) -> None:
+    setting = Setting(joiners=joiners, rounds=ROUNDS, seconds=8.0, writes="node", pin=False, one_address=one_address)
     figures = await run(setting, tmp_path)
     assert figures.trouble == {}
-    assert figures.questions == QUESTIONS * JOINERS * ROUNDS
-    assert figures.scores == QUESTIONS * JOINERS * ROUNDS
-    assert figures.writes_done == 2 * JOINERS * ROUNDS
+    assert figures.questions == QUESTIONS * joiners * ROUNDS
+    assert figures.scores == QUESTIONS * joiners * ROUNDS
+    assert figures.writes_done == 2 * joiners * ROUNDS

@@ -15,6 +15,7 @@ from rgym_exp.cli import COMMANDS, build_parser
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+_OTHER_PAGES = [f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))]
 _COMMAND = re.compile(r"run_rl_swarm\.sh ([^\n`#&|]*)")
 
 
@@ -44,6 +45,15 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     unit.write_text(found[1].replace("/srv/swarm/rl-swarm", str(ROOT)))
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", *_OTHER_PAGES])
+def test_no_page_has_a_figure_still_to_come_or_a_link_to_nothing(page: str) -> None:
+    file = ROOT / page
+    text = file.read_text(encoding="utf-8")
+    assert "<<" not in re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) if "://" not in link]
+    assert [link for link in links if not (file.parent / link).exists()] == []
 
 
 def test_what_the_page_links_to_is_there() -> None:

@@ -17,12 +17,13 @@ from rgym_exp.hub.rate_limit import RateLimit
 
 log = logging.getLogger("rl_swarm.hub.rpc_proxy")
 
+ESTIMATE = "eth_estimateGas"
 READS: frozenset[str] = frozenset(
     {
         "eth_blockNumber",
         "eth_call",
         "eth_chainId",
-        "eth_estimateGas",
+        ESTIMATE,
         "eth_feeHistory",
         "eth_gasPrice",
         "eth_getBalance",
@@ -47,6 +48,8 @@ MAX_LOG_BLOCKS = 2_000
 MAX_FEE_BLOCKS = 1_024
 SEND_COST = 10.0
 """A transaction draws this many times what a read draws from a client's allowance: it makes the chain grow."""
+COSTS = {SEND: SEND_COST, ESTIMATE: SEND_COST}
+"""An estimate costs as much: the chain runs the call several times, and an endless one up to the block's gas."""
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
 UPSTREAM_AWAY, TOO_MANY = -32000, -32005
@@ -101,7 +104,7 @@ class RpcProxy:
     async def _admit(self, call: Any, place: int, client: str) -> dict[str, Any]:
         """The call rebuilt for the chain, with its place in the batch as id. Raises CallRefused."""
         method, params = check_call(call)
-        if not self._rate_limit.allow(client, SEND_COST if method == SEND else 1.0):
+        if not self._rate_limit.allow(client, COSTS.get(method, 1.0)):
             raise CallRefused(
                 TOO_MANY, "Too many requests from this address; slow down and try again in a few seconds."
             )
@@ -161,7 +164,7 @@ def check_call(call: Any) -> tuple[str, list[Any]]:
         raise CallRefused(METHOD_NOT_FOUND, f"{method[:64]} is not offered here: only reads and {SEND}.")
     if not isinstance(params, list):
         raise CallRefused(INVALID_PARAMS, "params must be a list.")
-    if method in ("eth_call", "eth_estimateGas") and len(params) > 2:
+    if method in ("eth_call", ESTIMATE) and len(params) > 2:
         raise CallRefused(INVALID_PARAMS, f"{method} takes a transaction and a block here; overrides are not offered.")
     if method == "eth_feeHistory" and not _is_small_count(params[:1]):
         raise CallRefused(INVALID_PARAMS, f"eth_feeHistory is limited to {MAX_FEE_BLOCKS} blocks.")

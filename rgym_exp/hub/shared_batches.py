@@ -10,13 +10,13 @@ import asyncio
 from collections import deque
 from typing import Any
 
-from rgym_exp.hub.rpc_proxy import Forward
+from rgym_exp.hub.rpc_proxy import ESTIMATE, Forward
 
 UNDER_WAY = 2
 """Batches at the chain at once."""
 LARGEST = 64
 """Calls in one; a client's own batch isn't cut in two."""
-_ALONE = frozenset({"eth_call", "eth_getLogs"})
+_ALONE = frozenset({"eth_call", "eth_getLogs", ESTIMATE})
 """May take long: others' calls are not to wait for them."""
 
 _Calls = list[dict[str, Any]]

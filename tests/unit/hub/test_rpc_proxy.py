@@ -210,9 +210,10 @@ async def test_a_client_that_asks_too_much_is_refused_and_others_are_not() -> No
     assert "result" in other
 
 
-async def test_a_transaction_costs_more_of_the_allowance_than_a_read() -> None:
+@pytest.mark.parametrize("method", [SEND, "eth_estimateGas"])
+async def test_a_transaction_and_an_estimate_cost_more_of_the_allowance_than_a_read(method: str) -> None:
     chain = Chain()
-    answers = await ask(proxy_to(chain, burst=19), [call(SEND, "0x00"), call(SEND, "0x00"), call("eth_chainId")])
+    answers = await ask(proxy_to(chain, burst=19), [call(method, "0x00"), call(method, "0x00"), call("eth_chainId")])
     assert [("result" in answer) for answer in answers] == [True, False, True]
 
 

@@ -67,14 +67,15 @@ async def test_a_batch_has_a_largest_size() -> None:
     assert max(len(batch) for batch in chain.batches) == LARGEST
 
 
-async def test_what_may_take_long_goes_alone() -> None:
+@pytest.mark.parametrize("method", ["eth_call", "eth_estimateGas", "eth_getLogs"])
+async def test_what_may_take_long_goes_alone(method: str) -> None:
     chain = Chain()
     shared = SharedBatches(chain.forward)
-    asking = [asyncio.create_task(shared.forward([call(1, "eth_getLogs")])) for _ in range(UNDER_WAY + 2)]
+    asking = [asyncio.create_task(shared.forward([call(1, method)])) for _ in range(UNDER_WAY + 2)]
     await asyncio.sleep(0)
     chain.go_on.set()
     await asyncio.gather(*asking)
-    assert chain.batches == [["eth_getLogs"]] * (UNDER_WAY + 2)
+    assert chain.batches == [[method]] * (UNDER_WAY + 2)
 
 
 async def test_a_chain_that_is_away_is_told_to_each() -> None:

@@ -57,22 +57,32 @@ class BlockPace:
         while True:
             await self._many.wait()
             try:
-                while self._clock() - self._last_many < CALM_SECONDS:
-                    # Said each time: a chain that was started anew makes its blocks by itself.
-                    made, self._block = self._block, asyncio.Event()
-                    await self._tell(("evm_setAutomine", [False]), ("evm_mine", []))
-                    if made is not None:
-                        made.set()
-                    await asyncio.sleep(BLOCK_SECONDS)
+                await self._make_blocks()
             except (OSError, TimeoutError, ValueError) as error:
                 log.debug("The chain can't be told to make a block: %s", error)
-                await asyncio.sleep(BLOCK_SECONDS)
-                continue
             finally:
-                await self._back_to_usual()
-            self._many.clear()
+                usual = await self._back_to_usual()
+            # Only a chain that was told may be left to itself: it makes no block of its own before.
+            if usual and self._is_calm():
+                self._many.clear()
+            else:
+                await asyncio.sleep(BLOCK_SECONDS)
 
-    async def _back_to_usual(self) -> None:
+    async def _make_blocks(self) -> None:
+        """One after the other until it is calm."""
+        while not self._is_calm():
+            # Said each time: a chain that was started anew makes its blocks by itself.
+            made, self._block = self._block, asyncio.Event()
+            await self._tell(("evm_setAutomine", [False]), ("evm_mine", []))
+            if made is not None:
+                made.set()
+            await asyncio.sleep(BLOCK_SECONDS)
+
+    def _is_calm(self) -> bool:
+        return self._clock() - self._last_many >= CALM_SECONDS
+
+    async def _back_to_usual(self) -> bool:
+        """Have the chain make a block of each transaction; False when it can't be told."""
         try:
             made, self._block = self._block, None
             await self._tell(("evm_setAutomine", [True]), ("evm_mine", []))
@@ -80,6 +90,8 @@ class BlockPace:
                 made.set()
         except (OSError, TimeoutError, ValueError) as error:
             log.debug("The chain can't be told to make its own blocks: %s", error)
+            return False
+        return True
 
     async def _tell(self, *orders: tuple[str, list[Any]]) -> None:
         calls = [

@@ -8,6 +8,7 @@ through is rebuilt from its parsed parts, so that the chain and the proxy can't 
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,12 +18,13 @@ from rgym_exp.hub.rate_limit import RateLimit
 
 log = logging.getLogger("rl_swarm.hub.rpc_proxy")
 
+ESTIMATE = "eth_estimateGas"
 READS: frozenset[str] = frozenset(
     {
         "eth_blockNumber",
         "eth_call",
         "eth_chainId",
-        "eth_estimateGas",
+        ESTIMATE,
         "eth_feeHistory",
         "eth_gasPrice",
         "eth_getBalance",
@@ -45,8 +47,14 @@ MAX_RAW_TRANSACTION_BYTES = 128 * 1024
 """What Ethereum nodes commonly accept; a whole year of votes is far below it."""
 MAX_LOG_BLOCKS = 2_000
 MAX_FEE_BLOCKS = 1_024
+MAX_DEPTH = 32
+"""Of lists and objects within each other in params; a filter of logs has four."""
+MAX_VALUES = 8_192
+"""In the params of one call, so that looking at each of them takes no time."""
 SEND_COST = 10.0
 """A transaction draws this many times what a read draws from a client's allowance: it makes the chain grow."""
+COSTS = {SEND: SEND_COST, ESTIMATE: SEND_COST}
+"""An estimate costs as much: the chain runs the call several times, and an endless one up to the block's gas."""
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
 UPSTREAM_AWAY, TOO_MANY = -32000, -32005
@@ -101,7 +109,7 @@ class RpcProxy:
     async def _admit(self, call: Any, place: int, client: str) -> dict[str, Any]:
         """The call rebuilt for the chain, with its place in the batch as id. Raises CallRefused."""
         method, params = check_call(call)
-        if not self._rate_limit.allow(client, SEND_COST if method == SEND else 1.0):
+        if not self._rate_limit.allow(client, COSTS.get(method, 1.0)):
             raise CallRefused(
                 TOO_MANY, "Too many requests from this address; slow down and try again in a few seconds."
             )
@@ -154,14 +162,19 @@ def check_call(call: Any) -> tuple[str, list[Any]]:
     """Method and parameters of a call that may pass; raises CallRefused for every other. Asks nobody."""
     if not isinstance(call, dict) or not isinstance(call.get("method"), str) or "id" not in call:
         raise CallRefused(INVALID_REQUEST, "A call is an object with jsonrpc, id, method and params.")
-    if not isinstance(call["id"], str | int | float | None):
+    if not isinstance(call["id"], str | int | float | None) or not _is_usual(call["id"]):
         raise CallRefused(INVALID_REQUEST, "The id of a call is a string or a number.")
     method, params = call["method"], call.get("params") or []
     if method not in READS and method != SEND:
         raise CallRefused(METHOD_NOT_FOUND, f"{method[:64]} is not offered here: only reads and {SEND}.")
     if not isinstance(params, list):
         raise CallRefused(INVALID_PARAMS, "params must be a list.")
-    if method in ("eth_call", "eth_estimateGas") and len(params) > 2:
+    if not _is_usual(params):
+        raise CallRefused(
+            INVALID_PARAMS,
+            "params hold a number, a text or a name that not everybody reads as such, or are too many or too deep.",
+        )
+    if method in ("eth_call", ESTIMATE) and len(params) > 2:
         raise CallRefused(INVALID_PARAMS, f"{method} takes a transaction and a block here; overrides are not offered.")
     if method == "eth_feeHistory" and not _is_small_count(params[:1]):
         raise CallRefused(INVALID_PARAMS, f"eth_feeHistory is limited to {MAX_FEE_BLOCKS} blocks.")
@@ -183,6 +196,41 @@ def _parse(body: bytes) -> Any:
     if isinstance(request, list) and not 1 <= len(request) <= MAX_BATCH:
         raise CallRefused(INVALID_REQUEST, f"A batch has 1 to {MAX_BATCH} calls.")
     return request
+
+
+def _is_usual(value: Any) -> bool:
+    """Whether every parser reads this value, and reads the same in it.
+
+    Python takes 1e999, half a character (a lone surrogate) and any depth; the chain refuses a body with one of them as
+    a whole, others' calls included. And a name with a dollar may be an order to the chain's parser (serde's
+    ``$serde_json::private::RawValue`` puts a parsed text in the object's place, which nobody here has looked at).
+    """
+    level, count = [value], 0
+    for _ in range(MAX_DEPTH):
+        count += len(level)
+        if count > MAX_VALUES or not all(_is_usual_alone(each) for each in level):
+            return False
+        lists = [each for each in level if isinstance(each, list)]
+        objects = [each for each in level if isinstance(each, dict)]
+        if any(name.startswith("$") for each in objects for name in each):
+            return False
+        level = [inner for each in lists for inner in each]
+        level += [part for each in objects for pair in each.items() for part in pair]
+        if not level:
+            return True
+    return False
+
+
+def _is_usual_alone(value: Any) -> bool:
+    """``_is_usual``, whatever lies within."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return False
+    return True
 
 
 def _block_number(block: Any) -> int | None:
@@ -215,7 +263,7 @@ def _is_raw_transaction(params: list[Any]) -> bool:
 def _id_of(call: Any) -> Any:
     """The id to answer to, None when there is no usable one."""
     identifier = call.get("id") if isinstance(call, dict) else None
-    return identifier if isinstance(identifier, str | int | float) else None
+    return identifier if isinstance(identifier, str | int | float) and _is_usual(identifier) else None
 
 
 def _error(identifier: Any, refusal: CallRefused) -> dict[str, Any]:

@@ -146,12 +146,11 @@ class LocalJudge:
 
     async def load(self) -> None:
         """Get ready; harmless when done twice. A failure is logged, and tried again when somebody asks."""
-        if self._source is not None:
-            return
-        if self._loading is None or self._loading.done():
-            self._loading = asyncio.wrap_future(self._thread.submit(self._load))
-        await asyncio.shield(self._loading)
-        if self._source is not None:
+        if self._source is None:
+            if self._loading is None or self._loading.done():
+                self._loading = asyncio.wrap_future(self._thread.submit(self._load))
+            await asyncio.shield(self._loading)
+        if self._source is not None:  # Perhaps since whoever waited for it has gone.
             self._questions.begin()
 
     async def ask(self, *, peer_id: object, model_name: object, round: object, address: str) -> Asked:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 
 from rgym_exp.errors import SwarmUserError
 from rgym_exp.judge.question_stock import Drawn, QuestionStock
 from rgym_exp.types import Problem
+
+log = logging.getLogger("rl_swarm.judge")
 
 AT_ONCE = 8
 REST = 31.0
@@ -29,6 +32,8 @@ class QuestionsAhead:
         self._changed = asyncio.Event()
         """Set when questions were drawn or taken; another event takes its place then."""
         self._task: asyncio.Task[None] | None = None
+        self._mistaken = False
+        """Whether a mistake was told; the log has the first alone."""
 
     def begin(self) -> None:
         """Draw from now on; harmless when done twice."""
@@ -71,11 +76,21 @@ class QuestionsAhead:
                 self._on_trouble(error)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
+            except Exception:  # A generator that stumbles over one number: there are others.
+                self._tell_mistake()
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
             for each in drawn:
                 self._stock.add(each)
             self._tell_changed()
             if self._stock.has_enough:
                 await asyncio.sleep(REST * seconds)
+
+    def _tell_mistake(self) -> None:
+        """Log the exception that is being handled, with its traceback, if it is the first."""
+        if not self._mistaken:
+            log.exception("A question can't be drawn, by a mistake in a generator; others are drawn in its place.")
+        self._mistaken = True
 
     def _tell_changed(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

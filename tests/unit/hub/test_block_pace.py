@@ -15,12 +15,30 @@ from rgym_exp.chain.devnet import Devnet
 from rgym_exp.hub import block_pace
 from rgym_exp.hub.api import chain_forwarder
 from rgym_exp.hub.block_pace import MANY_PER_SECOND, BlockPace
+from rgym_exp.hub.rpc_proxy import Forward
+
+
+class Orders:
+    """The chain's own ear, which can be made to hear nothing for a while."""
+
+    def __init__(self, forward: Forward) -> None:
+        self._forward = forward
+        self.away = False
+        self.unheard = asyncio.Queue[str]()
+        """Orders that found it away."""
+
+    async def forward(self, calls: list[dict[str, Any]]) -> Any:
+        if self.away:
+            self.unheard.put_nowait(f"{calls[0]['method']} {calls[0]['params']}")
+            raise TimeoutError
+        return await self._forward(calls)
 
 
 class Pace:
     """The pace at work before a devnet."""
 
-    def __init__(self, pace: BlockPace, devnet: Devnet) -> None:
+    def __init__(self, pace: BlockPace, devnet: Devnet, orders: Orders) -> None:
+        self.orders = orders
         self._pace = pace
         self._devnet = devnet
 
@@ -55,9 +73,10 @@ async def pace(tmp_path: Path) -> AsyncIterator[Pace]:
     devnet = await asyncio.to_thread(Devnet.start, tmp_path)
     try:
         async with chain_forwarder(devnet.rpc_url) as forward:
-            pace = BlockPace(forward, forward)
+            orders = Orders(forward)
+            pace = BlockPace(forward, orders.forward)
             running = asyncio.create_task(pace.run())
-            yield Pace(pace, devnet)
+            yield Pace(pace, devnet, orders)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
     finally:
@@ -88,3 +107,20 @@ async def test_many_transactions_share_blocks_and_each_is_answered_after_its_blo
             first, second = await pace.send(calm, nonce), await pace.send(calm, nonce + 1)
             own = (await pace.block_of(first)) != (await pace.block_of(second)) is not None
             nonce += 2
+
+
+async def test_a_chain_that_cannot_be_told_that_it_is_calm_is_told_again(
+    pace: Pace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = [Account.create() for _ in range(5 * MANY_PER_SECOND)]
+    await asyncio.gather(*(pace.send(account) for account in accounts))
+    pace.orders.away = True
+    monkeypatch.setattr(block_pace, "CALM_SECONDS", 0.0)
+    async with asyncio.timeout(20):
+        for _ in range(2):
+            while await pace.orders.unheard.get() != "evm_setAutomine [True]":
+                pass
+        pace.orders.away = False
+        transaction = await pace.send(Account.create())
+        while await pace.block_of(transaction) is None:
+            await asyncio.sleep(0.05)

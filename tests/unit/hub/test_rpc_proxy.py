@@ -185,6 +185,45 @@ async def test_a_permitted_method_with_too_much_in_it_is_refused(request_: dict[
 
 
 @pytest.mark.parametrize(
+    "parameter",
+    [
+        "1e999",
+        "-1e999",
+        '{"gas": 1e999}',
+        r'"\ud800"',
+        r'{"\ud800": 1}',
+        "[" * 200 + "]" * 200,
+        '{"a":' * 40 + "1" + "}" * 40,
+        "[" + "0," * 100_000 + "0]",
+        '{"$serde_json::private::RawValue": "["}',
+        '{"fromBlock": {"$serde_json::private::Number": "x"}}',
+    ],
+)
+@pytest.mark.parametrize("method", ["eth_chainId", "eth_getLogs"])
+async def test_what_the_chain_would_read_otherwise_or_not_at_all_is_refused_and_the_rest_of_its_batch_is_not(
+    method: str, parameter: str
+) -> None:
+    chain = Chain()
+    harmless = json.dumps(call("eth_gasPrice"))
+    body = f'[{harmless}, {{"id": 2, "method": "{method}", "params": [{parameter}]}}]'
+    answers = await proxy_to(chain).answer(body.encode(), "client")
+    assert [answer.get("result") or answer["error"]["code"] for answer in answers] == ["eth_gasPrice", -32602]
+    assert [seen["method"] for seen in chain.seen] == ["eth_gasPrice"]
+
+
+async def test_params_as_deep_as_honest_ones_and_with_any_whole_character_pass() -> None:
+    chain = Chain()
+    filter_ = {"topics": [["0x00", None], [["\U0001f41d"]]], "address": []}
+    answer = await ask(proxy_to(chain), call("eth_getLogs", filter_))
+    assert "result" in answer and chain.seen[0]["params"] == [filter_]
+
+
+async def test_an_id_that_is_no_number_in_json_is_refused_and_not_sent_back() -> None:
+    answer = await proxy_to(Chain()).answer(b'{"id": 1e999, "method": "eth_chainId"}', "client")
+    assert (answer["id"], answer["error"]["code"]) == (None, -32600)
+
+
+@pytest.mark.parametrize(
     "query",
     [
         {},
@@ -210,9 +249,10 @@ async def test_a_client_that_asks_too_much_is_refused_and_others_are_not() -> No
     assert "result" in other
 
 
-async def test_a_transaction_costs_more_of_the_allowance_than_a_read() -> None:
+@pytest.mark.parametrize("method", [SEND, "eth_estimateGas"])
+async def test_a_transaction_and_an_estimate_cost_more_of_the_allowance_than_a_read(method: str) -> None:
     chain = Chain()
-    answers = await ask(proxy_to(chain, burst=19), [call(SEND, "0x00"), call(SEND, "0x00"), call("eth_chainId")])
+    answers = await ask(proxy_to(chain, burst=19), [call(method, "0x00"), call(method, "0x00"), call("eth_chainId")])
     assert [("result" in answer) for answer in answers] == [True, False, True]
 
 

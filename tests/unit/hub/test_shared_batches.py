@@ -18,12 +18,20 @@ class Chain:
         self.go_on = asyncio.Event()
         self.away = False
         self.forgets: set[Any] = set()
+        self.unreadable: Any = None
+        """A body with this parameter is refused as a whole,"""
+        self.refusal: Any = {"id": None, "error": {"code": -32600, "message": "Invalid request"}}
+        """with this, which is raised when it can be."""
 
     async def forward(self, calls: list[dict[str, Any]]) -> Any:
         self.batches.append([call["method"] for call in calls])
         await self.go_on.wait()
         if self.away:
             raise OSError("The chain is away.")
+        if self.unreadable is not None and any(self.unreadable in call["params"] for call in calls):
+            if isinstance(self.refusal, Exception):
+                raise self.refusal
+            return self.refusal
         assert [call["id"] for call in calls] == list(range(len(calls)))
         answers = [{"id": call["id"], "result": call["params"][0]} for call in calls]
         return [answer for answer in reversed(answers) if answer["result"] not in self.forgets]
@@ -67,14 +75,15 @@ async def test_a_batch_has_a_largest_size() -> None:
     assert max(len(batch) for batch in chain.batches) == LARGEST
 
 
-async def test_what_may_take_long_goes_alone() -> None:
+@pytest.mark.parametrize("method", ["eth_call", "eth_estimateGas", "eth_getLogs"])
+async def test_what_may_take_long_goes_alone(method: str) -> None:
     chain = Chain()
     shared = SharedBatches(chain.forward)
-    asking = [asyncio.create_task(shared.forward([call(1, "eth_getLogs")])) for _ in range(UNDER_WAY + 2)]
+    asking = [asyncio.create_task(shared.forward([call(1, method)])) for _ in range(UNDER_WAY + 2)]
     await asyncio.sleep(0)
     chain.go_on.set()
     await asyncio.gather(*asking)
-    assert chain.batches == [["eth_getLogs"]] * (UNDER_WAY + 2)
+    assert chain.batches == [[method]] * (UNDER_WAY + 2)
 
 
 async def test_a_chain_that_is_away_is_told_to_each() -> None:
@@ -84,6 +93,37 @@ async def test_a_chain_that_is_away_is_told_to_each() -> None:
     shared = SharedBatches(chain.forward)
     answers = await asyncio.gather(*(asked(shared, number) for number in range(5)), return_exceptions=True)
     assert [type(answer) for answer in answers] == [OSError] * 5
+
+
+@pytest.mark.parametrize("refusal", [{"id": None, "error": {"code": -32600}}, ValueError("not JSON")], ids=type)
+async def test_one_client_with_a_call_that_the_chain_cannot_read_spoils_nobody_elses(refusal: Any) -> None:
+    chain = Chain()
+    chain.unreadable, chain.refusal = "bad", refusal
+    shared = SharedBatches(chain.forward)
+    asking = []
+    for results in [(0,)] * UNDER_WAY + [("a", "b"), ("bad", "c"), ("d",)]:
+        asking.append(asyncio.create_task(asked(shared, *results)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    chain.go_on.set()
+    *_, before, hostile, after = await asyncio.gather(*asking, return_exceptions=True)
+    assert (before, after) == ({0: "a", 1: "b"}, {0: "d"})
+    assert hostile == {} or isinstance(hostile, ValueError)
+
+
+async def test_a_chain_that_is_away_is_not_asked_again_for_each_client() -> None:
+    chain = Chain()
+    chain.away = True
+    shared = SharedBatches(chain.forward)
+    asking = []
+    for number in range(UNDER_WAY + 5):
+        asking.append(asyncio.create_task(asked(shared, number)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    chain.go_on.set()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [OSError] * (UNDER_WAY + 5)
+    assert len(chain.batches) == UNDER_WAY + 1
 
 
 async def test_a_client_that_went_away_holds_up_nobody_and_a_forgotten_answer_is_missing() -> None:

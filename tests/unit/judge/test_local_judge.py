@@ -369,6 +369,26 @@ async def test_a_question_waits_a_moment_for_the_judge_to_be_ready_and_no_longer
     assert (await question).question
 
 
+async def test_a_judge_that_became_ready_when_nobody_waited_any_more_has_questions(
+    make_judge: MakeJudge, tasks: Tasks
+) -> None:
+    loaded = threading.Event()
+
+    def open_source() -> Tasks:
+        assert loaded.wait(20)
+        return tasks
+
+    judge = make_judge(open_source=open_source)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await judge.load()
+    loaded.set()
+    async with asyncio.timeout(20):
+        while not judge.ready:
+            await asyncio.sleep(0.01)
+        assert (await ask(judge)).question
+
+
 async def test_a_source_that_can_not_be_opened_is_tried_again_when_somebody_asks(
     make_judge: MakeJudge, tasks: Tasks, caplog: pytest.LogCaptureFixture
 ) -> None:

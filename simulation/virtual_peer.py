@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesDealtWith
+from rgym_exp.swarm.fetching import SlowServers
 from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.listing import MAX_ROUNDS_LATE, listed_under
 from rgym_exp.swarm.selection import select
@@ -94,6 +95,7 @@ class VirtualPeer:
         self._now = now
         self._known = KnownPeers(peer_id)
         self._dealt_with = SharesDealtWith()
+        self._slow_servers = SlowServers()
         self._background: set[asyncio.Task[None]] = set()
 
     async def play(self) -> None:
@@ -117,6 +119,7 @@ class VirtualPeer:
             rules=RULES,
             known=self._known,
             dealt_with=self._dealt_with,
+            slow_servers=self._slow_servers,
             drops=Drops(),
             own_peer_id=self.peer_id,
             fetches_at_once=4,

@@ -14,6 +14,8 @@ from rgym_exp.swarm.shards import Slice, hash_of
 
 _SAMPLE_BITS = 2
 """2^2 shards of about 32 peers are the sample: a half measured on it is a half of all within a few percent."""
+_SMALLEST_SAMPLE = 32
+"""With fewer active peers in it a sample is widened: the level follows the swarm's size late when a swarm shrinks."""
 _LOOKED_FOR = 8
 """Most of the missing that are looked for at once, each in its own shard."""
 
@@ -27,7 +29,8 @@ class RoundWatch:
         self._round = round
         self._level = level
         self._sample = Slice(origin=origin, bits=max(0, level - _SAMPLE_BITS))
-        self._sampled = {peer: one for peer, one in active.items() if self._sample.covers(peer, round)}
+        self._sampled: dict[str, ActivePeer] = {}
+        self._take_sample()
         self._half_at: float | None = None
         self._has_read_everybody = False
 
@@ -48,6 +51,7 @@ class RoundWatch:
         for peer_id in peers:
             self.active.pop(peer_id, None)
             self._sampled.pop(peer_id, None)
+        self._take_sample()
 
     def is_over(self, *, elapsed: float, announced: Collection[str], everybody: bool) -> bool:
         """Whether the pace ends the round, ``elapsed`` seconds after it began, by the last look at it.
@@ -59,6 +63,16 @@ class RoundWatch:
             self._half_at = elapsed
         watched = self.active if self._has_read_everybody else self._sampled
         return is_over(elapsed=elapsed, half_at=self._half_at, active=watched, announced=announced)
+
+    def _take_sample(self) -> None:
+        """Choose the active peers to measure by: all of them, if that is what it takes to have enough."""
+        sample = self._sample
+        while True:
+            self._sampled = {peer: one for peer, one in self.active.items() if sample.covers(peer, self._round)}
+            if len(self._sampled) >= _SMALLEST_SAMPLE or sample.bits == 0:
+                break
+            sample = Slice(origin=sample.origin, bits=sample.bits - 1)
+        self._sample = sample
 
     def _within(self, announced: Collection[str]) -> set[str]:
         return {peer for peer in announced if self._sample.covers(peer, self._round)}

@@ -27,7 +27,7 @@ from rgym_exp.swarm.identity import Identity
 from rgym_exp.swarm.reachability import ReachabilityWatch
 from rgym_exp.swarm.reading import RecordReader
 from rgym_exp.swarm.shards import Shard, Slice, SwarmSize, record_key, shard_of
-from rgym_exp.swarm.validator import RECORD_LIFETIME_SECONDS, AnnouncementValidator
+from rgym_exp.swarm.validator import AnnouncementValidator, expiry_of
 from rgym_exp.types import Announcement, interim_count
 
 _REPLICAS = 4
@@ -151,7 +151,7 @@ class DhtRecords:
             self._keeper.try_now()
 
     async def publish(self, announcement: Announcement) -> bool:
-        """Publish this peer's own announcement; whether at least this node's replica or another's took it.
+        """Publish this peer's own announcement; whether somebody keeps it now, or nobody needs to any more.
 
         It is published again whenever contact with the swarm is made anew.
 
@@ -161,17 +161,21 @@ class DhtRecords:
         level = self.level
         record = encode_announcement(announcement, self._identity, level=level)
         self._last = announcement
-        shard = shard_of(self.peer_id, announcement.listed, level)
-        key = record_key(self._swarm_id, announcement.listed, level, shard)
-        return bool(
-            await self._node.store(
-                key,
-                subkey=self.peer_id,
-                value=record,
-                expiration_time=self._clock.now() + RECORD_LIFETIME_SECONDS,
-                beam_size=_REPLICAS,
-            )
+        expiry = expiry_of(announcement)
+        if expiry <= self._clock.now():
+            return True
+        number = shard_of(self.peer_id, announcement.listed, level)
+        shard = Shard(announcement.listed, level, number)
+        key = record_key(self._swarm_id, announcement.listed, level, number)
+        is_taken = await self._node.store(
+            key, subkey=self.peer_id, value=record, expiration_time=expiry, beam_size=_REPLICAS
         )
+        return bool(is_taken) or await self._is_kept(announcement, shard)
+
+    async def _is_kept(self, announcement: Announcement, shard: Shard) -> bool:
+        """Whether this or a newer one of ours is there: who has it already refuses to store it again."""
+        held = (await self.get([shard], thorough=True))[shard]
+        return any(one.peer_id == self.peer_id and one.time >= announcement.time for one in held)
 
     async def read(self, round: int, *parts: Slice, thorough: bool = True) -> list[Announcement]:
         """See ``RecordReader.read``. Never raises for what others wrote or for an unreachable network."""

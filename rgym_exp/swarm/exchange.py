@@ -23,8 +23,8 @@ class Gathering(Protocol):
         at by now, as this node's share was published; None: the gathering's own.
 
         Returns as soon as ``enough_shares`` are here, or all that is there was dealt with and half of the peers known
-        to take part are in it, or those are far later than this node, or the time is up; at once when nobody else is
-        known. A second call returns what the first one did.
+        to take part are in it, or those are far later than this node, or half were dealt with and the rest serves too
+        slowly, or the time is up; at once when nobody else is known. A second call returns what the first one did.
         """
         ...
 

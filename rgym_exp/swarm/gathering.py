@@ -15,12 +15,13 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesDealtWith
+from rgym_exp.swarm.fetching import MAY_WORK_LATER, SlowServers, fetch_with_retries
 from rgym_exp.swarm.listing import place_of, places_before
 from rgym_exp.swarm.pace import end_of_waiting
-from rgym_exp.swarm.refused import FetchFailed, PeerDataRefused
+from rgym_exp.swarm.reading import RoundRecords
+from rgym_exp.swarm.refused import PeerDataRefused
 from rgym_exp.swarm.shards import Slice
 from rgym_exp.swarm.verify import ShareRules, admit, objection_to_announcement
 from rgym_exp.types import Announcement, ReceivedShare
@@ -29,32 +30,11 @@ _CALM_PAUSES = (1.0, 8.0)
 """First and longest pause between two looks at the DHT while the node is still generating, in seconds."""
 _HURRIED_PAUSES = (0.1, 1.0)
 """The same once the node waits for us."""
-_FETCH_TRIES = 3
-_FETCH_PAUSE_SECONDS = 0.3
 _ANNOUNCEMENTS_PER_PEER = 3
-# Not a time-out: whoever didn't answer for that long would hold everybody up once more.
-_WORTH_A_RETRY = frozenset({"fetch_failed", "fetch_busy", "fetch_not_here"})
-# In the next round, where it is still found among the late ones.
-_MAY_WORK_LATER = _WORTH_A_RETRY | {"fetch_timeout", "unforeseen"}
+_SLOW_SECONDS = 1.0
+"""A fetch that went on for longer when the round's time for it was up is held against the peer."""
 
 logger = logging.getLogger("rl_swarm.swarm")
-
-
-class RoundRecords(Protocol):
-    """What a gathering needs of the DHT (``DhtRecords`` has it)."""
-
-    @property
-    def level(self) -> int:
-        """The level at which the swarm writes; 0 while it is small or unknown."""
-        ...
-
-    async def read(self, round: int, *parts: Slice, thorough: bool = True) -> list[Announcement]:
-        """The announcements listed under a round by the peers in ``parts``; by everybody, without any."""
-        ...
-
-    async def survey(self, round: int) -> list[Announcement]:
-        """A sample of the announcements of a round that is over."""
-        ...
 
 
 class RoundGathering:
@@ -69,6 +49,7 @@ class RoundGathering:
         rules: ShareRules,
         known: KnownPeers,
         dealt_with: SharesDealtWith,
+        slow_servers: SlowServers,
         drops: Drops,
         own_peer_id: str,
         fetches_at_once: int,
@@ -83,6 +64,7 @@ class RoundGathering:
         self._rules = rules
         self._known = known
         self._dealt_with = dealt_with
+        self._slow_servers = slow_servers
         self._drops = drops
         self._own = own_peer_id
         self._enough = 0
@@ -96,6 +78,7 @@ class RoundGathering:
         self._digests_met: dict[str, set[str]] = {}
         self._waiting: dict[str, Announcement] = {}
         self._fetching: dict[str, asyncio.Task[None]] = {}
+        self._asked_at: dict[str, float] = {}
         self._received: dict[str, ReceivedShare] = {}
         self._settled: set[str] = set()
         self._is_hurried = False
@@ -108,6 +91,7 @@ class RoundGathering:
     def start(self) -> None:
         """Begin in the background."""
         if not self._is_over and self._task is None:
+            self._slow_servers.next_round()
             self._task = asyncio.create_task(self._run())
 
     async def finish(
@@ -126,6 +110,8 @@ class RoundGathering:
                     await self._changed.wait()
         except TimeoutError:
             logger.info("Round %d: the time for gathering is up.", self.round)
+        if len(self._received) < self._enough:
+            self._note_slow_servers()
         missing = self._expected() - self._settled
         if missing and len(self._received) < self._enough:
             logger.info("Round %d: went on without the shares of %d known peers.", self.round, len(missing))
@@ -145,12 +131,23 @@ class RoundGathering:
         if len(self._received) >= self._enough:
             return True
         # Nobody known may just mean that we have not looked yet: one look after the hurry began decides it.
-        if not self._has_looked_in_hurry or self._waiting or self._fetching:
+        if not self._has_looked_in_hurry:
             return False
-        expected = self._expected()
-        if 2 * len(expected & self._settled) >= len(expected):
-            return True
+        expected, is_late = self._expected(), self._is_late()
+        if not self._waiting and not self._fetching:
+            return is_late or 2 * len(expected & self._settled) >= len(expected)
+        # Who served slowly before gets no more than the round's time, whether or not it is most of those we know. And
+        # half of a large swarm is more than we fetch from.
+        expected = {peer for peer in expected if peer not in self._slow_servers}
+        return is_late and 2 * len(expected & self._settled) >= min(len(expected), self._enough)
+
+    def _is_late(self) -> bool:
         return self._clock() - self._began >= self._gives_up_at
+
+    def _note_slow_servers(self) -> None:
+        for peer_id in self._fetching:
+            if self._clock() - self._asked_at[peer_id] >= _SLOW_SECONDS:
+                self._slow_servers.was_slow(peer_id)
 
     def _expected(self) -> set[str]:
         """The peers that may still announce in time, as far as we would see it."""
@@ -253,7 +250,7 @@ class RoundGathering:
         return True
 
     def _launch(self) -> None:
-        """Fetch from peers drawn at random among those that wait, as many at once as we may."""
+        """Fetch from peers drawn at random among those that wait, slow ones last, as many at once as we may."""
         # Who announced anew while we fetch what it announced before keeps its place: that may come to nothing.
         free = [peer for peer in self._waiting if peer not in self._fetching]
         while (
@@ -262,17 +259,22 @@ class RoundGathering:
             and len(self._fetching) < self._fetches_at_once
             and len(self._fetching) + len(self._received) < self._enough
         ):
-            peer_id = free.pop(self._rng.randrange(len(free)))
+            peer_id = self._rng.choice(self._slow_servers.asked_first(free))
+            free.remove(peer_id)
+            self._asked_at[peer_id] = self._clock()
             self._fetching[peer_id] = asyncio.create_task(self._take_in(self._waiting.pop(peer_id)))
 
     async def _take_in(self, announcement: Announcement) -> None:
         peer_id = announcement.peer_id
         try:
-            data = await self._fetch_patiently(announcement)
+            data = await fetch_with_retries(self._fetch, announcement)
             self._received[peer_id] = admit(data, announcement, self._rules)
+            self._slow_servers.served(peer_id)
             self._dealt_with.add(announcement)
             self._waiting.pop(peer_id, None)
         except PeerDataRefused as refusal:
+            if refusal.reason == "fetch_timeout":
+                self._slow_servers.was_slow(peer_id)
             self._drop(announcement, refusal.reason)
         except Exception:
             logger.warning("Taking in the share of %s failed in a way not foreseen.", peer_id, exc_info=True)
@@ -283,20 +285,10 @@ class RoundGathering:
             self._launch()
             self._changed.set()
 
-    async def _fetch_patiently(self, announcement: Announcement) -> bytes:
-        for attempt in range(1, _FETCH_TRIES):
-            try:
-                return await self._fetch(announcement)
-            except FetchFailed as failure:
-                if failure.reason not in _WORTH_A_RETRY:
-                    raise
-                await asyncio.sleep(_FETCH_PAUSE_SECONDS * attempt)
-        return await self._fetch(announcement)
-
     def _drop(self, announcement: Announcement, reason: str) -> None:
         self._drops.add(reason)
         self._settled.add(announcement.peer_id)
-        if reason not in _MAY_WORK_LATER:
+        if reason not in MAY_WORK_LATER:
             self._dealt_with.add(announcement)
         if reason == "other_tasks":
             logger.info(

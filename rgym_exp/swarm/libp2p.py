@@ -14,6 +14,7 @@ from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import MAX_DIGEST_BYTES, MAX_SWARM_ID_BYTES
 from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesDealtWith
+from rgym_exp.swarm.fetching import SlowServers
 from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.lasting_records import LastingRecords
@@ -78,6 +79,7 @@ class LibP2PExchange:
         self._drops = Drops()
         self._known = KnownPeers(self.peer_id)
         self._dealt_with = SharesDealtWith()
+        self._slow_servers = SlowServers()
         self._store = ShareStore()
         self._server = ShareServer(self._store)
         self._newest: Announcement | None = None
@@ -106,6 +108,7 @@ class LibP2PExchange:
             rules=self._rules,
             known=self._known,
             dealt_with=self._dealt_with,
+            slow_servers=self._slow_servers,
             drops=self._drops,
             own_peer_id=self.peer_id,
             fetches_at_once=self._fetches_at_once,

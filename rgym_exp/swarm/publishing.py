@@ -14,6 +14,8 @@ from rgym_exp.types import Announcement, Share, contract_round, interim_count
 
 CAPABILITIES = ("late-shares", "interim-rounds")
 """What this version can do beyond version 1, as its announcements say."""
+_A_MOMENT = 1e-3
+"""Seconds."""
 
 
 def prepare(
@@ -77,7 +79,8 @@ def leave_notice(last: Announcement, *, round: int, now: float) -> Announcement:
     It takes the place of the announcement of the same round, if there is one, and then says what that one said: that
     this peer's part of the round is done. Otherwise it tells of no groups.
     """
-    notice = replace(last, time=max(last.time, now), is_leave_notice=True)
+    # Later in any case, also by a clock that was set back: of two records of one place the later is kept.
+    notice = replace(last, time=max(last.time + _A_MOMENT, now), is_leave_notice=True)
     if round == last.round:
         return notice
     return replace(notice, round=round, listed=round, share_digest=bytes(32).hex(), share_size=0, group_count=0)

@@ -27,6 +27,23 @@ class ShardStore(Protocol):
         ...
 
 
+class RoundRecords(Protocol):
+    """What a gathering needs of the DHT (``DhtRecords`` has it)."""
+
+    @property
+    def level(self) -> int:
+        """The level at which the swarm writes; 0 while it is small or unknown."""
+        ...
+
+    async def read(self, round: int, *parts: Slice, thorough: bool = True) -> list[Announcement]:
+        """The announcements listed under a round by the peers in ``parts``; by everybody, without any."""
+        ...
+
+    async def survey(self, round: int) -> list[Announcement]:
+        """A sample of the announcements of a round that is over."""
+        ...
+
+
 class RecordReader:
     """Reads rounds out of a ``ShardStore``, at the levels at which the swarm writes, and follows the swarm's size."""
 

@@ -2,6 +2,8 @@
 
 The DHT is open to everyone, so what is in it is whatever somebody wrote. A record is kept only if it is an
 announcement of this swarm, signed by the peer whose id is its subkey, in the shard where that peer belongs this round.
+Of two records of one peer in one place the DHT keeps the one that expires later, and the expiry is not signed. So it is
+bound to the time that is: else a stranger could store a peer's former record anew and so keep out the newer one.
 """
 
 from __future__ import annotations
@@ -21,15 +23,22 @@ from rgym_exp.swarm.announcement import MAX_RECORD_BYTES, SignedAnnouncement, de
 from rgym_exp.swarm.refused import AnnouncementRejected, OtherVersion
 from rgym_exp.swarm.shards import record_key, shard_of
 from rgym_exp.swarm.versions import VersionsMet
-from rgym_exp.types import contract_round
+from rgym_exp.types import Announcement, contract_round
 
 RECORD_LIFETIME_SECONDS = 1800.0
 """How long an announcement stays in the DHT: longer than anybody asks for a round that is over."""
 _MAX_LIFETIME_SECONDS = 4 * RECORD_LIFETIME_SECONDS  # what we store for others; the slack is for those without a hub
+_FIRST_WITH_BOUND_EXPIRY = 2
+"""Records of version 1 expire by the time at which they were published last, which their authors didn't sign."""
 _MAX_PEERS_PER_SHARD = 1024
 _ROUNDS_BEHIND = 16
 _ROUNDS_AHEAD = 1024  # wide: a replica that lags behind must not refuse what the swarm's front needs
 _CHECKS_REMEMBERED = 8192
+
+
+def expiry_of(announcement: Announcement) -> float:
+    """When an announcement leaves the DHT, in the swarm's time, however often it is published."""
+    return announcement.time + RECORD_LIFETIME_SECONDS
 
 
 class AnnouncementValidator(RecordValidatorBase):
@@ -95,6 +104,9 @@ class AnnouncementValidator(RecordValidatorBase):
         if not math.isfinite(record.expiration_time):
             return "expiry"
         if record.expiration_time > self._clock.now() + _MAX_LIFETIME_SECONDS:
+            return "expiry"
+        # No slack for clocks that differ: both are the author's, and any slack is time in which it can be kept silent.
+        if announcement.protocol >= _FIRST_WITH_BOUND_EXPIRY and record.expiration_time > expiry_of(announcement):
             return "expiry"
         if self._round is not None and not (
             self._round - _ROUNDS_BEHIND <= contract_round(announcement.listed) <= self._round + _ROUNDS_AHEAD

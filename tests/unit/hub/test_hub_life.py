@@ -62,7 +62,7 @@ def announcement(identity: Identity, swarm_id: str, round: int) -> Announcement:
         model_name="model",
         account="",
         mean_reward=0.25,
-        time=0.0,
+        time=time.time(),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rgym_exp.hub.round_watch import RoundWatch
 from rgym_exp.swarm.pace import ActivePeer
 from rgym_exp.swarm.shards import Slice
@@ -10,8 +12,8 @@ ROUND, LEVEL = 9, 5
 PEERS = {f"peer {number}": ActivePeer(weight=20, is_awaited=True) for number in range(1000)}
 
 
-def watch(level: int = LEVEL, active: dict[str, ActivePeer] = PEERS) -> RoundWatch:
-    return RoundWatch(round=ROUND, active=active, level=level, origin=4711)
+def watch(level: int = LEVEL, active: dict[str, ActivePeer] = PEERS, origin: int = 4711) -> RoundWatch:
+    return RoundWatch(round=ROUND, active=active, level=level, origin=origin)
 
 
 def within(parts: list[Slice], peers: set[str]) -> set[str]:
@@ -57,3 +59,32 @@ def test_a_peer_that_takes_its_leave_is_not_waited_for() -> None:
     assert not round.is_over(elapsed=8.0, announced={"a"}, everybody=True)
     round.left({"b", "stranger"})
     assert round.is_over(elapsed=8.5, announced={"a"}, everybody=True)
+
+
+SHRUNK = {f"peer {number}": PEERS[f"peer {number}"] for number in range(20)}
+"""Those left of a swarm that was large enough a moment ago for level 6."""
+
+
+@pytest.mark.parametrize("origin", range(16))  # every sample of level 6, some of them without any of the 20
+def test_a_swarm_that_shrank_ends_its_round_when_all_are_there(origin: int) -> None:
+    round = watch(level=6, active=SHRUNK, origin=origin)
+    parts = round.parts(set())
+    here = within(parts, set(SHRUNK))
+    assert round.is_over(elapsed=8.0, announced=here, everybody=round.sees_everybody(parts))
+
+
+@pytest.mark.parametrize("origin", range(16))
+def test_a_stranger_alone_is_no_half_of_a_swarm_that_shrank(origin: int) -> None:
+    round = watch(level=6, active=SHRUNK, origin=origin)
+    stranger = next(name for name in map(str, range(1000)) if Slice(origin=origin, bits=4).covers(name, ROUND))
+    round.is_over(elapsed=0.5, announced={stranger}, everybody=True)
+    assert not round.is_over(elapsed=60.0, announced={stranger}, everybody=True)
+
+
+def test_a_stranger_alone_is_no_half_when_those_of_the_sample_take_their_leave() -> None:
+    round = watch()
+    (sample,) = round.parts(set())
+    round.left(within([sample], set(PEERS)))
+    stranger = next(name for name in map(str, range(1000)) if sample.covers(name, ROUND))
+    round.is_over(elapsed=0.5, announced={stranger}, everybody=True)
+    assert not round.is_over(elapsed=60.0, announced={stranger}, everybody=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,8 @@ SWARM_ID = "test-swarm"
 TASKS_DIGEST = "ab" * 32
 GENERATIONS = 2
 MAX_SLOTS = 4
+ANNOUNCED_AT = time.time() + 3600.0
+"""The same for all, and ahead, so that a DHT keeps what was announced until a long run of the tests is over."""
 
 
 def make_share(peer_id: str, round: int, *, group_count: int = 2, **changes: Any) -> Share:
@@ -50,7 +53,7 @@ def make_announcement(peer_id: str, round: int = 3, *, data: bytes = b"data", **
         model_name="maker/model-1B",
         account="0x" + "12" * 20,
         mean_reward=0.25,
-        time=1.7e9,
+        time=ANNOUNCED_AT,
     )
     return replace(announcement, **changes)
 

@@ -18,7 +18,9 @@ from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import encode_announcement
 from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.identity import Identity
+from rgym_exp.swarm.publishing import leave_notice
 from rgym_exp.swarm.shards import Shard, record_key
+from rgym_exp.swarm.validator import RECORD_LIFETIME_SECONDS
 from tests.unit.swarm.swarm_builders import SWARM_ID, make_announcement
 
 MakeRecords = Callable[..., Awaitable[DhtRecords]]
@@ -131,6 +133,41 @@ async def test_a_peer_cannot_store_what_is_not_its_own(make_records: MakeRecords
         victim.p2p.peer_id, [key] * 2, [record] * 2, [time.time() + 60] * 2, [victim.peer_id, forger.peer_id]
     )
     assert stored == [False, True]
+
+
+async def test_a_peer_is_not_kept_silent_by_its_former_record_stored_anew(
+    make_records: MakeRecords, identities: list[Identity]
+) -> None:
+    reader, peer, forger = [await make_records(index) for index in range(3)]
+    former = make_announcement(peer.peer_id, 7)
+    await peer.publish(former)
+    record = msgpack.packb(encode_announcement(former, identities[1], level=0))
+    key = DHTID.generate(source=record_key(SWARM_ID, 7, 0, 0))
+    for victim in (reader, peer):
+        ends = former.time + RECORD_LIFETIME_SECONDS + 60
+        assert await forger._node.protocol.call_store(victim.p2p.peer_id, [key], [record], [ends], [peer.peer_id]) == [
+            False
+        ]
+    newer = make_announcement(peer.peer_id, 7, data=b"newer", time=former.time + 1.0)
+    assert await peer.publish(newer)
+    assert await reader.read(7) == [newer]
+    notice = leave_notice(newer, round=7, now=0.0)  # by a clock that was set back
+    assert await peer.publish(notice)
+    assert await reader.read(7) == [notice]
+
+
+async def test_what_is_published_again_holds_and_nobody_has_to_try_once_more(make_records: MakeRecords) -> None:
+    reader, peer = await make_records(0), await make_records(1)
+    announcement = make_announcement(peer.peer_id, 7)
+    assert await peer.publish(announcement)
+    assert await peer.publish(announcement)
+    assert await reader.read(7) == [announcement]
+
+
+async def test_what_nobody_looks_for_any_more_need_not_be_published(make_records: MakeRecords) -> None:
+    peer = await make_records(0)
+    assert await peer.publish(make_announcement(peer.peer_id, 7, time=time.time() - 2 * RECORD_LIFETIME_SECONDS))
+    assert await peer.read(7) == []
 
 
 async def test_a_taken_port_is_named(make_records: MakeRecords) -> None:

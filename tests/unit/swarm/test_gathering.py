@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesDealtWith
+from rgym_exp.swarm.fetching import SlowServers
 from rgym_exp.swarm.gathering import RoundGathering
 from rgym_exp.swarm.publishing import leave_notice
 from rgym_exp.swarm.refused import FetchFailed
@@ -40,6 +41,8 @@ class FakeSwarm:
         self.served: dict[tuple[str, str], bytes] = {}
         self.fetches: Counter[str] = Counter()
         self.looks = asyncio.Semaphore(0)
+        self.answers = asyncio.Semaphore(0)
+        """One for each share that was served, or never will be."""
         self.is_broken = False
 
     def publish(self, peer_id: str, round: int, **changes: object) -> Announcement:
@@ -66,7 +69,12 @@ class FakeSwarm:
         data = self.served.get((announcement.peer_id, announcement.share_digest))
         if data is None:
             raise FetchFailed("fetch_failed")
+        self.answers.release()
         return data
+
+    async def never(self) -> None:
+        self.answers.release()
+        await asyncio.Event().wait()
 
 
 @pytest.fixture
@@ -99,7 +107,14 @@ def known() -> KnownPeers:
 
 
 @pytest.fixture
-def gather(swarm: FakeSwarm, drops: Drops, clock: Clock, known: KnownPeers) -> Callable[[int], RoundGathering]:
+def slow_servers() -> SlowServers:
+    return SlowServers()
+
+
+@pytest.fixture
+def gather(
+    swarm: FakeSwarm, drops: Drops, clock: Clock, known: KnownPeers, slow_servers: SlowServers
+) -> Callable[[int], RoundGathering]:
     dealt_with = SharesDealtWith()
 
     def start(round: int) -> RoundGathering:
@@ -110,6 +125,7 @@ def gather(swarm: FakeSwarm, drops: Drops, clock: Clock, known: KnownPeers) -> C
             rules=RULES,
             known=known,
             dealt_with=dealt_with,
+            slow_servers=slow_servers,
             drops=drops,
             own_peer_id=OWN,
             fetches_at_once=4,
@@ -251,6 +267,7 @@ async def test_everybody_who_has_announced_by_the_time_of_publishing_is_heard_al
             rules=RULES,
             known=KnownPeers(OWN),
             dealt_with=SharesDealtWith(),
+            slow_servers=SlowServers(),
             drops=drops,
             own_peer_id=OWN,
             fetches_at_once=4,
@@ -309,6 +326,93 @@ async def test_a_fetch_that_timed_out_is_not_tried_again(gather: Gather, swarm: 
     assert await played(gather(5)) == []
     assert swarm.fetches["QmStuck"] == 1
     assert drops.take() == {"fetch_timeout": 1}
+
+
+def hang(swarm: FakeSwarm, *peers: str) -> list[str]:
+    """From now on these peers announce anew whenever they are asked, and never finish serving.
+
+    Returns who was asked, in order.
+    """
+    fetch, asked = swarm.fetch, []
+
+    async def fetch_or_not(announcement: Announcement) -> bytes:
+        peer, listed = announcement.peer_id, announcement.listed
+        asked.append(peer)
+        if peer in peers:
+            anew = make_announcement(peer, listed, data=b"%d" % len(asked))
+            others = [one for one in swarm.published[listed] if one.peer_id != peer]
+            swarm.published[listed] = [*others, anew]
+            await swarm.never()
+        return await fetch(announcement)
+
+    swarm.fetch = fetch_or_not  # type: ignore[method-assign]
+    return asked
+
+
+async def ended_late(gathering: RoundGathering, swarm: FakeSwarm, clock: Clock, *, asked: int) -> list[str]:
+    """The peers heard in a round whose time passes while one of the first ``asked`` is still serving."""
+    clock.now += 10.0
+    ending = asyncio.create_task(played(gathering))
+    async with asyncio.timeout(20):
+        for _ in range(asked):
+            await swarm.answers.acquire()
+    assert not ending.done()
+    clock.now += 4.6  # 1.25 x 10 s + 2 s are over
+    async with asyncio.timeout(20):
+        return await ending
+
+
+async def test_a_peer_that_serves_slowly_holds_nobody_up_for_longer_than_the_round_takes(
+    gather: Gather, swarm: FakeSwarm, clock: Clock
+) -> None:
+    hang(swarm, "QmSlow")
+    for peer in ("QmA", "QmB", "QmC", "QmSlow"):
+        swarm.publish(peer, 5)
+    assert set(await ended_late(gather(5), swarm, clock, asked=4)) == {"QmA", "QmB", "QmC"}
+
+
+async def test_nor_in_a_swarm_half_of_which_is_more_than_is_fetched_from(
+    gather: Gather, swarm: FakeSwarm, clock: Clock
+) -> None:
+    fetch = swarm.fetch
+
+    async def third_hangs(announcement: Announcement) -> bytes:
+        if swarm.fetches.total() == 2:
+            swarm.fetches["slow"] += 1
+            await swarm.never()
+        return await fetch(announcement)
+
+    swarm.fetch = third_hangs  # type: ignore[method-assign]
+    for number in range(40):
+        swarm.publish(f"Qm{number}", 5)
+    assert len(await ended_late(gather(5), swarm, clock, asked=8)) == 7
+
+
+async def test_the_only_other_peer_gets_no_more_than_the_rounds_time_once_it_served_slowly(
+    gather: Gather, swarm: FakeSwarm, clock: Clock, slow_servers: SlowServers
+) -> None:
+    slow_servers.was_slow("QmSlow")
+    hang(swarm, "QmSlow")
+    swarm.publish("QmSlow", 5)
+    assert await ended_late(gather(5), swarm, clock, asked=1) == []
+
+
+async def test_who_served_slowly_is_asked_last_in_the_next_round_and_heard_again_when_it_serves(
+    gather: Gather, swarm: FakeSwarm, clock: Clock
+) -> None:
+    peers = [f"Qm{number}" for number in range(6)]
+    fetch, slow = swarm.fetch, peers[:2]
+    for peer in peers:
+        swarm.publish(peer, 5)
+    hang(swarm, *slow)
+    assert set(await ended_late(gather(5), swarm, clock, asked=6)) == set(peers[2:])
+    swarm.fetch = fetch  # type: ignore[method-assign]
+    asked = hang(swarm)
+    for peer in peers:
+        swarm.publish(peer, 9)
+    received = await gather(9).finish(timeout_seconds=60, enough_shares=8)
+    assert set(asked[-2:]) == set(slow)
+    assert {share.share.peer_id for share in received} == set(peers)
 
 
 async def test_it_ends_when_enough_shares_are_here(gather: Gather, swarm: FakeSwarm) -> None:

@@ -20,7 +20,7 @@ from rgym_exp.swarm import validator as validator_module
 from rgym_exp.swarm.announcement import encode_announcement
 from rgym_exp.swarm.identity import Identity
 from rgym_exp.swarm.shards import record_key, shard_of
-from rgym_exp.swarm.validator import RECORD_LIFETIME_SECONDS, AnnouncementValidator
+from rgym_exp.swarm.validator import RECORD_LIFETIME_SECONDS, AnnouncementValidator, expiry_of
 from tests.unit.swarm.swarm_builders import SWARM_ID, make_announcement
 
 ROUND = 3
@@ -36,8 +36,19 @@ def record_of(identity: Identity, *, level: int = 0, round: int = ROUND, **chang
         key=key_for(identity.peer_id, round, level, announcement.swarm_id),
         subkey=msgpack.packb(identity.peer_id),
         value=msgpack.packb(encode_announcement(announcement, identity, level=level)),
-        expiration_time=time.time() + RECORD_LIFETIME_SECONDS,
+        expiration_time=expiry_of(announcement),
     )
+
+
+def encoded_as_version_1(identity: Identity, **changes: Any) -> bytes:
+    """The record of a peer of version 1: without ``listed`` and ``capabilities``."""
+    _, level, payload, public_key, _ = msgpack.unpackb(
+        encode_announcement(make_announcement(identity.peer_id, ROUND, **changes), identity, level=0)
+    )
+    payload = msgpack.packb(msgpack.unpackb(payload)[:11])
+    signature = identity.sign(b"rl-swarm/announcement/1\n" + bytes([level]) + payload)
+    record: bytes = msgpack.packb([1, level, payload, public_key, signature])
+    return record
 
 
 @pytest.fixture
@@ -89,6 +100,31 @@ def test_a_record_that_would_stay_for_ever_is_refused(
     record = replace(record_of(identities[0]), expiration_time=time.time() + seconds_from_now)
     assert not validator.validate(record)
     assert drops == {"expiry": 1}
+
+
+def test_a_record_may_not_be_made_to_outlive_what_its_author_says_later_in_its_place(
+    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity]
+) -> None:
+    now = time.time()
+    former = record_of(identities[0], time=now - 30.0)
+    newer = record_of(identities[0], time=now, round=ROUND)
+    assert former.expiration_time < newer.expiration_time  # the later expiry is the one that a DHT keeps
+    assert [validator.validate(record) for record in (former, newer)] == [True, True]
+    for seconds in (1.0, 30.0, 7200.0 - RECORD_LIFETIME_SECONDS):
+        assert not validator.validate(replace(former, expiration_time=former.expiration_time + seconds))
+    assert drops == {"expiry": 1}
+
+
+def test_a_record_of_version_1_is_accepted_whatever_its_authors_clock_says(
+    validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity]
+) -> None:
+    record = replace(
+        record_of(identities[0]),
+        value=msgpack.packb(encoded_as_version_1(identities[0], time=0.0)),
+        expiration_time=time.time() + RECORD_LIFETIME_SECONDS,
+    )
+    assert validator.validate(record)
+    assert not drops
 
 
 def test_rounds_far_from_ours_are_refused_once_ours_is_known(

@@ -41,7 +41,7 @@ _REMEMBERED_SECONDS = 1800.0
 # Every libp2p host says this first. A router that answers by itself on a port does not.
 _GREETING = b"\x13/multistream/1.0.0\n"
 
-_STREAMS, _STREAMS_PER_PEER = 256, 4
+_STREAMS, _STREAMS_PER_PEER, _STREAMS_PER_HOUSEHOLD = 256, 4, 64
 
 logger = logging.getLogger("rl_swarm.swarm")
 
@@ -69,7 +69,7 @@ class ReachabilityService:
         self._peers: OrderedDict[str, _Known] = OrderedDict()
         self._dialled: OrderedDict[str, float] = OrderedDict()
         self._dialling = 0
-        self._streams = StreamCounter(total=_STREAMS, per_peer=_STREAMS_PER_PEER)
+        self._streams = StreamCounter(total=_STREAMS, per_peer=_STREAMS_PER_PEER, per_household=_STREAMS_PER_HOUSEHOLD)
 
     async def start(self, p2p: P2P) -> None:
         """Register both protocols at a daemon."""
@@ -79,7 +79,7 @@ class ReachabilityService:
     async def dial_back(self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request, one answer: [the asker's address, ports at which it was reached, whether they were tried]."""
         try:
-            with self._streams.one(str(info.peer_id)) as is_admitted:
+            with self._streams.one(info) as is_admitted:
                 if not is_admitted:
                     return
                 await self._dial_back(info, reader, writer)
@@ -93,7 +93,7 @@ class ReachabilityService:
     ) -> None:
         """One request (a peer id), one answer: a list of multiaddrs, empty where nothing is known."""
         try:
-            with self._streams.one(str(info.peer_id)) as is_admitted:
+            with self._streams.one(info) as is_admitted:
                 if not is_admitted:
                     return
                 async with asyncio.timeout(_REQUEST_SECONDS):

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
+
 from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.errors import SwarmError
 from rgym_exp.swarm.announcement import MAX_DIGEST_BYTES, MAX_SWARM_ID_BYTES
@@ -203,7 +205,13 @@ class LibP2PExchange:
             on_drop=self._drops.add,
             clock=self._clock,
         )
-        await self._server.start(records.p2p)
+        try:
+            await self._server.start(records.p2p)
+        except BaseException as error:
+            await records.close()
+            if isinstance(error, (P2PDaemonError, OSError, EOFError)):
+                raise SwarmError(f"The peer-to-peer daemon (p2pd) ended right after its start: {error}") from error
+            raise
         return records
 
     @property

@@ -70,9 +70,11 @@ async def ask_dial_back(p2p: P2P, bootnode: PeerID, *, port: int | None = None) 
     host, reached, was_tried = answer
     if was_tried is not True:
         return None
+    if not isinstance(host, str):  # ip_address takes numbers and bytes as well
+        raise ValueError("The bootnode's answer to a dial-back names no address.")
     ipaddress.ip_address(host)  # raises ValueError for anything that is no address
     open_ports = tuple(port for port in ports if port in reached)
-    return Reachability(host=str(host), ports=tuple(ports), open_ports=open_ports)
+    return Reachability(host=host, ports=tuple(ports), open_ports=open_ports)
 
 
 async def meet(p2p: P2P, peer_id: PeerID, bootnodes: Sequence[PeerID]) -> bool:

@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,10 +22,10 @@ from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.datastructures import StreamInfo
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
-from rgym_exp.swarm.multiaddrs import host_of, household_of
+from rgym_exp.swarm.byte_budget import ByteBudget, HouseholdBudgets
 from rgym_exp.swarm.refused import FetchFailed
-from rgym_exp.swarm.share_transit import KeptShares, ShareInTransit
-from rgym_exp.swarm.streams import StreamCounter
+from rgym_exp.swarm.share_transit import SharesInTransit
+from rgym_exp.swarm.streams import StreamCounter, household_of_stream
 from rgym_exp.swarm.transfer import (
     BUSY,
     HERE,
@@ -40,7 +39,12 @@ from rgym_exp.swarm.transfer import (
 
 _CONNECTED_FRESH_SECONDS, _UNCONNECTED_FRESH_SECONDS = 10.0, 1.0
 """How long it is believed that a peer is connected, or is not."""
-_STATUSES = {"fetch_busy": BUSY, "fetch_unreachable": UNREACHABLE, "fetch_timeout": UNREACHABLE}
+_STATUSES = {
+    "fetch_busy": BUSY,
+    "fetch_failed": BUSY,  # who has too many streams closes the next one, and its word may be lost
+    "fetch_unreachable": UNREACHABLE,
+    "fetch_timeout": UNREACHABLE,
+}
 
 logger = logging.getLogger("rl_swarm.swarm")
 
@@ -50,9 +54,11 @@ class RelayLimits:
     """What passing shares on may cost a bootnode. A share of the default settings has 3 to 10 KB."""
 
     max_share_bytes: int = 4 * 1024 * 1024
-    streams: int = 128
+    streams: int = 512
     """At a time, over all who ask."""
     streams_per_asker: int = 8
+    streams_per_household: int = 64
+    """Sixteen nodes of one home that fetch four shares at once."""
     request_seconds: float = 5.0
     """Until the whole request is here."""
     begin_seconds: float = 10.0
@@ -65,39 +71,15 @@ class RelayLimits:
     asker_bytes_per_second: float = 1024 * 1024
     """For each household that asks: identities are free, addresses less so."""
     asker_burst_bytes: float = 16 * 1024 * 1024
+    request_bytes: int = 16 * 1024
+    """What a household is charged for a request at least: one that brings nothing costs work all the same."""
     askers_remembered: int = 4096
+    in_transit_bytes: int = 64 * 1024 * 1024
+    """Of all shares that are on their way at a time."""
+    asker_in_transit_bytes: int = 8 * 1024 * 1024
+    """Of those among them that go to one household."""
     kept_bytes: int = 32 * 1024 * 1024
     """Of shares passed on lately, kept for the others who ask for them."""
-
-
-class ByteBudget:
-    """So many bytes per second, with a burst; who has used it up waits. What is taken may overdraw it once."""
-
-    def __init__(self, *, per_second: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_second, self._burst, self._clock = per_second, burst, clock
-        self._left, self._at = burst, clock()
-
-    @property
-    def is_spent(self) -> bool:
-        """Whether nothing is left now."""
-        self._refill()
-        return self._left <= 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether nothing was taken that is not refilled."""
-        self._refill()
-        return self._left >= self._burst
-
-    def take(self, count: int) -> None:
-        """Count ``count`` bytes as sent."""
-        self._refill()
-        self._left -= count
-
-    def _refill(self) -> None:
-        now = self._clock()
-        self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
-        self._at = now
 
 
 class ShareSource(Protocol):
@@ -153,13 +135,26 @@ class ShareRelay:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._source, self._limits, self._clock = source, limits or RelayLimits(), clock
-        self._streams = StreamCounter(total=self._limits.streams, per_peer=self._limits.streams_per_asker)
+        self._limits = limits or RelayLimits()
+        self._streams = StreamCounter(
+            total=self._limits.streams,
+            per_peer=self._limits.streams_per_asker,
+            per_household=self._limits.streams_per_household,
+        )
         self._total = ByteBudget(per_second=self._limits.bytes_per_second, burst=self._limits.burst_bytes, clock=clock)
-        self._budgets: OrderedDict[str, ByteBudget] = OrderedDict()
-        self._kept = KeptShares(self._limits.kept_bytes)
-        self._coming: dict[tuple[PeerID, bytes], ShareInTransit] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._budgets = HouseholdBudgets(
+            per_second=self._limits.asker_bytes_per_second,
+            burst=self._limits.asker_burst_bytes,
+            remembered=self._limits.askers_remembered,
+            clock=clock,
+        )
+        self._transit = SharesInTransit(
+            source.fetch,
+            fetch_seconds=self._limits.fetch_seconds,
+            max_bytes=self._limits.in_transit_bytes,
+            household_bytes=self._limits.asker_in_transit_bytes,
+            kept_bytes=self._limits.kept_bytes,
+        )
         self.bytes_passed_on = 0
         """Sent to those who asked, since the start."""
 
@@ -169,79 +164,50 @@ class ShareRelay:
 
     async def answer(self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request, one answer. A peer that hangs, breaks off or asks nonsense costs a closed stream, no more."""
-        asker = str(info.peer_id)
-        host = host_of(str(info.addr))
-        budget = self._budget_of(asker if host is None else household_of(host))
         try:
-            with self._streams.one(asker) as is_admitted:
+            with self._streams.one(info) as is_admitted:
+                if not is_admitted:
+                    writer.write(BUSY)
+                    return
+                household = household_of_stream(info)
+                is_busy = self._is_spent(household)
+                if not is_busy:
+                    self._budgets.of(household).take(self._limits.request_bytes)
                 async with asyncio.timeout(self._limits.request_seconds):
                     digest, author = await read_via_request(reader)
-                if not is_admitted or budget.is_spent or self._total.is_spent:
-                    async with asyncio.timeout(self._limits.request_seconds):
+                    if is_busy:
                         await send_answer(writer, BUSY, None)
-                    return
+                        return
                 async with asyncio.timeout(self._limits.fetch_seconds):
-                    await self._pass_on(self._share(author, digest), writer, (budget, self._total))
+                    await self._pass_on(author, digest, household, writer)
         except (TimeoutError, OSError, EOFError, ValueError, FetchFailed):
-            logger.debug("A request of %s to pass a share on was not completed.", asker, exc_info=True)
+            logger.debug("A request of %s to pass a share on was not completed.", info.peer_id, exc_info=True)
         finally:
             writer.close()
 
-    async def _pass_on(
-        self, share: ShareInTransit, writer: asyncio.StreamWriter, budgets: Sequence[ByteBudget]
-    ) -> None:
+    async def _pass_on(self, author: PeerID, digest: bytes, household: str, writer: asyncio.StreamWriter) -> None:
         """Raises FetchFailed when the author breaks off; the stream's early end then says so."""
-        try:
-            async with asyncio.timeout(self._limits.begin_seconds):
-                size = await share.begun()
-        except TimeoutError:
-            await send_answer(writer, UNREACHABLE, None)
-            return
-        except FetchFailed as failure:
-            await send_answer(writer, _STATUSES.get(failure.reason, NOT_HERE), None)
-            return
-        for budget in budgets:
-            budget.take(size)
-        writer.write(HERE + size.to_bytes(4, "big"))
-        async for chunk in share.chunks():
-            writer.write(chunk)
-            await writer.drain()
-            self.bytes_passed_on += len(chunk)
+        with self._transit.one(author, digest, household) as share:
+            try:
+                async with asyncio.timeout(self._limits.begin_seconds):
+                    size = await share.begun()
+            except TimeoutError:
+                await send_answer(writer, UNREACHABLE, None)
+                return
+            except FetchFailed as failure:
+                await send_answer(writer, _STATUSES.get(failure.reason, NOT_HERE), None)
+                return
+            # Many may have asked before any of them was charged.
+            if self._is_spent(household) or not self._transit.has_room_for(household):
+                await send_answer(writer, BUSY, None)
+                return
+            self._budgets.of(household).take(max(0, size - self._limits.request_bytes))
+            self._total.take(size)
+            writer.write(HERE + size.to_bytes(4, "big"))
+            async for chunk in share.chunks():
+                writer.write(chunk)
+                await writer.drain()
+                self.bytes_passed_on += len(chunk)
 
-    def _share(self, author: PeerID, digest: bytes) -> ShareInTransit:
-        """The share that is kept, or comes in already for somebody else, or is asked for now."""
-        key = (author, digest)
-        share = self._kept.get(digest) or self._coming.get(key)
-        if share is None:
-            share = self._coming[key] = ShareInTransit()
-            task = asyncio.ensure_future(self._bring(author, digest, share))
-            self._tasks.add(task)  # the loop itself holds tasks only weakly
-            task.add_done_callback(self._tasks.discard)
-        return share
-
-    async def _bring(self, author: PeerID, digest: bytes, share: ShareInTransit) -> None:
-        try:
-            async with asyncio.timeout(self._limits.fetch_seconds):
-                await self._source.fetch(author, digest, share.take)
-            self._kept.put(digest, share)
-        except (FetchFailed, TimeoutError) as failure:
-            share.fail(failure.reason if isinstance(failure, FetchFailed) else "fetch_timeout")
-        finally:
-            del self._coming[author, digest]
-
-    def _budget_of(self, asker: str) -> ByteBudget:
-        if asker not in self._budgets:
-            self._forget_idle()
-            self._budgets[asker] = ByteBudget(
-                per_second=self._limits.asker_bytes_per_second, burst=self._limits.asker_burst_bytes, clock=self._clock
-            )
-        self._budgets.move_to_end(asker)
-        return self._budgets[asker]
-
-    def _forget_idle(self) -> None:
-        """Keep no more budgets than the limit: those that are full say nothing, and then the longest unused goes."""
-        if len(self._budgets) < self._limits.askers_remembered:
-            return
-        full = [asker for asker, budget in self._budgets.items() if budget.is_full]
-        for asker in full or [next(iter(self._budgets))]:
-            del self._budgets[asker]
+    def _is_spent(self, household: str) -> bool:
+        return self._total.is_spent or self._budgets.of(household).is_spent

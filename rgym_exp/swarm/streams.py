@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.datastructures import StreamInfo
 
+from rgym_exp.swarm.multiaddrs import host_of, household_of
+
+_THROUGH_RELAYS = "through relays"
+
 Stream = tuple[StreamInfo, asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -37,21 +41,46 @@ def _close(opening: asyncio.Future[Stream]) -> None:
         opening.result()[2].close()
 
 
-class StreamCounter:
-    """How many streams are being answered: so many in all, and so many for each peer."""
+def household_of_stream(info: StreamInfo) -> str:
+    """Whose line a stream comes in by. All that comes through libp2p's relays counts as one household."""
+    host = host_of(str(info.addr))
+    return _THROUGH_RELAYS if host is None else household_of(host)
 
-    def __init__(self, *, total: int, per_peer: int) -> None:
-        self._total, self._per_peer = total, per_peer
-        self._open: Counter[str] = Counter()
+
+class StreamCounter:
+    """How many streams are being answered: so many in all, for each peer and, identities being free, each household."""
+
+    def __init__(self, *, total: int, per_peer: int, per_household: int) -> None:
+        self._total, self._per_peer, self._per_household = total, per_peer, per_household
+        self._peers: Counter[str] = Counter()
+        self._households: Counter[str] = Counter()
+
+    @property
+    def admitted(self) -> int:
+        """How many there are now; those beyond the limits are not among them."""
+        return self._peers.total()
 
     @contextmanager
-    def one(self, peer_id: str) -> Iterator[bool]:
-        """Count a stream of this peer while the context lasts; whether it is within the limits."""
-        is_admitted = self._open[peer_id] < self._per_peer and self._open.total() < self._total
-        self._open[peer_id] += 1
+    def one(self, info: StreamInfo) -> Iterator[bool]:
+        """Count a stream while the context lasts, if it is within the limits; whether it is.
+
+        One that is not must be closed at once, unread: it counts nowhere, so that nobody can shut others out by it.
+        """
+        peer, household = str(info.peer_id), household_of_stream(info)
+        if (
+            self.admitted >= self._total
+            or self._peers[peer] >= self._per_peer
+            or self._households[household] >= self._per_household
+        ):
+            yield False
+            return
+        counts = ((self._peers, peer), (self._households, household))
+        for counter, key in counts:
+            counter[key] += 1
         try:
-            yield is_admitted
+            yield True
         finally:
-            self._open[peer_id] -= 1
-            if not self._open[peer_id]:
-                del self._open[peer_id]
+            for counter, key in counts:
+                counter[key] -= 1
+                if not counter[key]:
+                    del counter[key]

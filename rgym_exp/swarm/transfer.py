@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ from hivemind.p2p.p2p_daemon_bindings.datastructures import StreamInfo
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
 from rgym_exp.swarm.refused import FetchFailed
-from rgym_exp.swarm.streams import Stream, open_stream
+from rgym_exp.swarm.streams import Stream, StreamCounter, open_stream
 
 PROTOCOL = "/rl-swarm/share/1"
 VIA_PROTOCOL = "/rl-swarm/share-via/1"
@@ -30,8 +29,9 @@ _REFUSALS = {NOT_HERE: "fetch_not_here", BUSY: "fetch_busy", UNREACHABLE: "fetch
 _DIGEST_BYTES = 32
 _PEER_ID_CHARS = range(40, 65)  # base58 of a SHA-256 multihash has 46, of other keys up to 62
 _ROUNDS_KEPT = 3
-_MAX_STREAMS = 64
-_MAX_STREAMS_PER_PEER = 4
+_MAX_STREAMS, _MAX_STREAMS_PER_PEER = 128, 4
+_MAX_STREAMS_PER_HOUSEHOLD = 32
+"""Several nodes of one home, which all want the same share in the same moment."""
 _REQUEST_SECONDS = 5.0
 _SEND_SECONDS = 30.0
 _CHUNK_BYTES = 1 << 16
@@ -67,11 +67,13 @@ class ShareStore:
 
 
 class ShareServer:
-    """Answers other peers' requests; so many at a time, so many a peer, and nobody keeps a stream open for long."""
+    """Answers other peers' requests; so many at a time and for each, and nobody keeps a stream open for long."""
 
-    def __init__(self, store: ShareStore) -> None:
+    def __init__(self, store: ShareStore, streams: StreamCounter | None = None) -> None:
         self._store = store
-        self._streams: Counter[str] = Counter()
+        self._streams = streams or StreamCounter(
+            total=_MAX_STREAMS, per_peer=_MAX_STREAMS_PER_PEER, per_household=_MAX_STREAMS_PER_HOUSEHOLD
+        )
 
     async def start(self, p2p: P2P) -> None:
         """Register the protocol at a (new) daemon."""
@@ -79,21 +81,18 @@ class ShareServer:
 
     async def answer(self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request, one answer. A peer that hangs, breaks off or asks nonsense costs a closed stream, no more."""
-        peer = str(info.peer_id)
-        is_busy = self._streams[peer] >= _MAX_STREAMS_PER_PEER or self._streams.total() >= _MAX_STREAMS
-        self._streams[peer] += 1
         try:
-            async with asyncio.timeout(_REQUEST_SECONDS):
-                digest = await reader.readexactly(_DIGEST_BYTES)
-            data = None if is_busy else self._store.get(digest)
-            async with asyncio.timeout(_SEND_SECONDS):
-                await send_answer(writer, BUSY if is_busy else NOT_HERE, data)
+            with self._streams.one(info) as is_admitted:
+                if not is_admitted:
+                    writer.write(BUSY)
+                    return
+                async with asyncio.timeout(_REQUEST_SECONDS):
+                    digest = await reader.readexactly(_DIGEST_BYTES)
+                async with asyncio.timeout(_SEND_SECONDS):
+                    await send_answer(writer, NOT_HERE, self._store.get(digest))
         except (TimeoutError, OSError, EOFError):
-            logger.debug("A share request of %s was not completed.", peer, exc_info=True)
+            logger.debug("A share request of %s was not completed.", info.peer_id, exc_info=True)
         finally:
-            self._streams[peer] -= 1
-            if not self._streams[peer]:
-                del self._streams[peer]
             writer.close()
 
 

@@ -138,9 +138,10 @@ def test_a_household_is_one_ipv4_address_or_64_bits_of_ipv6() -> None:
 
 async def test_a_peer_that_opens_many_streams_is_let_go() -> None:
     service = ReachabilityService(dial=Dials())
+    greedy: Any = SimpleNamespace(peer_id="QmGreedy", addr="/ip4/203.0.113.7/tcp/9")
     with ExitStack() as stack:
         for _ in range(4):
-            stack.enter_context(service._streams.one("QmGreedy"))
+            stack.enter_context(service._streams.one(greedy))
         assert await ask(service.dial_back, [[4001], []], peer="QmGreedy") is None
         assert await ask(service.dial_back, [[4001], []], peer="QmOther") == ["203.0.113.7", [], True]
 

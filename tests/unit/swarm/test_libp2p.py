@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hivemind.p2p import P2P
+from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
 from rgym_exp.errors import IdentityError, SwarmError
 from rgym_exp.swarm.dht_records import DhtRecords
@@ -351,6 +353,25 @@ def test_a_peer_outlives_a_crash_of_its_daemon(make_peer: MakePeer) -> None:
     publish(stable, 5)
     wait_until(lambda: crashing.peer_id in gather(stable, 5))
     wait_until(lambda: stable.peer_id in gather(crashing, 5))
+
+
+def test_a_peer_outlives_a_daemon_that_crashes_again_right_after_its_start(
+    make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stable, crashing = make_peer(0), make_peer(1)
+    start, daemons = crashing._server.start, []
+
+    async def start_at_the_second_try(p2p: P2P) -> None:
+        daemons.append(p2p)
+        if len(daemons) == 1:
+            raise P2PDaemonError("The daemon is gone.")
+        await start(p2p)
+
+    monkeypatch.setattr(crashing._server, "start", start_at_the_second_try)
+    os.kill(crashing._records.p2p._child.pid, signal.SIGKILL)
+    publish(crashing, 5)
+    wait_until(lambda: crashing.peer_id in gather(stable, 5))
+    assert daemons[0]._child.returncode is not None  # the one that was of no use does not linger
 
 
 def free_port() -> int:

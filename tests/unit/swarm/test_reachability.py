@@ -13,10 +13,10 @@ from rgym_exp.base.ports import free_port
 from rgym_exp.swarm.bootnode_services import serve_as_bootnode
 from rgym_exp.swarm.daemon import start_daemon
 from rgym_exp.swarm.dht_records import DhtRecords
-from rgym_exp.swarm.dial_back import ADDRESSES_PROTOCOL
+from rgym_exp.swarm.dial_back import ADDRESSES_PROTOCOL, DIAL_BACK_PROTOCOL, receive, send
 from rgym_exp.swarm.identity import Identity
 from rgym_exp.swarm.outside_look import look_from_outside
-from rgym_exp.swarm.reachability import Reachability, ask_dial_back, meet
+from rgym_exp.swarm.reachability import Reachability, ReachabilityWatch, ask_dial_back, meet
 
 
 @asynccontextmanager
@@ -69,6 +69,24 @@ async def test_a_bootnode_that_tells_nonsense_leads_nowhere(identities: list[Ide
         await bootnode.remove_binary_stream_handler(ADDRESSES_PROTOCOL)
         await bootnode.add_binary_stream_handler(ADDRESSES_PROTOCOL, lie)
         assert not await meet(seeker, known.peer_id, [bootnode.peer_id])
+
+
+@pytest.mark.parametrize("host", [16909060, b"\x01\x02\x03\x04", "somewhere", None])
+async def test_a_bootnode_that_answers_with_no_address_is_not_believed(
+    identities: list[Identity], host: object
+) -> None:
+    async with daemons(identities, 2) as (bootnode, peer):
+
+        async def lie(info: object, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await receive(reader)
+            await send(writer, [host, [], True])
+            writer.close()
+
+        await bootnode.remove_binary_stream_handler(DIAL_BACK_PROTOCOL)
+        await bootnode.add_binary_stream_handler(DIAL_BACK_PROTOCOL, lie)
+        with pytest.raises(ValueError):
+            await ask_dial_back(peer, bootnode.peer_id)
+        assert not await ReachabilityWatch(peer, [bootnode.peer_id])._look()
 
 
 async def test_a_node_that_joins_learns_whether_others_can_reach_it(identities: list[Identity]) -> None:

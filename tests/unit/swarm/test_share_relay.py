@@ -12,7 +12,7 @@ import pytest
 from hivemind.p2p import PeerID
 
 from rgym_exp.swarm.refused import FetchFailed
-from rgym_exp.swarm.share_relay import ByteBudget, RelayLimits, ShareRelay
+from rgym_exp.swarm.share_relay import RelayLimits, ShareRelay
 from rgym_exp.swarm.transfer import BUSY, HERE, NOT_HERE, UNREACHABLE, via_request
 
 AUTHOR = "QmeqXnY6nKNNvsgLVY39mNFBkW9FM354awRUZrL6b1jmZa"
@@ -25,6 +25,7 @@ class Author:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.given_up = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.may_go_on = asyncio.Event()
@@ -33,7 +34,11 @@ class Author:
 
     async def fetch(self, author: PeerID, digest: bytes, take: Callable[[int, bytes], None]) -> None:
         self.asked += 1
-        await self.may_answer.wait()
+        try:
+            await self.may_answer.wait()
+        except asyncio.CancelledError:
+            self.given_up.set()
+            raise
         if author.to_base58() != AUTHOR:
             raise FetchFailed("fetch_unreachable")
         if digest != DIGEST:
@@ -43,6 +48,23 @@ class Author:
         if self.breaks_off:
             raise FetchFailed("fetch_failed")
         take(len(DATA), DATA[1000:])
+
+
+class SlowAuthors:
+    """A ``ShareSource`` whose authors have every share, of 1000 bytes, and send but the first ones."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+
+    async def fetch(self, author: PeerID, digest: bytes, take: Callable[[int, bytes], None]) -> None:
+        take(1000, b"begin")
+        await self.may_end.wait()
+        raise FetchFailed("fetch_failed")
+
+
+def share_number(number: int) -> bytes:
+    """A request for one of many."""
+    return via_request(bytes([number]) * 32, AUTHOR)
 
 
 class Clock:
@@ -149,15 +171,103 @@ async def test_who_asks_for_too_many_at_once_is_told_to_come_later_and_others_ar
     first = asyncio.create_task(ask(relay, REQUEST, asker="QmGreedy"))
     while not author.asked:
         await asyncio.sleep(0.01)
-    assert await ask(relay, REQUEST, asker="QmGreedy") == BUSY
+    assert await ask(relay, b"", asker="QmGreedy") == BUSY  # before it has said what it wants
     other = asyncio.create_task(ask(relay, REQUEST, asker="QmOther"))
     author.may_answer.set()
     assert await asyncio.gather(first, other) == [ANSWER, ANSWER]
 
 
+async def test_many_identities_of_one_household_leave_room_for_others() -> None:
+    author = Author()
+    author.may_answer.clear()
+    relay = ShareRelay(author, replace(RelayLimits(), streams=3, streams_per_asker=1, streams_per_household=2))
+    asking = [asyncio.create_task(ask(relay, REQUEST, asker=f"Qm{number}")) for number in range(2)]
+    while relay._streams.admitted < 2:
+        await asyncio.sleep(0.01)
+    for number in range(2, 6):
+        assert await ask(relay, b"", asker=f"Qm{number}") == BUSY
+    asking.append(asyncio.create_task(ask(relay, REQUEST, asker="QmOther", address="/ip4/203.0.113.8/tcp/1")))
+    while relay._streams.admitted < 3:
+        await asyncio.sleep(0.01)
+    author.may_answer.set()
+    assert await asyncio.gather(*asking) == 3 * [ANSWER]
+
+
+async def test_sixteen_nodes_of_one_home_are_served_four_shares_each_at_once() -> None:
+    author = Author()
+    author.may_answer.clear()
+    relay = ShareRelay(author, clock=Clock())
+    asking = [asyncio.create_task(ask(relay, REQUEST, asker=f"Qm{number % 16}")) for number in range(64)]
+    while relay._streams.admitted < 64:
+        await asyncio.sleep(0.01)
+    author.may_answer.set()
+    assert await asyncio.gather(*asking) == 64 * [ANSWER]
+
+
+async def test_requests_that_bring_nothing_cost_their_household_too() -> None:
+    limits = replace(RelayLimits(), asker_bytes_per_second=0, asker_burst_bytes=200, request_bytes=100)
+    relay = ShareRelay(Author(), limits, clock=Clock())
+    missing = via_request(bytes(32), AUTHOR)
+    assert await ask(relay, missing, asker="QmA") == NOT_HERE
+    assert await ask(relay, missing[:-1] + b"\xff", asker="QmB") == b""
+    assert await ask(relay, missing, asker="QmC") == BUSY
+    assert await ask(relay, missing, address="/ip4/203.0.113.8/tcp/1") == NOT_HERE
+
+
+async def test_an_author_is_asked_no_longer_than_somebody_waits_for_its_share() -> None:
+    author = Author()
+    author.may_answer.clear()
+    relay = ShareRelay(author, replace(RelayLimits(), begin_seconds=0.1))
+    assert await ask(relay, REQUEST) == UNREACHABLE
+    async with asyncio.timeout(5):
+        await author.given_up.wait()
+    author.may_answer.set()
+    assert await ask(relay, REQUEST) == ANSWER
+
+
+@pytest.mark.parametrize(("total", "second_of_a_home", "third_home"), [(2500, BUSY, BUSY), (3500, BUSY, HERE)])
+async def test_one_household_and_all_together_have_so_many_bytes_in_transit(
+    total: int, second_of_a_home: bytes, third_home: bytes
+) -> None:
+    source = SlowAuthors()
+    limits = replace(RelayLimits(), asker_in_transit_bytes=1500, in_transit_bytes=total, begin_seconds=5)
+    relay = ShareRelay(source, limits)
+    held = []
+    for house in (1, 2):
+        begun = asyncio.Event()
+        work = ask(relay, share_number(house), address=f"/ip4/203.0.113.{house}/tcp/1", on_first_bytes=begun.set)
+        held.append(asyncio.create_task(work))
+        await begun.wait()
+    for request, house, status in ((3, 1, second_of_a_home), (4, 3, third_home)):
+        begun = asyncio.Event()
+        work = ask(relay, share_number(request), address=f"/ip4/203.0.113.{house}/tcp/1", on_first_bytes=begun.set)
+        asked = asyncio.create_task(work)
+        await begun.wait()
+        if status == BUSY:
+            assert await asked == BUSY
+        else:
+            held.append(asked)
+    source.may_end.set()
+    # Each gets what came of it; and when they have gone there is room again.
+    assert [answer[:5] for answer in await asyncio.gather(*held)] == len(held) * [HERE + (1000).to_bytes(4, "big")]
+    assert (await ask(relay, share_number(5)))[:1] == HERE
+
+
+async def test_a_household_cannot_ask_much_at_once_before_it_is_charged() -> None:
+    author = Author()
+    author.may_answer.clear()
+    limits = replace(RelayLimits(), asker_bytes_per_second=0, asker_burst_bytes=len(DATA), request_bytes=1)
+    relay = ShareRelay(author, limits, clock=Clock())
+    asking = [asyncio.create_task(ask(relay, REQUEST, asker=f"Qm{number}")) for number in range(8)]
+    while relay._streams.admitted < 8 or not author.asked:
+        await asyncio.sleep(0.01)
+    author.may_answer.set()
+    assert sorted(len(answer) for answer in await asyncio.gather(*asking)) == [*7 * [1], len(ANSWER)]
+
+
 async def test_an_address_that_used_up_its_bytes_waits_until_they_are_refilled() -> None:
     clock = Clock()
-    limits = replace(RelayLimits(), asker_bytes_per_second=len(DATA), asker_burst_bytes=len(DATA))
+    limits = replace(RelayLimits(), asker_bytes_per_second=len(DATA), asker_burst_bytes=len(DATA), request_bytes=100)
     relay = ShareRelay(Author(), limits, clock=clock)
     assert await ask(relay, REQUEST, asker="QmA") == ANSWER
     # Another identity at the same address has no bytes of its own.
@@ -181,16 +291,3 @@ async def test_kept_shares_and_remembered_askers_are_bounded() -> None:
         assert await ask(relay, REQUEST, address=f"/ip4/203.0.113.{number}/tcp/1") == ANSWER
     assert author.asked == 4
     assert len(relay._budgets) <= 2
-
-
-def test_a_budget_is_refilled_by_the_second_up_to_its_burst() -> None:
-    clock = Clock()
-    budget = ByteBudget(per_second=10, burst=100, clock=clock)
-    budget.take(150)
-    assert budget.is_spent
-    clock.now = 5.0
-    assert budget.is_spent  # exactly nothing is left
-    clock.now = 5.1
-    assert not budget.is_spent
-    clock.now = 1000.0
-    assert budget.is_full

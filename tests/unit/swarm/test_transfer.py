@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from rgym_exp.swarm import transfer
 from rgym_exp.swarm.refused import FetchFailed
+from rgym_exp.swarm.streams import StreamCounter
 from rgym_exp.swarm.transfer import BUSY, HERE, NOT_HERE, ShareServer, ShareStore, fetch_share
 
 
@@ -43,9 +45,9 @@ def test_a_round_has_one_share() -> None:
 class Connection:
     """A client's end of a socket to a ``ShareServer``."""
 
-    def __init__(self, server: ShareServer, peer_id: str) -> None:
+    def __init__(self, server: ShareServer, peer_id: str, address: str = "/ip4/203.0.113.7/tcp/1") -> None:
         self._server = server
-        self._info = SimpleNamespace(peer_id=peer_id)
+        self._info = SimpleNamespace(peer_id=peer_id, addr=address)
 
     async def __aenter__(self) -> Connection:
         self.answered = asyncio.Event()
@@ -87,29 +89,61 @@ async def test_an_unknown_digest_is_answered_with_not_here(server: ShareServer) 
         assert await connection.ask(bytes(32)) == NOT_HERE
 
 
-async def test_a_peer_with_too_many_streams_is_told_to_come_later(server: ShareServer) -> None:
-    hanging = [Connection(server, "QmGreedy") for _ in range(4)]
-    for connection in hanging:
-        await connection.__aenter__()
-    async with Connection(server, "QmGreedy") as fifth, Connection(server, "QmOther") as other:
-        while server._streams["QmGreedy"] < 5 or not server._streams["QmOther"]:
+async def test_who_has_too_many_streams_is_told_to_come_later_at_once(server: ShareServer) -> None:
+    async with AsyncExitStack() as stack, asyncio.timeout(20):
+        for _ in range(4):
+            await stack.enter_async_context(Connection(server, "QmGreedy"))
+        while server._streams.admitted < 4:
             await asyncio.sleep(0.01)
-        assert await fifth.ask(digest_of(b"share" * 100_000)) == BUSY
-        assert (await other.ask(digest_of(b"share" * 100_000)))[:1] == HERE
-    for connection in hanging:
-        await connection.__aexit__()
+        async with Connection(server, "QmGreedy") as fifth:
+            assert await fifth.reader.read() == BUSY  # before it has asked for anything
+        async with Connection(server, "QmOther") as other:
+            assert (await other.ask(digest_of(b"share" * 100_000)))[:1] == HERE
 
 
-async def test_beyond_the_streams_that_it_serves_at_once_everybody_is_told_to_come_later(
-    server: ShareServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transfer, "_MAX_STREAMS", 2)
+async def test_streams_that_were_refused_take_no_room_from_others() -> None:
+    server = ShareServer(ShareStore(), StreamCounter(total=3, per_peer=1, per_household=2))
+    async with AsyncExitStack() as stack, asyncio.timeout(20):
+        await stack.enter_async_context(Connection(server, "QmGreedy"))
+        while not server._streams.admitted:
+            await asyncio.sleep(0.01)
+        refused = [await stack.enter_async_context(Connection(server, "QmGreedy")) for _ in range(5)]
+        for connection in refused:
+            await connection.answered.wait()
+        async with Connection(server, "QmOther") as other:
+            assert await other.ask(bytes(32)) == NOT_HERE
+
+
+async def test_many_identities_of_one_household_leave_room_for_others() -> None:
+    server = ShareServer(ShareStore(), StreamCounter(total=3, per_peer=1, per_household=2))
+    async with AsyncExitStack() as stack, asyncio.timeout(20):
+        for number in range(2):
+            await stack.enter_async_context(Connection(server, f"Qm{number}"))
+        while server._streams.admitted < 2:
+            await asyncio.sleep(0.01)
+        async with Connection(server, "Qm3") as third:
+            assert await third.reader.read() == BUSY
+        async with Connection(server, "QmOther", "/ip4/203.0.113.8/tcp/1") as other:
+            assert await other.ask(bytes(32)) == NOT_HERE
+
+
+async def test_sixteen_nodes_of_one_home_are_answered_at_once(server: ShareServer) -> None:
+    async with AsyncExitStack() as stack, asyncio.timeout(20):
+        home = [await stack.enter_async_context(Connection(server, f"Qm{number}")) for number in range(16)]
+        while server._streams.admitted < 16:
+            await asyncio.sleep(0.01)
+        answers = await asyncio.gather(*(node.ask(digest_of(b"share" * 100_000)) for node in home))
+    assert {answer[:1] for answer in answers} == {HERE}
+
+
+async def test_beyond_the_streams_that_it_serves_at_once_everybody_is_told_to_come_later(server: ShareServer) -> None:
+    server = ShareServer(server._store, StreamCounter(total=2, per_peer=4, per_household=4))
     digest = digest_of(b"share" * 100_000)
-    async with Connection(server, "QmA"), Connection(server, "QmB") as second:
-        while server._streams.total() < 2:
+    async with Connection(server, "QmA"), Connection(server, "QmB") as second, asyncio.timeout(20):
+        while server._streams.admitted < 2:
             await asyncio.sleep(0.01)
         async with Connection(server, "QmC") as third:
-            assert await third.ask(digest) == BUSY
+            assert await third.reader.read() == BUSY
         assert (await second.ask(digest))[:1] == HERE
         await second.answered.wait()
         async with Connection(server, "QmC") as third:
@@ -121,7 +155,7 @@ async def test_a_peer_that_asks_nothing_is_let_go(server: ShareServer, monkeypat
     async with Connection(server, "QmSilent") as connection, asyncio.timeout(10):
         assert await connection.reader.read() == b""
         await connection.answered.wait()
-    assert not server._streams
+    assert not server._streams.admitted
 
 
 async def test_a_peer_that_breaks_off_is_let_go(server: ShareServer) -> None:
@@ -129,7 +163,7 @@ async def test_a_peer_that_breaks_off_is_let_go(server: ShareServer) -> None:
         connection.writer.write(b"half a digest")
         connection.writer.close()
         await connection.answered.wait()
-    assert not server._streams
+    assert not server._streams.admitted
 
 
 async def test_a_peer_that_reads_nothing_is_let_go(server: ShareServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +172,7 @@ async def test_a_peer_that_reads_nothing_is_let_go(server: ShareServer, monkeypa
     async with Connection(server, "QmStuck") as connection, asyncio.timeout(10):
         connection.writer.write(digest_of(bytes(64_000_000)))
         await connection.answered.wait()
-    assert not server._streams
+    assert not server._streams.admitted
 
 
 async def test_what_was_announced_as_too_large_is_not_asked_for() -> None:

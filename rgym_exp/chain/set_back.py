@@ -93,6 +93,9 @@ class SetBackWatch:
 
     def _look(self) -> None:
         seen = self._outbox.block_seen()
+        if seen is None and self._outbox.confirmed_before(None) is None and not self._outbox.sent():
+            self._is_suspicious = False  # there is nothing yet that the chain could lose
+            return
         is_behind = self.at_round is not None or (seen is not None and seen.is_behind)
         # One that doesn't keep the block any more leaves it open whether it was set back.
         if self._is_suspicious or (seen is not None and self._views.block_hash(seen.number) != seen.hash):

@@ -183,7 +183,7 @@ def test_a_look_at_the_contract_is_one_request_and_the_chains_id_is_asked_once(
     assert faulty_rpc.methods == ["eth_chainId", *["eth_call"] * 6]
 
 
-def test_a_reward_and_a_vote_are_six_requests(
+def test_a_reward_and_a_vote_are_a_handful_of_requests(
     make_node: Callable[..., Any], faulty_rpc: Any, wait_until: Callable[..., None]
 ) -> None:
     node = make_node(rpc_url=faulty_rpc.url)
@@ -194,5 +194,6 @@ def test_a_reward_and_a_vote_are_six_requests(
     node.submit_winners(round=0, winners=["QmA"], peer_id="QmA")
     wait_until(lambda: node.pending() == 0)
     assert [each.status for each in node.transactions()] == ["confirmed"] * 3
-    # What it must know, the transaction, the look at its receipt; another look each where the block was a moment late.
-    assert 6 <= faulty_rpc.requests <= 8
+    # What it must know, the transaction, the look at its receipt: six in all, with another look each where the block was
+    # a moment late; and up to three by which a chain that is set back will be noticed.
+    assert 6 <= faulty_rpc.requests <= 11

@@ -168,11 +168,7 @@ def test_rubbish_among_the_announcements_is_counted(stage: Stage) -> None:
         (record, stage.node.peer_id, "wrong_subkey"),
         (record, 17, "record_malformed"),
         (signed(stage, replace(mine, swarm_id="another")), stage.hostile.peer_id, "other_swarm"),
-        (
-            signed(stage, replace(mine, round=round_number + 1, listed=round_number + 1)),
-            stage.hostile.peer_id,
-            "wrong_key",
-        ),
+        (signed(stage, next_round), stage.hostile.peer_id, "wrong_key"),
     ]
     for value, subkey, _ in rubbish:
         stage.hostile.publish(round_number, value, subkey=subkey)

@@ -194,6 +194,6 @@ def test_a_reward_and_a_vote_are_a_handful_of_requests(
     node.submit_winners(round=0, winners=["QmA"], peer_id="QmA")
     wait_until(lambda: node.pending() == 0)
     assert [each.status for each in node.transactions()] == ["confirmed"] * 3
-    # What it must know, the transaction, the look at its receipt: six in all, with another look each where the block was
-    # a moment late; and up to three by which a chain that is set back will be noticed.
+    # What it must know, the transaction, the look at its receipt: six in all, with another look each where the block
+    # was a moment late; and up to three by which a chain that is set back will be noticed.
     assert 6 <= faulty_rpc.requests <= 11

@@ -16,6 +16,9 @@ UNDER_WAY = 2
 """Batches at the chain at once."""
 LARGEST = 64
 """Calls in one; a client's own batch isn't cut in two."""
+ALONE_AT_ONCE = 8
+"""Requests at the chain at once that may take long. More would run into its time-out together, and none be answered:
+they wait here, where nothing counts the time."""
 _ALONE = frozenset({"eth_call", "eth_getLogs", ESTIMATE})
 """May take long: others' calls are not to wait for them."""
 
@@ -29,13 +32,15 @@ class SharedBatches:
 
     def __init__(self, forward: Forward) -> None:
         self._forward = forward
+        self._alone = asyncio.Semaphore(ALONE_AT_ONCE)
         self._waiting: deque[_Asked] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def forward(self, calls: _Calls) -> Any:
         """See ``Forward``."""
         if any(call.get("method") in _ALONE for call in calls):
-            return await self._forward(calls)
+            async with self._alone:
+                return await self._forward(calls)
         answered: asyncio.Future[_Calls] = asyncio.get_running_loop().create_future()
         self._waiting.append((calls, answered))
         if len(self._under_way) < UNDER_WAY:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rgym_exp.hub.shared_batches import LARGEST, UNDER_WAY, SharedBatches
+from rgym_exp.hub.shared_batches import ALONE_AT_ONCE, LARGEST, UNDER_WAY, SharedBatches
 
 
 class Chain:
@@ -138,3 +138,14 @@ async def test_a_client_that_went_away_holds_up_nobody_and_a_forgotten_answer_is
     assert await stays == {0: "a"}
     with pytest.raises(asyncio.CancelledError):
         await gone
+
+
+async def test_requests_that_may_take_long_wait_here_and_not_at_the_chain() -> None:
+    chain = Chain()
+    shared = SharedBatches(chain.forward)
+    asking = [asyncio.create_task(shared.forward([call(0, "eth_estimateGas")])) for _ in range(5 * ALONE_AT_ONCE)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(chain.batches) == ALONE_AT_ONCE
+    chain.go_on.set()
+    assert await asyncio.gather(*asking) == [[{"id": 0, "result": 0}]] * len(asking)

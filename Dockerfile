@@ -101,7 +101,7 @@ EXPOSE 3000 8600 38600 38700
 HEALTHCHECK --interval=10s --timeout=10s --start-period=15m --retries=3 CMD ["/app/docker/entrypoint.sh", "health"]
 ENTRYPOINT ["/app/docker/entrypoint.sh"]
 
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=""
 LABEL org.opencontainers.image.title="RL Swarm" \
       org.opencontainers.image.description="A peer-to-peer node that trains a language model by reinforcement learning" \

@@ -189,7 +189,9 @@ class AnvilProcess:
         """Whether a renewal would make the state file smaller by much. Raises OSError."""
         if not self._state_file.exists():
             return False
-        return self._state_file.stat().st_size > self._bytes_without_blocks + RENEW_AT_BYTES
+        # A renewal costs as much as the contracts' own state is long, so it waits until that has doubled with blocks.
+        grown = self._state_file.stat().st_size - self._bytes_without_blocks
+        return grown > max(RENEW_AT_BYTES, self._bytes_without_blocks)
 
     def _keep_up(self) -> None:
         """Thread "anvil upkeep": a copy of the state now and then, and a renewal when it has grown."""

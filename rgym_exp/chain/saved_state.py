@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,9 @@ logger = logging.getLogger("rl_swarm.chain")
 
 BLOCKS_KEPT = 64
 """Receipts older than that are only asked for by a node that was away, which then asks the contract instead."""
+
+
+_TAIL_BYTES = 64
 
 
 class StateLost(ChainError):
@@ -41,7 +45,7 @@ class WritingWatch:
     def look(self) -> str | None:
         """Called every few seconds while the chain runs; a sentence when it hasn't been written for too long."""
         version = self._look_at_file()
-        if version is not None and version != self._version and _read(self._path) is not None:
+        if version is not None and version != self._version and _ends_whole(self._path):
             self._version = version
             self._written = self._clock()
         silent = self._clock() - self._written
@@ -62,6 +66,19 @@ class WritingWatch:
         except OSError:
             return None
         return found.st_mtime_ns, found.st_size
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether the file ends as JSON does. One that was cut off ends so by chance now and then, not for half a minute.
+
+    To parse it, of tens of megabytes in a large swarm, would stop the hub for a second each time.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(-min(_TAIL_BYTES, path.stat().st_size), os.SEEK_END)
+            return file.read().rstrip().endswith(b"}")
+    except (OSError, ValueError):
+        return False
 
 
 def prepare(path: Path) -> None:

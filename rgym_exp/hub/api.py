@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,6 +23,9 @@ from rgym_exp.hub.rate_limit import RateLimit
 from rgym_exp.hub.rpc_proxy import MAX_BODY_BYTES, Forward, RpcProxy
 
 CHAIN_TIMEOUT_SECONDS = 10.0
+RESTART_SECONDS = 3.0
+"""How long a chain that takes no connections is waited for."""
+RESTART_LOOK_SECONDS = 0.2
 MAX_CHAIN_ANSWER_BYTES = 16 * 1024 * 1024
 BODY_SECONDS = 20.0
 """For the whole body of a request, once its headers are here."""
@@ -96,11 +100,18 @@ async def chain_forwarder(rpc_url: str) -> AsyncIterator[Forward]:
     async with aiohttp.ClientSession(timeout=timeout, trust_env=not is_loopback(rpc_url)) as session:
 
         async def forward(calls: list[dict[str, Any]]) -> Any:
-            try:
-                async with session.post(rpc_url, json=calls) as response:
-                    return json.loads(await _read_capped(response))
-            except aiohttp.ClientError as error:
-                raise OSError(f"{type(error).__name__}: {error}") from error
+            ends = time.monotonic() + RESTART_SECONDS
+            while True:
+                try:
+                    async with session.post(rpc_url, json=calls) as response:
+                        return json.loads(await _read_capped(response))
+                except aiohttp.ClientConnectorError as error:
+                    # Nothing was sent: the hub's own chain may just be renewed, which takes a moment.
+                    if time.monotonic() > ends:
+                        raise OSError(f"{type(error).__name__}: {error}") from error
+                    await asyncio.sleep(RESTART_LOOK_SECONDS)
+                except aiohttp.ClientError as error:
+                    raise OSError(f"{type(error).__name__}: {error}") from error
 
         yield forward
 

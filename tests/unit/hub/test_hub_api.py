@@ -124,3 +124,18 @@ async def test_an_answer_of_the_chain_that_is_too_long_is_read_no_further(monkey
         assert (await forward(calls[:1]))[0]["result"] == "0x" + "0" * 10
         with pytest.raises(ValueError, match="over 100 bytes"):
             await forward(calls[1:])
+
+
+async def test_a_chain_that_is_just_being_renewed_is_waited_for() -> None:
+    port = free_port()
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response([{"id": 0, "result": "0x1"}])
+
+    async with chain_forwarder(f"http://127.0.0.1:{port}") as forward:
+        asking = asyncio.create_task(forward([{"jsonrpc": "2.0", "id": 0, "method": "eth_chainId", "params": []}]))
+        await asyncio.sleep(0)
+        app = web.Application()
+        app.add_routes([web.post("/", answer)])
+        async with serving(app, "127.0.0.1", port):
+            assert await asking == [{"id": 0, "result": "0x1"}]

@@ -133,7 +133,9 @@ async def test_a_chain_that_is_just_being_renewed_is_waited_for() -> None:
         return web.json_response([{"id": 0, "result": "0x1"}])
 
     async with chain_forwarder(f"http://127.0.0.1:{port}") as forward:
-        asking = asyncio.create_task(forward([{"jsonrpc": "2.0", "id": 0, "method": "eth_chainId", "params": []}]))
+        asking: asyncio.Future[Any] = asyncio.ensure_future(
+            forward([{"jsonrpc": "2.0", "id": 0, "method": "eth_chainId", "params": []}])
+        )
         await asyncio.sleep(0)
         app = web.Application()
         app.add_routes([web.post("/", answer)])

@@ -128,7 +128,7 @@ class RoundLoop(TrainerCallback):
         except ChainError as error:
             logger.warning("The outbox cannot be read: %s", error)
             return
-        self._progress.transactions([(row.kind, row.round or 0, row.status, row.detail) for row in rows])
+        self._progress.transactions([(row.kind, row.round, row.status, row.detail) for row in rows])
 
     def _save_if_due(self) -> None:
         if time.monotonic() - self._checkpoint_time < self._checkpoint_seconds:

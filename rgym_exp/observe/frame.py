@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from rich.text import Text
 
 from rgym_exp.observe.chart import LINE_STYLE, MARK, MARK_STYLE, Curve, chart
-from rgym_exp.observe.progress import PHASES, amount, belongs_to, counted, ways_words
+from rgym_exp.observe.progress import PHASES, about, amount, counted, ways_words
 from rgym_exp.observe.view_state import ViewState
 from rgym_exp.types import interim_count, round_name
 
@@ -34,6 +34,8 @@ WORDS = {
     "leave the swarm": "leaving the swarm: last transactions",
 }
 STATUS_STYLES = {"confirmed": GOOD, "refused": "red", "sent": ACCENT, "waiting": FAINT}
+_BEFORE_STATUS = 21
+"""Cells of a transaction's line in which it is named."""
 
 NameOf = Callable[[str], str]
 
@@ -232,10 +234,10 @@ def _transactions(state: ViewState, rows: int) -> list[Text]:
         title.append(f"  {waiting} waiting", style=WARN)
     lines = [title]
     for row in list(state.transactions)[: max(1, rows - 1)]:
-        kind, _, status, detail = row
-        line = Text.assemble(
-            (f" {kind:<7} ", LABEL), f"{belongs_to(row):<11} ", (status, STATUS_STYLES.get(status, ""))
-        )
+        (what, of_what), (_, _, status, detail) = about(row), row
+        line = Text.assemble((f" {what:<7} ", LABEL), f"{of_what} ")
+        line.pad_right(max(0, _BEFORE_STATUS - line.cell_len))
+        line.append(status, style=STATUS_STYLES.get(status, ""))
         lines.append(line.append(f" {detail}" if detail and status == "refused" else "", style=FAINT))
     return lines
 

@@ -13,8 +13,9 @@ from rgym_exp.types import RoundReport, round_name
 
 logger = logging.getLogger("rl_swarm.observe")
 
-TransactionRow = tuple[str, int, str, str]
-"""(kind, round, status, detail), as the coordinator lists them, newest first. A bet's or claim's round is its game."""
+TransactionRow = tuple[str, int | None, str, str]
+"""(kind, round, status, detail), as the coordinator lists them, newest first. A bet's or claim's round is its game, and
+a registration has none."""
 
 PHASES = ("wait", "generate", "score", "publish", "gather", "train", "record")
 """A round's phases in their order; ``RoundReport.phase_seconds`` has the same names."""
@@ -91,7 +92,7 @@ class LineProgress:
         for row in rows:
             if row[2] == "refused" and row not in self._refused:
                 self._refused.add(row)
-                logger.info("The contract refused the %s of %s: %s", row[0], belongs_to(row), row[3])
+                logger.info("The contract refused the %s: %s", " of ".join(filter(None, about(row))), row[3])
 
     def held_out(self, value: float) -> None:
         logger.info("Held-out accuracy: %.3f", value)
@@ -138,9 +139,12 @@ def ways_words(report: RoundReport) -> str:
     return ", ".join(f"{count} {words.get(way, way)}" for way, count in report.ways.items())
 
 
-def belongs_to(row: TransactionRow) -> str:
-    """What a transaction is about: round 7, or game 3 of the prediction market."""
-    return f"{'game' if row[0] in ('bet', 'claim') else 'round'} {row[1]}"
+def about(row: TransactionRow) -> tuple[str, str]:
+    """What a transaction is, and what it belongs to: a round, a game of the prediction market, or ("") neither."""
+    kind, number, *_ = row
+    if number is None:
+        return "registration" if kind == "register" else kind, ""
+    return kind, f"{'game' if kind in ('bet', 'claim') else 'round'} {number}"
 
 
 def amount(tokens: float) -> str:

@@ -174,6 +174,14 @@ def test_bets_and_claims_are_of_a_game(width: int) -> None:
         assert row in text
 
 
+def test_a_registration_is_of_no_round() -> None:
+    state = ViewState(run=RUN)
+    state.add(report(1))
+    state.transactions = (("reward", 1, "waiting", ""), ("register", None, "confirmed", ""))
+    lines = [line.strip() for line in lines_at(state, 80, 36)]
+    assert lines[lines.index("reward  round 1     waiting") + 1] == "registration        confirmed"
+
+
 def test_before_the_first_round_the_view_says_that_nothing_is_missing() -> None:
     text = "\n".join(lines_at(ViewState(run=RUN, first_held_out=0.08), 80, 24))
     for part in ("no round yet", "the curve begins with the first round", "nobody else yet: training alone", "0.08"):

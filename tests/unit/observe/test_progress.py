@@ -84,6 +84,7 @@ def test_the_line_progress_tells_a_run_as_log_lines(caplog: pytest.LogCaptureFix
                     ("reward", 130, "refused", "OnlyOwner"),
                     ("winners", 130, "confirmed", ""),
                     ("bet", 3, "refused", "InvalidRound"),
+                    ("register", None, "refused", "PeerIdAlreadyRegistered"),
                 ]
             )
         progress.close()
@@ -96,6 +97,7 @@ def test_the_line_progress_tells_a_run_as_log_lines(caplog: pytest.LogCaptureFix
         round_line(report()),
         "The contract refused the reward of round 130: OnlyOwner",
         "The contract refused the bet of game 3: InvalidRound",
+        "The contract refused the registration: PeerIdAlreadyRegistered",
     ]
 
 

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgpack
 from hivemind.p2p import P2P
 from hivemind.p2p.p2p_daemon_bindings.datastructures import StreamInfo
-from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
 from rgym_exp.swarm.multiaddrs import host_of, household_of, is_inside, is_peer_port
 from rgym_exp.swarm.streams import StreamCounter
@@ -42,8 +41,6 @@ _REMEMBERED_SECONDS = 1800.0
 _GREETING = b"\x13/multistream/1.0.0\n"
 
 _STREAMS, _STREAMS_PER_PEER, _STREAMS_PER_HOUSEHOLD = 256, 4, 64
-
-logger = logging.getLogger("rl_swarm.swarm")
 
 Dial = Callable[[str, int], Awaitable[bool]]
 
@@ -78,32 +75,17 @@ class ReachabilityService:
 
     async def dial_back(self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request, one answer: [the asker's address, ports at which it was reached, whether they were tried]."""
-        try:
-            with self._streams.one(info) as is_admitted:
-                if not is_admitted:
-                    return
-                await self._dial_back(info, reader, writer)
-        except (TimeoutError, OSError, EOFError, ValueError, P2PDaemonError):
-            logger.debug("A dial-back for %s was not completed.", info.peer_id, exc_info=True)
-        finally:
-            writer.close()
+        await self._streams.answer(
+            info, writer, partial(self._dial_back, info, reader, writer), what="request to be dialled back"
+        )
 
     async def tell_addresses(
         self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """One request (a peer id), one answer: a list of multiaddrs, empty where nothing is known."""
-        try:
-            with self._streams.one(info) as is_admitted:
-                if not is_admitted:
-                    return
-                async with asyncio.timeout(_REQUEST_SECONDS):
-                    asked = await receive(reader)
-                    known = self._addresses(asked, host_of(str(info.addr))) if isinstance(asked, str) else []
-                    await send(writer, known)
-        except (TimeoutError, OSError, EOFError, ValueError, P2PDaemonError):
-            logger.debug("A peer's addresses could not be told to %s.", info.peer_id, exc_info=True)
-        finally:
-            writer.close()
+        await self._streams.answer(
+            info, writer, partial(self._tell_addresses, info, reader, writer), what="request for a peer's addresses"
+        )
 
     async def _dial_back(self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(_REQUEST_SECONDS + MAX_PORTS * _DIAL_SECONDS):
@@ -114,6 +96,14 @@ class ReachabilityService:
             if host is not None:
                 self._remember(str(info.peer_id), host, reached if was_tried else None, inside)
             await send(writer, [host or "", reached, was_tried])
+
+    async def _tell_addresses(
+        self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        async with asyncio.timeout(_REQUEST_SECONDS):
+            asked = await receive(reader)
+            known = self._addresses(asked, host_of(str(info.addr))) if isinstance(asked, str) else []
+            await send(writer, known)
 
     def _may_dial(self, host: str) -> bool:
         now, household = self._clock(), household_of(host)

@@ -12,10 +12,10 @@ A share is fetched once for all who ask for it: a home's line up is the narrowes
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from hivemind.p2p import P2P, PeerID
@@ -45,8 +45,6 @@ _STATUSES = {
     "fetch_unreachable": UNREACHABLE,
     "fetch_timeout": UNREACHABLE,
 }
-
-logger = logging.getLogger("rl_swarm.swarm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,26 +162,26 @@ class ShareRelay:
 
     async def answer(self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request, one answer. A peer that hangs, breaks off or asks nonsense costs a closed stream, no more."""
-        try:
-            with self._streams.one(info) as is_admitted:
-                if not is_admitted:
-                    writer.write(BUSY)
-                    return
-                household = household_of_stream(info)
-                is_busy = self._is_spent(household)
-                if not is_busy:
-                    self._budgets.of(household).take(self._limits.request_bytes)
-                async with asyncio.timeout(self._limits.request_seconds):
-                    digest, author = await read_via_request(reader)
-                    if is_busy:
-                        await send_answer(writer, BUSY, None)
-                        return
-                async with asyncio.timeout(self._limits.fetch_seconds):
-                    await self._pass_on(author, digest, household, writer)
-        except (TimeoutError, OSError, EOFError, ValueError, FetchFailed):
-            logger.debug("A request of %s to pass a share on was not completed.", info.peer_id, exc_info=True)
-        finally:
-            writer.close()
+        await self._streams.answer(
+            info,
+            writer,
+            partial(self._answer, info, reader, writer),
+            what="request to pass a share on",
+            busy=BUSY,
+        )
+
+    async def _answer(self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        household = household_of_stream(info)
+        is_busy = self._is_spent(household)
+        if not is_busy:
+            self._budgets.of(household).take(self._limits.request_bytes)
+        async with asyncio.timeout(self._limits.request_seconds):
+            digest, author = await read_via_request(reader)
+            if is_busy:
+                await send_answer(writer, BUSY, None)
+                return
+        async with asyncio.timeout(self._limits.fetch_seconds):
+            await self._pass_on(author, digest, household, writer)
 
     async def _pass_on(self, author: PeerID, digest: bytes, household: str, writer: asyncio.StreamWriter) -> None:
         """Raises FetchFailed when the author breaks off; the stream's early end then says so."""

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.datastructures import StreamInfo
+from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
 from rgym_exp.swarm.multiaddrs import host_of, household_of
+from rgym_exp.swarm.refused import PeerDataRefused
 
 _THROUGH_RELAYS = "through relays"
+_BROKEN_OFF = (TimeoutError, OSError, EOFError, ValueError, P2PDaemonError, PeerDataRefused)
+"""What an answer raises when the asker, or another peer that it takes, hangs, breaks off or sends nonsense."""
+
+logger = logging.getLogger("rl_swarm.swarm")
 
 Stream = tuple[StreamInfo, asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -59,6 +66,31 @@ class StreamCounter:
     def admitted(self) -> int:
         """How many there are now; those beyond the limits are not among them."""
         return self._peers.total()
+
+    async def answer(
+        self,
+        info: StreamInfo,
+        writer: asyncio.StreamWriter,
+        work: Callable[[], Awaitable[None]],
+        *,
+        what: str,
+        busy: bytes = b"",
+    ) -> None:
+        """Have ``work`` answer a stream that came in, and close it.
+
+        A peer that hangs, breaks off or asks nonsense costs a closed stream, no more. One beyond the limits is told
+        ``busy``, unread. ``what`` names the request in the log, e.g. ``share request``.
+        """
+        try:
+            with self.one(info) as is_admitted:
+                if is_admitted:
+                    await work()
+                elif busy:
+                    writer.write(busy)
+        except _BROKEN_OFF:
+            logger.debug("A %s of %s was not completed.", what, info.peer_id, exc_info=True)
+        finally:
+            writer.close()
 
     @contextmanager
     def one(self, info: StreamInfo) -> Iterator[bool]:

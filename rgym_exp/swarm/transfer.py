@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.datastructures import StreamInfo
@@ -35,8 +35,6 @@ _MAX_STREAMS_PER_HOUSEHOLD = 32
 _REQUEST_SECONDS = 5.0
 _SEND_SECONDS = 30.0
 _CHUNK_BYTES = 1 << 16
-
-logger = logging.getLogger("rl_swarm.swarm")
 
 
 class ShareStore:
@@ -81,19 +79,13 @@ class ShareServer:
 
     async def answer(self, info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request, one answer. A peer that hangs, breaks off or asks nonsense costs a closed stream, no more."""
-        try:
-            with self._streams.one(info) as is_admitted:
-                if not is_admitted:
-                    writer.write(BUSY)
-                    return
-                async with asyncio.timeout(_REQUEST_SECONDS):
-                    digest = await reader.readexactly(_DIGEST_BYTES)
-                async with asyncio.timeout(_SEND_SECONDS):
-                    await send_answer(writer, NOT_HERE, self._store.get(digest))
-        except (TimeoutError, OSError, EOFError):
-            logger.debug("A share request of %s was not completed.", info.peer_id, exc_info=True)
-        finally:
-            writer.close()
+        await self._streams.answer(info, writer, partial(self._answer, reader, writer), what="share request", busy=BUSY)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(_REQUEST_SECONDS):
+            digest = await reader.readexactly(_DIGEST_BYTES)
+        async with asyncio.timeout(_SEND_SECONDS):
+            await send_answer(writer, NOT_HERE, self._store.get(digest))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,27 +14,18 @@ can also be solved without any model; a score says something about peers that ha
 from __future__ import annotations
 
 import asyncio
-import logging
-import secrets
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Protocol
 
-from rgym_exp.base.background import Background
 from rgym_exp.errors import SwarmUserError
-from rgym_exp.judge.judge_record import HandedOut, JudgedAnswer, JudgeRecord, RoundTally, Tally
-from rgym_exp.judge.question_stock import Drawn
+from rgym_exp.judge.judge_record import RoundTally, Tally
+from rgym_exp.judge.judge_scorer import Answered, JudgeScorer, QuestionSource
 from rgym_exp.judge.questions_ahead import QuestionsAhead
-from rgym_exp.judge.sessions import Session, SessionLimits, SessionRefused, Sessions
-from rgym_exp.types import Problem
-
-log = logging.getLogger("rl_swarm.judge")
+from rgym_exp.judge.sessions import SessionLimits, SessionRefused, Sessions
 
 MAX_PEER_ID_CHARS = 128
 MAX_MODEL_NAME_CHARS = 200
@@ -54,23 +45,6 @@ LOADING_DEADLINE_SECONDS = 8.0
 """How long a request waits for the questions to be ready, which take some seconds after the first one. Clients give up
 after ten."""
 RETRY_SECONDS = 5
-CLOSE_SECONDS = 2.0
-
-
-class QuestionSource(Protocol):
-    """Where questions come from and how answers are scored. Blocking; used by one thread."""
-
-    def judged(self, number: int) -> Problem:
-        """The held-out problem with this number; any number is good. Raises a SwarmUserError when there is none."""
-        ...
-
-    def score(self, answers: Sequence[tuple[Problem, str]]) -> list[float]:
-        """The score of each completion, in [0, 1], whatever it is. Raises a SwarmUserError when nothing can be."""
-        ...
-
-    def close(self) -> None:
-        """Called once at the end."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +59,7 @@ class Asked:
 
 
 class LocalJudge:
-    """Asks and scores on an event loop; what blocks is done one after the other in a thread of its own."""
+    """Hands out questions and takes answers, on an event loop. What blocks is the ``JudgeScorer``'s."""
 
     def __init__(
         self,
@@ -104,53 +78,36 @@ class LocalJudge:
             record_path: the SQLite file of what is scored.
             swarm_round: the swarm's round as the host knows it; negative while unknown.
         """
-        self._open_source = open_source
-        self._record_path = record_path
+        self._scorer = JudgeScorer(open_source=open_source, record_path=record_path)
         self._swarm_round = swarm_round
         self._sessions = Sessions(limits, clock=clock)
-        self._questions = QuestionsAhead(
-            lambda count: self._thread.submit(partial(self._draw, count)), on_trouble=self._troubled_by
-        )
-        self._thread = Background("judge")
-        self._loading: asyncio.Future[None] | None = None
-        self._source: QuestionSource | None = None
-        self._record: JudgeRecord | None = None
+        self._questions = QuestionsAhead(self._scorer.draw, on_trouble=self._scorer.troubled_by)
         self._max_waiting = max_waiting
         self._waiting: Counter[str] = Counter()
         """Requests by address."""
-        self._handed_out: list[HandedOut] = []
-        """Not yet in the record."""
-        self._noting = threading.Lock()
-        self._answers = 0
-        self._troubled = False
 
     @property
     def ready(self) -> bool:
         """Whether questions can be asked."""
-        return self._source is not None
+        return self._scorer.ready
 
     @property
     def answers(self) -> int:
         """Answers ever scored, as far as the record has been opened."""
-        return self._answers
+        return self._scorer.answers
 
     def tallies(self) -> Mapping[str, Tally]:
         """What every peer has scored; empty until the record has been opened. Blocking."""
-        self._note_handed_out()
-        return self._record.tallies() if self._record else {}
+        return self._scorer.tallies()
 
     def rounds_of(self, peer_id: str) -> list[RoundTally]:
         """What one peer has scored, by model and round. Blocking."""
-        self._note_handed_out()
-        return self._record.rounds_of(peer_id) if self._record else []
+        return self._scorer.rounds_of(peer_id)
 
     async def load(self) -> None:
         """Get ready; harmless when done twice. A failure is logged, and tried again when somebody asks."""
-        if self._source is None:
-            if self._loading is None or self._loading.done():
-                self._loading = asyncio.wrap_future(self._thread.submit(self._load))
-            await asyncio.shield(self._loading)
-        if self._source is not None:  # Perhaps since whoever waited for it has gone.
+        await self._scorer.load()
+        if self.ready:  # Perhaps since whoever waited for it has gone.
             self._questions.begin()
 
     async def ask(self, *, peer_id: object, model_name: object, round: object, address: str) -> Asked:
@@ -178,7 +135,7 @@ class LocalJudge:
             )
             for each in drawn
         ]
-        self._hand_out(sessions)
+        self._scorer.hand_out(sessions)
         expires_at = time.time() + self._sessions.limits.lifetime_seconds
         return [
             Asked(session_id=session.session_id, question=each.problem.question, round=round, expires_at=expires_at)
@@ -200,7 +157,7 @@ class LocalJudge:
             raise SessionRefused("malformed", f"One request takes 1 to {MAX_AT_ONCE} answers.")
         with self._waits(address):
             results: list[float | SessionRefused | None] = [None] * len(answers)
-            taken: dict[int, tuple[Session, str]] = {}
+            taken: dict[int, Answered] = {}
             for place, (session_id, answer) in enumerate(answers):
                 try:
                     taken[place] = self._taken(session_id, answer)
@@ -215,9 +172,7 @@ class LocalJudge:
     async def close(self) -> None:
         """End what scoring has started. Nothing can be asked afterwards."""
         await self._questions.close()
-        self._thread.submit(self._unload)
-        if not await asyncio.to_thread(self._thread.close, timeout_seconds=CLOSE_SECONDS):
-            log.info("The judge's thread was still at work and is left behind.")
+        await self._scorer.close()
 
     def _usable_round(self, round: object) -> int:
         if not isinstance(round, int) or isinstance(round, bool) or round < 0:
@@ -229,28 +184,30 @@ class LocalJudge:
             raise SessionRefused("malformed", f"The swarm is in round {current}: round_number must be near that.")
         return round
 
-    def _taken(self, session_id: object, answer: object) -> tuple[Session, str]:
+    def _taken(self, session_id: object, answer: object) -> Answered:
         """The session, answered from now on, and its answer as a scorer can read it. Raises SessionRefused."""
         session_id = _text(session_id, "session_id", at_least=1, at_most=MAX_SESSION_ID_CHARS)
         if not isinstance(answer, str) or len(answer.encode("utf-8", "surrogatepass")) > MAX_ANSWER_BYTES:
             raise SessionRefused("malformed", f"user_answer must be a text of at most {MAX_ANSWER_BYTES} bytes.")
+        session = self._sessions.answer(session_id)
         # Half a character, which JSON can spell: nothing that a scorer must be able to deal with.
-        return self._sessions.answer(session_id), answer.encode("utf-8", "replace").decode()
+        text = answer.encode("utf-8", "replace").decode()
+        return Answered(session=session, problem=self._questions.problem(session.number), text=text)
 
-    async def _scored(self, answers: Sequence[tuple[Session, str]]) -> list[float]:
-        """Have them scored in the thread. Whoever doesn't wait for it (a client that is gone) may hand in again.
+    async def _scored(self, answers: Sequence[Answered]) -> list[float]:
+        """Have them scored. Whoever doesn't wait for it (a client that is gone) may hand in again.
 
         Raises SessionRefused ("busy") when the source can't, and logs it once."""
-        work = self._thread.submit(lambda: self._score(answers))
+        work = self._scorer.score(answers)
         try:
             return await asyncio.wrap_future(work)
         except BaseException as error:
             if isinstance(error, SwarmUserError) or work.cancelled():
-                for session, _ in answers:
-                    self._sessions.reopen(session)
+                for each in answers:
+                    self._sessions.reopen(each.session)
             if not isinstance(error, SwarmUserError):
                 raise
-            self._troubled_by(error)
+            self._scorer.troubled_by(error)
             raise _busy("The judge can't do that just now.") from error
 
     @contextmanager
@@ -277,96 +234,6 @@ class LocalJudge:
             pass
         if not self._questions.has(count):
             raise _busy("The judge is still getting its questions ready.")
-
-    def _hand_out(self, sessions: Sequence[Session]) -> None:
-        """Note it in the record soon, together with what others are handed out meanwhile."""
-        first = sessions[0]
-        with self._noting:
-            begin = not self._handed_out
-            self._handed_out.append(
-                HandedOut(
-                    time=time.time(),
-                    peer_id=first.peer_id,
-                    model_name=first.model_name,
-                    round=first.round,
-                    questions=len(sessions),
-                )
-            )
-        if begin:
-            self._thread.submit(self._note_handed_out)
-
-    # ------------------------------------------------------------ in the thread
-
-    def _load(self) -> None:
-        try:
-            if self._record is None:
-                self._record = JudgeRecord(self._record_path)
-                self._answers = self._record.answer_count()
-            self._source = self._open_source()
-        except (SwarmUserError, OSError) as error:
-            self._tell(f"This hub's judge can't be made ready, and nobody is evaluated: {error}")
-        else:
-            self._troubled = False
-
-    def _troubled_by(self, error: SwarmUserError) -> None:
-        self._tell(f"The judge can neither ask nor score just now: {error}")
-
-    def _tell(self, trouble: str) -> None:
-        """One line in the log, not one for everybody who asks."""
-        if not self._troubled:
-            log.warning("%s", trouble)
-        self._troubled = True
-
-    def _unload(self) -> None:
-        source, self._source = self._source, None
-        record, self._record = self._record, None
-        if source is not None:
-            source.close()
-        if record is not None:
-            record.close()
-
-    def _draw(self, count: int) -> tuple[list[Drawn], float]:
-        """New questions, and the seconds of processor time that they took."""
-        began = time.thread_time()
-        numbers = [secrets.randbits(256) for _ in range(count)]
-        drawn = [Drawn(number=number, problem=self._source_now().judged(number)) for number in numbers]
-        return drawn, time.thread_time() - began
-
-    def _score(self, answers: Sequence[tuple[Session, str]]) -> list[float]:
-        source = self._source_now()
-        problems = [self._questions.problem(session.number) or source.judged(session.number) for session, _ in answers]
-        scores = source.score([(problem, text) for problem, (_, text) in zip(problems, answers, strict=True)])
-        if self._record is not None:
-            now = time.time()
-            self._record.add(
-                JudgedAnswer(
-                    time=now,
-                    session_id=session.session_id,
-                    peer_id=session.peer_id,
-                    model_name=session.model_name,
-                    round=session.round,
-                    dataset=problem.dataset,
-                    score=score,
-                )
-                for (session, _), problem, score in zip(answers, problems, scores, strict=True)
-            )
-        self._answers += len(answers)
-        self._troubled = False
-        return scores
-
-    def _source_now(self) -> QuestionSource:
-        if self._source is None:
-            raise SwarmUserError("the judge is closed.")
-        return self._source
-
-    def _note_handed_out(self) -> None:
-        """Write down what has been handed out. Also called from other threads: the record has a lock of its own."""
-        if (record := self._record) is None:
-            return
-        with self._noting:
-            handed_out, self._handed_out = self._handed_out, []
-        if handed_out:
-            record.asked(handed_out)
 
 
 def _busy(message: str) -> SessionRefused:

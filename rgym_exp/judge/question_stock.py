@@ -25,7 +25,7 @@ class Drawn:
 
 
 class QuestionStock:
-    """Its owner has one thread, or locks; ``problem`` alone may be asked from another."""
+    """Its owner has one thread, or locks."""
 
     def __init__(self, *, ahead: int = 1024, again: int = 4096, enough: int = 512, kept: int = 8192) -> None:
         """

@@ -23,7 +23,7 @@ Draw = Callable[[int], "Future[tuple[list[Drawn], float]]"]
 
 
 class QuestionsAhead:
-    """A stock of questions and the task that fills it. Lives on one event loop; ``problem`` may be asked elsewhere."""
+    """A stock of questions and the task that fills it. Lives on one event loop."""
 
     def __init__(self, draw: Draw, *, on_trouble: Callable[[SwarmUserError], None]) -> None:
         self._draw = draw

@@ -64,8 +64,8 @@ class Setting:
     seconds: float
     writes: str
     pin: bool = True
-    one_address: bool = False
-    """All joiners are behind one address, as in one household or company."""
+    behind_one_address: int = 0
+    """So many joiners are behind one address, as in one household or company; the others have an address each."""
 
 
 def prepared(setting: Setting, invite: Invite) -> list[Joiner]:
@@ -86,7 +86,8 @@ def prepared(setting: Setting, invite: Invite) -> list[Joiner]:
             )
             for round in range(setting.rounds + 3)
         ]
-        address = "127.0.1.1" if setting.one_address else f"127.0.{1 + number // 250}.{1 + number % 250}"
+        place = max(0, number - setting.behind_one_address + 1)
+        address = f"127.0.{1 + place // 250}.{1 + place % 250}"
         made.append(
             Joiner(
                 number=number,

@@ -14,16 +14,11 @@ JOINERS = 100
 ROUNDS = 2
 
 
-@pytest.mark.parametrize(
-    ("joiners", "one_address"),
-    [pytest.param(JOINERS, False, id="at an address each"), pytest.param(40, True, id="forty behind one address")],
-)
-async def test_everybody_hears_of_the_round_gets_questions_and_scores_and_is_heard_by_the_chain(
-    tmp_path: Path, joiners: int, one_address: bool
-) -> None:
-    setting = Setting(joiners=joiners, rounds=ROUNDS, seconds=8.0, writes="node", pin=False, one_address=one_address)
+async def test_everybody_hears_of_the_round_gets_questions_and_scores_and_is_heard_by_the_chain(tmp_path: Path) -> None:
+    # Forty of them are behind one address, as in a company; the others have an address each.
+    setting = Setting(joiners=JOINERS, behind_one_address=40, rounds=ROUNDS, seconds=8.0, writes="node", pin=False)
     figures = await run(setting, tmp_path)
     assert figures.trouble == {}
-    assert figures.questions == QUESTIONS * joiners * ROUNDS
-    assert figures.scores == QUESTIONS * joiners * ROUNDS
-    assert figures.writes_done == 2 * joiners * ROUNDS
+    assert figures.questions == QUESTIONS * JOINERS * ROUNDS
+    assert figures.scores == QUESTIONS * JOINERS * ROUNDS
+    assert figures.writes_done == 2 * JOINERS * ROUNDS

@@ -14,8 +14,12 @@ from tests.support.tiny_model import save_tiny_model
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with processes of their own take minutes: they begin first, so that no worker is left alone with one."""
-    items.sort(key=lambda item: item.get_closest_marker("integration") is None)
+    """Files with processes of their own take minutes: they begin first, so that no worker is left alone with one.
+
+    Those with networks of their own play rounds by the clock: they come next, when less else is at work.
+    """
+    first = ("integration", "network")
+    items.sort(key=lambda item: next((place for place, mark in enumerate(first) if item.get_closest_marker(mark)), 2))
 
 
 @pytest.fixture(scope="session", autouse=True)

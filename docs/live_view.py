@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
-from rgym_exp.chain.outbox import read_outbox
+from rgym_exp.chain.outbox_reading import read_outbox
 from rgym_exp.config.paths import Home
 from rgym_exp.observe.frame import frame
 from rgym_exp.observe.metrics import read_reports

@@ -33,8 +33,8 @@ from rgym_exp.chain.login_client import (
     WriteRefused,
 )
 from rgym_exp.chain.market_contract import MarketContract
-from rgym_exp.chain.outbox import Outbox, target_of
-from rgym_exp.chain.outbox_rows import Row
+from rgym_exp.chain.outbox import Outbox
+from rgym_exp.chain.outbox_rows import Row, target_of
 from rgym_exp.chain.sender import Absent, Outcome, Record, Retry, TransactionRefused
 from rgym_exp.chain.sending import RetryPolicy
 

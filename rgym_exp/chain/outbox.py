@@ -25,8 +25,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eth_utils.address import to_checksum_address
-
 from rgym_exp.base.sqlite import connect
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.outbox_rows import NONE, BlockSeen, Row, row_of, transaction_of
@@ -286,37 +284,3 @@ class Outbox:
 
 def _not_ahead(at_round: int | None) -> str:
     return "TRUE" if at_round is None else f"NOT ({_AHEAD})"
-
-
-def target_of(contract_address: str, chain: int | str) -> str:
-    """The chain and contract that rows are meant for: ``chain`` is the chain's id, or its RPC where that is unknown."""
-    return f"{chain}:{to_checksum_address(contract_address)}"
-
-
-def read_outbox(
-    path: Path, limit: int = 5, *, target: str | None = None, account: str | None = None
-) -> tuple[int, list[Transaction]]:
-    """How many writes are open in the outbox at ``path``, and the newest rows, without changing it.
-
-    For commands that look on from outside while a node may run. ``target`` and ``account`` leave out those of others.
-    (0, []) when there is no outbox. Raises ChainError.
-    """
-    chosen = "(:target IS NULL OR target = :target) AND (:account IS NULL OR account = :account)"
-    values = {"target": target, "account": account, "limit": limit}
-    if not path.exists():
-        return 0, []
-    try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)
-        try:
-            connection.row_factory = sqlite3.Row
-            (pending,) = connection.execute(
-                f"SELECT count(*) FROM writes WHERE status IN ('waiting', 'sent') AND {chosen}", values
-            ).fetchone()
-            rows = connection.execute(
-                f"SELECT * FROM writes WHERE {chosen} ORDER BY changed DESC, id DESC LIMIT :limit", values
-            ).fetchall()
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise ChainError(f"The outbox {path} can't be read: {error}.") from error
-    return int(pending), [transaction_of(each) for each in rows]

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from eth_utils.address import to_checksum_address
+
 from rgym_exp.chain.writes import Kind, Status, Transaction
 
 NONE = -1
@@ -69,3 +71,8 @@ def transaction_of(found: sqlite3.Row) -> Transaction:
         hash=found["hash"],
         time=found["changed"],
     )
+
+
+def target_of(contract_address: str, chain: int | str) -> str:
+    """The chain and contract that rows are meant for: ``chain`` is the chain's id, or its RPC where that is unknown."""
+    return f"{chain}:{to_checksum_address(contract_address)}"

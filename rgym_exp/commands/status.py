@@ -180,7 +180,8 @@ def _totals_lines(totals: PeerTotals) -> Iterator[str]:
 
 def _outbox_lines(home: Home, contract: str, chain: int | str, login: str | None) -> Iterator[str]:
     """Transactions on the way and the last few."""
-    from rgym_exp.chain.outbox import read_outbox, target_of
+    from rgym_exp.chain.outbox_reading import read_outbox
+    from rgym_exp.chain.outbox_rows import target_of
     from rgym_exp.commands.identity import account_of
 
     account = login or account_of(home)

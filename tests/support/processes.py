@@ -20,7 +20,7 @@ import psutil
 
 from rgym_exp.base.ports import free_port
 from rgym_exp.chain.account import load_account
-from rgym_exp.chain.outbox import read_outbox
+from rgym_exp.chain.outbox_reading import read_outbox
 from rgym_exp.config.invite import Invite, read_invite
 from rgym_exp.config.paths import Home
 from rgym_exp.errors import HubError

@@ -25,7 +25,7 @@ from rgym_exp.chain.deploy import deploy_market
 from rgym_exp.chain.factory import make_coordinator
 from rgym_exp.chain.market import ONE_TOKEN
 from rgym_exp.chain.modal import ModalCoordinator
-from rgym_exp.chain.outbox import read_outbox
+from rgym_exp.chain.outbox_reading import read_outbox
 from tests.support.earlier_market import hide_views
 from tests.support.login_stand_in import HANGS_UP, Answer, Asked, LoginStandIn, Says, says
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from rgym_exp.chain.coordinator import ChainError
-from rgym_exp.chain.outbox import Outbox, read_outbox
+from rgym_exp.chain.outbox import Outbox
+from rgym_exp.chain.outbox_reading import read_outbox
 from rgym_exp.chain.outbox_rows import BlockSeen
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -18,7 +18,7 @@ from rgym_exp.chain.account import load_or_create_account
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable, PeerTotals
 from rgym_exp.chain.deploy import deploy_coordinator
 from rgym_exp.chain.devnet import Devnet
-from rgym_exp.chain.outbox import read_outbox
+from rgym_exp.chain.outbox_reading import read_outbox
 from rgym_exp.chain.wallet import WalletCoordinator
 
 REPOSITORY = Path(__file__).resolve().parents[3]

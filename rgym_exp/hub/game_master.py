@@ -18,7 +18,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +26,7 @@ from rgym_exp.chain.coordinator import ChainUnavailable
 from rgym_exp.chain.market import GameStatus
 from rgym_exp.errors import SwarmUserError
 from rgym_exp.hub.game_file import KeptGame, KeptGames, Outcome, load_games, save_games
+from rgym_exp.hub.game_pace import GamePace, GameTime
 from rgym_exp.judge.commitment import told_opening
 from rgym_exp.judge.games import make_game
 from rgym_exp.judge.judge import Clue
@@ -67,17 +67,6 @@ class GameMarket(Protocol):
     def game_count(self) -> int: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class GamePace:
-    """How fast a game goes."""
-
-    clues: int = 5
-    """4 or 5."""
-    rounds_per_clue: int = 2
-    shortest_seconds: float = 5.0
-    """No clue lasts less, so that a bet has time to get on chain."""
-
-
 class GameMaster:
     """One game at a time. What it knows is read by the judge's routes and by ``/status``."""
 
@@ -110,6 +99,7 @@ class GameMaster:
         self._state_file = state_file
         self._swarm_round = swarm_round
         self._pace = pace or GamePace()
+        self._time = GameTime(self._pace, clock=clock)
         self._poll_seconds = poll_seconds
         self._clock = clock
         self._wall_clock = wall_clock
@@ -117,12 +107,6 @@ class GameMaster:
         self._read = self._strays_gone = False
         self._asked = float("-inf")
         """When the contract was last asked how things stand; -inf: it must be before anything else is done."""
-        self._clue: int | None = None
-        """Which clue of the running game is told; None: none is."""
-        self._clue_round = 0
-        self._clue_since = 0.0
-        self._next_from: int | None = None
-        """The swarm's round from which on a game may begin; None: when the swarm has moved on once."""
 
     async def run(self) -> None:
         """Run games until cancelled. Whatever goes wrong is waited out, with growing pauses."""
@@ -151,19 +135,15 @@ class GameMaster:
             return
         if self._clock() - self._asked > LOOK_AGAIN_SECONDS:
             await asyncio.to_thread(self._sync, round)
-        if self._clue is not None:
-            if self._is_due(round):
+        if self._time.clue is not None:
+            if self._time.is_clue_over(round):
                 await asyncio.to_thread(self._go_on, round)
-            return
-        soonest = round + (1 if self._next_from is None else self._pace.rounds_per_clue)
-        # After the chain was set back, its rounds are counted again from an earlier one.
-        self._next_from = soonest if self._next_from is None else min(self._next_from, soonest)
-        if round >= self._next_from:
+        elif self._time.may_begin(round):
             await asyncio.to_thread(self._begin, round)
 
     def current_clue(self) -> Clue | None:
         """See ``judge_routes.Games``."""
-        running, clue = self._kept.running, self._clue
+        running, clue = self._kept.running, self._time.clue
         if running is None or running.game is None or clue is None:
             return None
         return Clue(
@@ -181,7 +161,7 @@ class GameMaster:
             return None
         facts = {"game_id": game, "status": kept.outcome, "merkle_root": "0x" + kept.root.hex()}
         if kept.outcome == "running":
-            clue = self._clue
+            clue = self._time.clue
             told = 0 if clue is None else clue + 1
             return {**facts, "choices": list(kept.opening.choices), "clues": list(kept.opening.clues[:told])}
         return {**facts, **told_opening(kept.opening)}
@@ -225,7 +205,7 @@ class GameMaster:
             status = "abandoned"
         if status != "open":
             return self._end("revealed" if status == "revealed" else "abandoned", round)
-        self._tell(self._market.current_round(game), round)
+        self._time.tell(self._market.current_round(game), round)
 
     def _begin(self, round: int) -> None:
         """Create a game, or the one that was written down and didn't come to be."""
@@ -247,22 +227,22 @@ class GameMaster:
         number = self._market.create_game(len(opening.clues), len(opening.choices), running.root)
         self._save(self._kept.with_running(dataclasses.replace(running, game=number)))
         log.info("Game %d of the prediction market begins: %d clues.", number, len(opening.clues))
-        self._tell(0, round)
+        self._time.tell(0, round)
         self._asked = self._clock()
 
     def _go_on(self, round: int) -> None:
         """The next clue, or the answer; nothing but looking where the contract is already there."""
-        expected = self._clue
+        expected = self._time.clue
         self._asked = float("-inf")
         self._sync(round)
         running = self._kept.running
-        if running is None or running.game is None or self._clue is None or self._clue != expected:
+        if running is None or running.game is None or self._time.clue is None or self._time.clue != expected:
             return
         self._asked = float("-inf")
-        if self._clue + 1 < len(running.opening.clues):
+        if self._time.clue + 1 < len(running.opening.clues):
             self._market.increment_round(running.game)
             self._save(self._kept.with_running(dataclasses.replace(running, acted=self._wall_clock())))
-            self._tell(self._clue + 1, round)
+            self._time.tell(self._time.clue + 1, round)
         else:
             self._market.reveal(running.game, running.opening.answer)
             answer = running.opening.choices[running.opening.answer]
@@ -271,16 +251,9 @@ class GameMaster:
         self._asked = self._clock()
 
     def _end(self, outcome: Outcome, round: int) -> None:
-        """The running game is over. The next begins as many rounds later as a clue lasts: until then players claim,
-        and have their tokens for it."""
-        self._clue = None
-        self._next_from = round + self._pace.rounds_per_clue
+        """The running game is over."""
+        self._time.end(round)
         self._save(self._kept.with_ended(outcome))
-
-    def _tell(self, clue: int, round: int) -> None:
-        """From now on this clue is told."""
-        if clue != self._clue:
-            self._clue, self._clue_round, self._clue_since = clue, round, self._clock()
 
     def _cancel_strays(self, count: int) -> None:
         """Call off open games that aren't the one written down: nobody knows their clues any more."""
@@ -303,12 +276,6 @@ class GameMaster:
         """Write it down, then know it."""
         save_games(self._state_file, kept)
         self._kept = kept
-
-    def _is_due(self, round: int) -> bool:
-        # After the chain was set back, its rounds are counted again from an earlier one.
-        self._clue_round = min(self._clue_round, round)
-        rounds = round - self._clue_round
-        return rounds >= self._pace.rounds_per_clue and self._clock() - self._clue_since >= self._pace.shortest_seconds
 
     def _troubled(self, pause: float, trouble: str) -> float:
         """The pause until the next try."""

@@ -21,7 +21,8 @@ from rgym_exp.chain.market import GameStatus
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.transactions import Transactor
 from rgym_exp.hub.game_file import load_games
-from rgym_exp.hub.game_master import GIVEN_UP_AFTER_SECONDS, LOOK_AGAIN_SECONDS, GameMaster, GamePace
+from rgym_exp.hub.game_master import GIVEN_UP_AFTER_SECONDS, LOOK_AGAIN_SECONDS, GameMaster
+from rgym_exp.hub.game_pace import GamePace
 from rgym_exp.judge.commitment import is_opened_by, read_opening
 
 PACE = GamePace(clues=4, rounds_per_clue=2, shortest_seconds=5.0)

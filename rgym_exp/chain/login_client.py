@@ -1,12 +1,6 @@
-"""The login server's REST, as a node calls it: bounded answers, and every failure as one of five typed errors.
+"""The login server's REST, as a node calls it: bounded answers, and every failure as one of ``login_errors``.
 
-- ``LoginServerAway``: nothing answers there; no request has a chance now.
-- ``LoginServerTrouble``: it answers, but with a failure of its own (its chain is away, say); asking again may help.
-- ``NotLoggedIn``: it knows no such user any more, or no key of theirs that still works.
-- ``TokenRefused``: it won't hear us: a wrong token, or a host name that it isn't called by.
-- ``WriteRefused``: the contract refuses; carries its error's name.
-
-The first four are sentences with a remedy. web3 is not imported here: who only asks for the login needn't pay for it.
+web3 is not imported here: who only asks for the login needn't pay for it.
 """
 
 from __future__ import annotations
@@ -24,7 +18,14 @@ from urllib3.exceptions import NewConnectionError
 from rgym_exp.base.http_client import fetch
 from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.base.text import one_line
-from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
+from rgym_exp.chain.coordinator import ChainError
+from rgym_exp.chain.login_errors import (
+    LoginServerAway,
+    LoginServerTrouble,
+    NotLoggedIn,
+    TokenRefused,
+    WriteRefused,
+)
 
 ANSWER_SECONDS = 10.0
 """For what the server knows by itself."""
@@ -40,35 +41,6 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 _REFUSALS = (400, 413, 415, 422)
 """Statuses that the same request would meet again."""
-
-
-class LoginServerAway(ChainUnavailable):
-    """Nothing answers at its address."""
-
-    def __init__(self, sentence: str, *, is_unheard: bool) -> None:
-        """``is_unheard``: no connection came about, so nothing of the request reached anybody."""
-        super().__init__(sentence)
-        self.is_unheard = is_unheard
-
-
-class LoginServerTrouble(ChainUnavailable):
-    """It answers with a failure of its own, or with what no login server says, or not in time."""
-
-
-class NotLoggedIn(ChainError):
-    """It has no such user, or no activated, unexpired key of theirs."""
-
-
-class TokenRefused(ChainError):
-    """It doesn't accept who asks."""
-
-
-class WriteRefused(Exception):
-    """The contract, or the server in its name, refuses. ``name`` is the contract's error's name, or a sentence."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,17 +21,8 @@ from rgym_exp.chain.contract_market import FATE_UNKNOWN, Markets
 from rgym_exp.chain.contract_views import ContractViews, chain_failures_for_outbox
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.hub_round import HubRounds
-from rgym_exp.chain.login_client import (
-    LoginAccount,
-    LoginClient,
-    LoginHealth,
-    LoginServerAway,
-    LoginServerTrouble,
-    NotLoggedIn,
-    Route,
-    TokenRefused,
-    WriteRefused,
-)
+from rgym_exp.chain.login_client import LoginAccount, LoginClient, LoginHealth, Route
+from rgym_exp.chain.login_errors import LoginServerAway, LoginServerTrouble, NotLoggedIn, TokenRefused, WriteRefused
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.outbox import Outbox
 from rgym_exp.chain.outbox_rows import Row, target_of

@@ -20,7 +20,8 @@ from rgym_exp.base.files import atomic_write
 from rgym_exp.base.lock import file_lock
 from rgym_exp.base.ports import free_port_from, is_free
 from rgym_exp.chain.coordinator import ChainError
-from rgym_exp.chain.login_client import LoginClient, LoginServerAway, LoginServerTrouble
+from rgym_exp.chain.login_client import LoginClient
+from rgym_exp.chain.login_errors import LoginServerAway, LoginServerTrouble
 from rgym_exp.errors import DataInUse, LoginError
 from rgym_exp.login.login_plan import LoginPlan
 from rgym_exp.login.node_js import NodeJs

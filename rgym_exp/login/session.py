@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rgym_exp.chain.login_client import LoginAccount, LoginClient, LoginServerAway, LoginServerTrouble
+from rgym_exp.chain.login_client import LoginAccount, LoginClient
+from rgym_exp.chain.login_errors import LoginServerAway, LoginServerTrouble
 from rgym_exp.login.addresses import page_address, ways_from_elsewhere
 from rgym_exp.login.app import LoginApp
 from rgym_exp.login.browser import has_browser, open_page

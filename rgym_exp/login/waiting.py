@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from rgym_exp.chain.login_client import LoginAccount, LoginServerAway, LoginServerTrouble
+from rgym_exp.chain.login_client import LoginAccount
+from rgym_exp.chain.login_errors import LoginServerAway, LoginServerTrouble
 from rgym_exp.errors import LoginError
 
 LOOK_SECONDS = 1.0

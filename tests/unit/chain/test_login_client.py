@@ -17,17 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
-from rgym_exp.chain.login_client import (
-    MAX_ANSWER_BYTES,
-    LoginAccount,
-    LoginClient,
-    LoginHealth,
-    LoginServerAway,
-    LoginServerTrouble,
-    NotLoggedIn,
-    TokenRefused,
-    WriteRefused,
-)
+from rgym_exp.chain.login_client import MAX_ANSWER_BYTES, LoginAccount, LoginClient, LoginHealth
+from rgym_exp.chain.login_errors import LoginServerAway, LoginServerTrouble, NotLoggedIn, TokenRefused, WriteRefused
 from tests.support.login_stand_in import HANGS_UP, LoginStandIn, Says, says
 
 REPOSITORY = Path(__file__).resolve().parents[3]

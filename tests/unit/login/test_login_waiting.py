@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from rgym_exp.base.ports import free_port
-from rgym_exp.chain.login_client import LoginClient, TokenRefused
+from rgym_exp.chain.login_client import LoginClient
+from rgym_exp.chain.login_errors import TokenRefused
 from rgym_exp.login.waiting import LoginTimeout, wait_for_login
 
 ADDRESS = "0x" + "ab" * 20

@@ -1,10 +1,23 @@
-"""Reports of rounds, for tests of what is made of them."""
+"""A run and reports of its rounds, for tests of what is made of them."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from rgym_exp.observe.progress import RunInfo
 from rgym_exp.types import RoundReport
+
+RUN = RunInfo(
+    peer_id="QmQ2gEXoPJg6iMBSUFWGzAabS2VhnzuS782Y637hGjfsRJ",
+    peer_name="quiet amber otter",
+    model_name="SmolLM2-135M-Instruct",
+    network="local",
+    device="cpu",
+    dtype="bfloat16",
+    tasks="starter",
+    log_file=Path("logs/swarm.log"),
+)
 
 
 def round_report(step: int, **changes: Any) -> RoundReport:

@@ -37,6 +37,7 @@ from rgym_exp.swarm.identity import Identity, load_or_create_identity
 from rgym_exp.types import Announcement
 from tests.support.processes import wait_for
 from tests.unit.hub.hub_process import HubProcess, package_path
+from tests.unit.swarm.swarm_builders import make_announcement
 
 StartHub = Callable[..., HubProcess]
 
@@ -50,20 +51,7 @@ def rpc(invite: Invite, method: str, *params: Any) -> dict[str, Any]:
 
 
 def announcement(identity: Identity, swarm_id: str, round: int) -> Announcement:
-    return Announcement(
-        swarm_id=swarm_id,
-        round=round,
-        listed=round,
-        peer_id=identity.peer_id,
-        share_digest="0" * 64,
-        share_size=100,
-        group_count=4,
-        tasks_digest="ab" * 32,
-        model_name="model",
-        account="",
-        mean_reward=0.25,
-        time=time.time(),
-    )
+    return make_announcement(identity.peer_id, round, swarm_id=swarm_id, time=time.time())
 
 
 def test_a_stopped_hub_leaves_nothing_running_and_started_again_is_the_same_hub(start_hub: StartHub) -> None:

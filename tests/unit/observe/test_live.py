@@ -5,7 +5,6 @@ import logging
 import math
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,21 +14,12 @@ from rich.console import Console
 from rgym_exp.observe.chart import Curve, chart, smoothed
 from rgym_exp.observe.frame import duration, frame, plain
 from rgym_exp.observe.live import LiveView
-from rgym_exp.observe.progress import PHASES, RunInfo
+from rgym_exp.observe.progress import PHASES
 from rgym_exp.observe.view_state import ViewState
 from rgym_exp.types import RoundReport, interim_round
+from tests.support.round_reports import RUN
 
 NAMES = {"QmA": "brisk golden heron", "QmB": "silent mossy lynx", "QmC": "gentle copper fox"}
-RUN = RunInfo(
-    peer_id="QmQ2gEXoPJg6iMBSUFWGzAabS2VhnzuS782Y637hGjfsRJ",
-    peer_name="quiet amber otter",
-    model_name="SmolLM2-135M-Instruct",
-    network="local",
-    device="cpu",
-    dtype="bfloat16",
-    tasks="starter",
-    log_file=Path("logs/swarm.log"),
-)
 
 
 def report(step: int, **changes: Any) -> RoundReport:

@@ -2,25 +2,14 @@
 
 import io
 import logging
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rgym_exp.observe.progress import LineProgress, Progress, RunInfo, round_line, wants_live
+from rgym_exp.observe.progress import LineProgress, Progress, round_line, wants_live
 from rgym_exp.types import RoundReport, interim_round
 from simulation.memory_observers import MemoryProgress
-
-RUN = RunInfo(
-    peer_id="QmPeer",
-    peer_name="quiet amber otter",
-    model_name="SmolLM2-135M-Instruct",
-    network="local",
-    device="cpu",
-    dtype="bfloat16",
-    tasks="starter",
-    log_file=Path("logs/swarm.log"),
-)
+from tests.support.round_reports import RUN
 
 
 def report(**changes: Any) -> RoundReport:
@@ -90,7 +79,7 @@ def test_the_line_progress_tells_a_run_as_log_lines(caplog: pytest.LogCaptureFix
         progress.close()
     said = [record.getMessage() for record in caplog.records]
     assert said == [
-        "quiet amber otter (QmPeer) on network local: SmolLM2-135M-Instruct, cpu bfloat16, tasks starter."
+        f"quiet amber otter ({RUN.peer_id}) on network local: SmolLM2-135M-Instruct, cpu bfloat16, tasks starter."
         " Log: logs/swarm.log",
         "load model: SmolLM2-135M-Instruct",
         "Held-out accuracy: 0.090",

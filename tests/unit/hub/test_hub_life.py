@@ -25,7 +25,7 @@ from rgym_exp.chain import anvil_process
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.market_contract import MarketContract
 from rgym_exp.chain.rpc import connect
-from rgym_exp.config.invite import Invite, read_invite
+from rgym_exp.config.invite import Invite
 from rgym_exp.config.paths import Home
 from rgym_exp.errors import HubError
 from rgym_exp.hub import hub
@@ -35,11 +35,10 @@ from rgym_exp.judge.http_judge import HttpJudge
 from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.identity import Identity, load_or_create_identity
 from rgym_exp.types import Announcement
-from tests.support.processes import wait_for
-from tests.unit.hub.hub_process import HubProcess, package_path
+from tests.support.processes import HubProgram, process_environ, wait_for
 from tests.unit.swarm.swarm_builders import make_announcement
 
-StartHub = Callable[..., HubProcess]
+StartHub = Callable[..., HubProgram]
 
 
 def rpc(invite: Invite, method: str, *params: Any) -> dict[str, Any]:
@@ -54,20 +53,26 @@ def announcement(identity: Identity, swarm_id: str, round: int) -> Announcement:
     return make_announcement(identity.peer_id, round, swarm_id=swarm_id, time=time.time())
 
 
+def stopped(hub: HubProgram) -> int:
+    """Tell it to stop, and wait; the exit status."""
+    hub.process.terminate()
+    return hub.wait()
+
+
 def test_a_stopped_hub_leaves_nothing_running_and_started_again_is_the_same_hub(start_hub: StartHub) -> None:
-    first = start_hub("--rpc-port", str(free_port()))
+    first = start_hub()
     invite = first.invite()
     children = first.children()
     assert {"anvil", "p2pd"} <= {child.name() for child in children}
-    assert first.stop() == 0
+    assert stopped(first) == 0
     assert psutil.wait_procs(children, timeout=20)[1] == []
-    again = start_hub(own_ports=False)
+    again = start_hub()
     assert again.invite() == invite
-    assert read_invite(invite).swarm_id == hub_status(read_invite(invite).hub_url or "")["swarm_id"]
+    assert invite.swarm_id == again.hub_status()["swarm_id"]
 
 
 def test_strangers_can_read_and_send_signed_transactions_and_rule_nothing(start_hub: StartHub) -> None:
-    invite = read_invite(start_hub().invite())
+    invite = start_hub().invite()
     assert invite.rpc_url is not None and invite.coordinator_address is not None
     coordinator = SwarmContract(invite.rpc_url, invite.coordinator_address, chain_id=invite.chain_id)
     assert coordinator.bootnodes() == list(invite.bootnodes)
@@ -96,7 +101,7 @@ def test_strangers_can_read_and_send_signed_transactions_and_rule_nothing(start_
 
 
 async def test_rounds_advance_when_all_active_peers_have_announced(start_hub: StartHub, tmp_path: Path) -> None:
-    invite = read_invite(await asyncio.to_thread(start_hub("--round-minimum", "0").invite))
+    invite = await asyncio.to_thread(start_hub("--round-minimum", "0").invite)
     assert invite.hub_url is not None
     identities = [load_or_create_identity(tmp_path / f"{name}.pem") for name in "ab"]
     all_records = [
@@ -123,8 +128,8 @@ async def test_rounds_advance_when_all_active_peers_have_announced(start_hub: St
 async def test_a_hub_judges_its_peers_and_runs_games_that_go_on_after_a_restart(
     start_hub: StartHub, tmp_path: Path
 ) -> None:
-    hub = start_hub("--round-minimum", "0", "--rpc-port", str(free_port()))
-    invite = read_invite(await asyncio.to_thread(hub.invite))
+    hub = start_hub("--round-minimum", "0")
+    invite = await asyncio.to_thread(hub.invite)
     assert invite.hub_url is not None and invite.judge_url == invite.hub_url
     assert invite.prg_address is not None and invite.rpc_url is not None
     market = MarketContract(invite.rpc_url, invite.prg_address, chain_id=invite.chain_id)
@@ -150,9 +155,9 @@ async def test_a_hub_judges_its_peers_and_runs_games_that_go_on_after_a_restart(
     assert (told["status"], told["clues"]) == ("running", [clue.text])
 
     children = hub.children()
-    assert await asyncio.to_thread(hub.stop) == 0
+    assert await asyncio.to_thread(stopped, hub) == 0
     assert psutil.wait_procs(children, timeout=20)[1] == []
-    again = read_invite(await asyncio.to_thread(start_hub(own_ports=False).invite))
+    again = await asyncio.to_thread(start_hub().invite)
     assert again == invite
     status = await _status_until(invite.hub_url, lambda status: status["game"] is not None and status["judge"]["ready"])
     assert status["judge"]["answers"] == 1
@@ -217,7 +222,7 @@ async def _health(hub_url: str) -> tuple[int, Any]:
 
 
 def test_a_host_who_wants_no_judge_has_none_and_no_market(start_hub: StartHub) -> None:
-    invite = read_invite(start_hub("--no-judge").invite())
+    invite = start_hub("--no-judge").invite()
     assert (invite.judge_url, invite.prg_address) == (None, None)
     assert invite.hub_url is not None
     status = hub_status(invite.hub_url)
@@ -227,7 +232,7 @@ def test_a_host_who_wants_no_judge_has_none_and_no_market(start_hub: StartHub) -
 
 
 def test_a_host_who_wants_no_market_still_has_a_judge(start_hub: StartHub) -> None:
-    invite = read_invite(start_hub("--no-market").invite())
+    invite = start_hub("--no-market").invite()
     assert invite.judge_url == invite.hub_url and invite.prg_address is None
     assert json.loads(ask(f"{invite.hub_url}/current_clue/").body)["game_id"] == -1
 
@@ -256,7 +261,7 @@ def test_a_killed_node_takes_its_hub_with_it(tmp_path: Path) -> None:
         [sys.executable, "-c", program, str(tmp_path), str(free_port())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": package_path()},
+        env=process_environ({}),
     )
     assert node.stdout is not None and node.stdin is not None
     hub = psutil.Process(int(node.stdout.readline()))
@@ -275,16 +280,16 @@ def test_a_hub_that_cannot_start_says_why_in_one_sentence_at_once(start_hub: Sta
         taken.listen()
         port = str(taken.getsockname()[1])
         hub = start_hub("--p2p-port", port)
+        assert hub.wait() == 1
         output = hub.output()
-    assert hub.process.returncode == 1
     assert f"Port {port} on 127.0.0.1" in output and "`--p2p-port PORT`" in output
     assert "Traceback" not in output
 
 
 async def test_a_hub_outlives_its_chain_and_its_bootnode(start_hub: StartHub, tmp_path: Path) -> None:
     """Both are killed; they are there again at the same addresses, and the next round comes."""
-    host = start_hub("--round-minimum", "0", "--rpc-port", str(free_port()))
-    invite = read_invite(await asyncio.to_thread(host.invite))
+    host = start_hub("--round-minimum", "0")
+    invite = await asyncio.to_thread(host.invite)
     assert invite.hub_url is not None
     identity = load_or_create_identity(tmp_path / "swarm.pem")
     records = await DhtRecords.create(identity=identity, swarm_id=invite.swarm_id, bootnodes=invite.bootnodes)
@@ -292,7 +297,7 @@ async def test_a_hub_outlives_its_chain_and_its_bootnode(start_hub: StartHub, tm
         await records.publish(announcement(identity, invite.swarm_id, 0))
         await _status_at(invite.hub_url, 1)
         # What is younger than the state file is lost with the chain.
-        state = Home(root=host.home).hub / "chain" / "chain.json"
+        state = host.home.hub / "chain" / "chain.json"
         begun = time.time()
         await asyncio.to_thread(
             wait_for, lambda: state.exists() and state.stat().st_mtime > begun, what="a saved state"
@@ -311,10 +316,10 @@ async def test_a_hub_outlives_its_chain_and_its_bootnode(start_hub: StartHub, tm
         await _status_at(invite.hub_url, 2)
     finally:
         await records.close()
-    assert await asyncio.to_thread(host.stop) == 0
+    assert await asyncio.to_thread(stopped, host) == 0
 
 
-def _daemons(host: HubProcess) -> dict[str, psutil.Process]:
+def _daemons(host: HubProgram) -> dict[str, psutil.Process]:
     """anvil and p2pd, once both are there."""
     found = wait_for(
         lambda: {

@@ -13,13 +13,14 @@ import pytest
 from rgym_exp.base.ports import free_port
 from rgym_exp.config.paths import Home
 from rgym_exp.errors import HubError
+from rgym_exp.hub.client import hub_invite
 from rgym_exp.hub.local_hub import find_or_start_hub
-from tests.unit.hub.hub_process import HubProcess, answers, package_path
+from tests.support.processes import HubProgram, process_environ
 
 
 @pytest.fixture(autouse=True)
 def _package_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", package_path())
+    monkeypatch.setenv("PYTHONPATH", process_environ({})["PYTHONPATH"])
 
 
 @pytest.fixture
@@ -32,6 +33,14 @@ def another_server() -> Iterator[int]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+def answers(hub_url: str) -> bool:
+    """Whether a hub answers there."""
+    try:
+        return bool(hub_invite(hub_url))
+    except HubError:
+        return False
 
 
 def test_a_hub_is_started_and_stopped_with_its_processes(tmp_path: Path) -> None:
@@ -47,11 +56,11 @@ def test_a_hub_is_started_and_stopped_with_its_processes(tmp_path: Path) -> None
     assert not answers(f"http://127.0.0.1:{port}")
 
 
-def test_a_hub_that_already_runs_is_used_and_left_running(start_hub: Callable[..., HubProcess], tmp_path: Path) -> None:
+def test_a_hub_that_already_runs_is_used_and_left_running(start_hub: Callable[..., HubProgram], tmp_path: Path) -> None:
     port = free_port()
-    invite = start_hub(port=port).invite()
+    invite = start_hub("--port", str(port)).invite()
     hub = find_or_start_hub(Home(root=tmp_path / "node"), port=port)
-    assert (hub.process, hub.invite.encode()) == (None, invite)
+    assert (hub.process, hub.invite) == (None, invite)
     hub.stop()
     assert answers(f"http://127.0.0.1:{port}")
 

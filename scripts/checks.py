@@ -43,8 +43,8 @@ ASKED_OF_THE_PACKAGE = (
 )
 """Entrypoint, stop and health."""
 
-PYTEST_WORKERS = 3
-"""More than two cores: tests wait for processes, rounds and the disk half of the time."""
+PYTEST_WORKERS = 4
+"""Twice as many as two cores: tests wait for processes, rounds and the disk half of the time."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,7 +116,7 @@ def _now(node: Node) -> str:
         return f"{node.name}: starting"
     last = reports[-1]
     name = f"{last.round}+{last.interim}" if last.interim else str(last.round)
-    ways = ", ".join(f"{count} {way}" for way, count in last.ways.items()) or "none"
+    ways = ", ".join(f"{count} {way}" for way, count in last.way_counts.items()) or "none"
     return f"{node.name}: round {name}, {last.external_groups} external groups, shares {ways}"
 
 
@@ -133,7 +133,7 @@ def _print_table(nodes: Sequence[Node], back: float) -> None:
         interim = [report for report in reports if report.interim]
         ways: Counter[str] = Counter()
         for report in reports:
-            ways.update(report.ways)
+            ways.update(report.way_counts)
         again = [
             report.time - back
             for report in reports

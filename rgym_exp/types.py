@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -211,14 +212,19 @@ class RoundReport:
     """Tokens to bet in the prediction market, when last heard of; None where this node doesn't play."""
     interim: int = 0
     """Which round after ``round`` this was while the hub was away, counted from 1; 0 for a round of the contract."""
-    ways: Mapping[str, int] = field(default_factory=dict)
-    """How many shares came which way: ``direct`` from their authors, over a ``circuit`` (libp2p's own relay), or passed
-    on by a ``bootnode``."""
+    ways: Mapping[str, str] = field(default_factory=dict)
+    """Which way each peer's share came: ``direct`` from the peer itself, over a ``circuit`` (libp2p's own relay), or
+    passed on by a ``bootnode``."""
 
     @property
     def number(self) -> int:
         """What names the round among peers."""
         return interim_round(self.round, self.interim)
+
+    @property
+    def way_counts(self) -> Mapping[str, int]:
+        """How many shares came which way, the most frequent way first."""
+        return dict(Counter(self.ways.values()).most_common())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,7 +111,7 @@ class MemoryExchange:
         """See ``Exchange``."""
         return self._drops.take()
 
-    def ways(self) -> Mapping[str, int]:
+    def ways(self) -> Mapping[str, str]:
         """See ``Exchange``; nothing has to travel."""
         return {}
 

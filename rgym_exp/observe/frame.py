@@ -219,7 +219,8 @@ def _peers(state: ViewState, width: int, rows: int, name_of: NameOf) -> list[Tex
     lines = [title]
     for peer_id, count in shown:
         dot = ("● ", GOOD) if peer_id in now_here else ("○ ", FAINT)
-        lines.append(_apart(Text.assemble(dot, name_of(peer_id)), Text(f"{count} ", style=LABEL), width - 2))
+        way = Text(f"{state.peer_ways.get(peer_id, '')} ", style=FAINT)
+        lines.append(_apart(Text.assemble(dot, name_of(peer_id)), way.append(f"{count:>5} ", style=LABEL), width - 2))
     if len(known) > len(shown):
         lines.append(Text(f"  and {len(known) - len(shown)} more", style=FAINT))
     return lines

@@ -102,7 +102,7 @@ def scalars(report: RoundReport) -> dict[str, float]:
         "market/bet_tokens": report.bet_tokens,
         **{f"weights/{name}": weight for name, weight in report.external_weights.items()},
         **{f"seconds/{phase}": seconds for phase, seconds in report.phase_seconds.items()},
-        **{f"ways/{way}": count for way, count in report.ways.items()},
+        **{f"ways/{way}": count for way, count in report.way_counts.items()},
         **{f"dropped/{reason}": count for reason, count in report.dropped.items()},
     }
     return {name: float(number) for name, number in numbers.items() if number is not None}

@@ -113,7 +113,7 @@ def round_line(report: RoundReport) -> str:
         parts.append(f"judge {report.judge_score:.3f} of {counted(report.judge_answers, 'answer')}")
     groups = f"groups {report.local_groups} local + {report.external_groups} external"
     parts.append(f"{groups} from {counted(len(report.external_peers), 'peer')}" if report.external_peers else groups)
-    if report.ways.keys() - {"direct"}:
+    if report.way_counts.keys() - {"direct"}:
         parts.append(f"shares {ways_words(report)}")
     parts.append(f"{report.tokens_per_second:.0f} tok/s")
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.phase_seconds.items() if seconds >= 0.05)
@@ -136,7 +136,7 @@ def dropped_words(report: RoundReport) -> str:
 def ways_words(report: RoundReport) -> str:
     """How the shares came, as ``1 direct, 3 through a bootnode``."""
     words = {"direct": "direct", "circuit": "through libp2p's relay", "bootnode": "through a bootnode"}
-    return ", ".join(f"{count} {words.get(way, way)}" for way, count in report.ways.items())
+    return ", ".join(f"{count} {words.get(way, way)}" for way, count in report.way_counts.items())
 
 
 def about(row: TransactionRow) -> tuple[str, str]:

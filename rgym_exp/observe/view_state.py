@@ -36,6 +36,8 @@ class ViewState:
     """Records and shares dropped in this run, by reason."""
     peer_rounds: Counter[str] = field(default_factory=Counter)
     """In how many rounds a peer's groups were used, by peer id."""
+    peer_ways: dict[str, str] = field(default_factory=dict)
+    """Which way a peer's last share came (see ``RoundReport.ways``), by peer id."""
     notice: str = ""
     """The last warning in our log."""
     notice_at: float = 0.0
@@ -62,6 +64,7 @@ class ViewState:
         """A round is over."""
         self.reports.append(report)
         self.peer_rounds.update(report.external_peers)
+        self.peer_ways.update(report.ways)
         self.dropped.update(report.dropped)
         self.done_phases.clear()
         self.round = None

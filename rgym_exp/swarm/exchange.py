@@ -54,8 +54,8 @@ class Exchange(Protocol):
         """What of others' was dropped since the last call, by reason."""
         ...
 
-    def ways(self) -> Mapping[str, int]:
-        """How many shares came which way since the last call: see ``RoundReport.ways``."""
+    def ways(self) -> Mapping[str, str]:
+        """Which way each share that came since the last call did: see ``RoundReport.ways``."""
         ...
 
     def peers(self) -> Sequence[str]:

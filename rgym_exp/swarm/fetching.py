@@ -1,8 +1,9 @@
-"""Fetching from peers that may fail: how often it is tried, and who is asked last because it failed lately."""
+"""Fetching from peers that may fail: how often it is tried, who is left alone for a while, and who is asked last."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection
 
 from rgym_exp.swarm.refused import FetchFailed
@@ -30,6 +31,39 @@ async def fetch_with_retries(fetch: Callable[[Announcement], Awaitable[bytes]], 
                 raise
             await asyncio.sleep(_FETCH_PAUSE_SECONDS * attempt)
     return await fetch(announcement)
+
+
+class PeerPauses:
+    """How long each peer is left alone after something did not work with it: twice as long with every further time."""
+
+    REMEMBERED = 4096
+
+    def __init__(
+        self, *, first_seconds: float, longest_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._first_seconds, self._longest_seconds, self._clock = first_seconds, longest_seconds, clock
+        self._pauses: dict[str, tuple[float, float]] = {}
+        """Until when, and of how many seconds; the one that began last comes last."""
+
+    def begin(self, peer_id: str) -> None:
+        """It did not work (once more)."""
+        _, before = self._pauses.pop(peer_id, (0.0, 0.0))
+        pause = min(2 * before, self._longest_seconds) if before else self._first_seconds
+        self._pauses[peer_id] = (self._clock() + pause, pause)
+        if len(self._pauses) > self.REMEMBERED:
+            del self._pauses[next(iter(self._pauses))]
+
+    def worked(self, peer_id: str) -> None:
+        """It works: the next pause is the first again."""
+        self._pauses.pop(peer_id, None)
+
+    def is_under_way(self, peer_id: str) -> bool:
+        """Whether this peer is to be left alone now."""
+        return peer_id in self._pauses and self._clock() < self._pauses[peer_id][0]
+
+    def __contains__(self, peer_id: str) -> bool:
+        """Whether it did not work the last time, however long ago."""
+        return peer_id in self._pauses
 
 
 class SlowServers:

@@ -142,7 +142,7 @@ class LibP2PExchange:
         """See ``Exchange``."""
         return self._drops.take()
 
-    def ways(self) -> Mapping[str, int]:
+    def ways(self) -> Mapping[str, str]:
         """See ``Exchange``."""
         return self._routes.take_ways()
 

@@ -94,6 +94,18 @@ async def meet(p2p: P2P, peer_id: PeerID, bootnodes: Sequence[PeerID]) -> bool:
     return False
 
 
+async def meet_anew(p2p: P2P, peer_id: PeerID) -> bool:
+    """Give up the connection to a peer and have libp2p make another one, by what it knows; whether it came about."""
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await p2p._client.disconnect(peer_id)
+            await p2p._client.connect(peer_id, [])
+    except (TimeoutError, OSError, EOFError, P2PDaemonError):
+        logger.debug("Peer %s could not be met anew.", peer_id, exc_info=True)
+        return False
+    return True
+
+
 class ReachabilityWatch:
     """Has a bootnode dial this node now and then, and logs what is new."""
 

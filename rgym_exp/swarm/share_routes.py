@@ -2,6 +2,9 @@
 
 The direct way is tried first and shortly. A peer that could only be reached through a bootnode is asked that way first
 for a while, which grows: otherwise every round would begin with a dial that fails.
+
+libp2p tries to punch a hole through both routers once, when two peers meet over a circuit (DCUtR). Where it knew too
+little then, of the addresses outside, both stay on the circuit; so such peers are met anew after a while.
 """
 
 from __future__ import annotations
@@ -10,15 +13,14 @@ import asyncio
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Literal
 
 from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
-from rgym_exp.swarm.reachability import meet
+from rgym_exp.swarm.fetching import PeerPauses
+from rgym_exp.swarm.reachability import meet, meet_anew
 from rgym_exp.swarm.refused import FetchFailed
 from rgym_exp.swarm.transfer import FetchedShare, fetch_share
 from rgym_exp.types import Announcement
@@ -29,17 +31,13 @@ Way = Literal["direct", "circuit", "bootnode"]
 DIAL_SECONDS = 4.0
 """For a direct connection. One that comes about takes a few round trips; a router that drops packets says nothing."""
 _BOOTNODE_DIAL_SECONDS = 5.0
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 60.0, 900.0
-"""How long a peer is asked through a bootnode first before the direct way is tried again."""
-_PEERS_REMEMBERED = 4096
+_BEFORE_DIRECTLY_SECONDS = 60.0
+"""How long a peer is asked through a bootnode first before the direct way is tried again; at first."""
+_BEFORE_ANEW_SECONDS = 10.0
+"""How long two peers stay on a circuit before they meet anew; at first."""
+_LONGEST_PAUSE_SECONDS = 900.0
 
 logger = logging.getLogger("rl_swarm.swarm")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Unreachable:
-    until: float
-    pause: float
 
 
 _Try = Callable[[P2P, Announcement, Sequence[PeerID]], Awaitable[bytes]]
@@ -50,11 +48,16 @@ class ShareRoutes:
 
     def __init__(self, *, max_bytes: int, timeout_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         """``timeout_seconds`` bounds each try of one way."""
-        self._max_bytes, self._timeout_seconds, self._clock = max_bytes, timeout_seconds, clock
-        self._unreachable: dict[str, _Unreachable] = {}
-        self._looking_for: dict[str, asyncio.Future[bool]] = {}
+        self._max_bytes, self._timeout_seconds = max_bytes, timeout_seconds
+        self._unreachable = PeerPauses(
+            first_seconds=_BEFORE_DIRECTLY_SECONDS, longest_seconds=_LONGEST_PAUSE_SECONDS, clock=clock
+        )
+        self._on_circuit = PeerPauses(
+            first_seconds=_BEFORE_ANEW_SECONDS, longest_seconds=_LONGEST_PAUSE_SECONDS, clock=clock
+        )
+        self._looking_for: dict[str, asyncio.Task[bool]] = {}
         self._lock = threading.Lock()
-        self._counts: Counter[str] = Counter()
+        self._ways: dict[str, str] = {}
 
     async def fetch(self, p2p: P2P, announcement: Announcement, bootnodes: Sequence[PeerID]) -> bytes:
         """The share's bytes, their digest checked.
@@ -71,30 +74,33 @@ class ShareRoutes:
                     raise
         return await ways[-1](p2p, announcement, bootnodes)
 
-    def take_ways(self) -> dict[str, int]:
-        """How many shares came which way since the last call."""
+    def take_ways(self) -> dict[str, str]:
+        """Which way each peer's share came, of those that did since the last call."""
         with self._lock:
-            counts, self._counts = dict(self._counts), Counter()
-        return counts
+            ways, self._ways = self._ways, {}
+        return ways
 
     async def _directly(self, p2p: P2P, announcement: Announcement, bootnodes: Sequence[PeerID]) -> bytes:
         try:
             fetched = await self._fetch(p2p, announcement, None, DIAL_SECONDS)
         except FetchFailed as failure:
             if failure.reason == "fetch_unreachable":
-                self._remember(announcement.peer_id)
-                self._look_for(p2p, announcement.peer_id, bootnodes)
+                self._unreachable.begin(announcement.peer_id)
+                author = PeerID.from_base58(announcement.peer_id)
+                self._look_for(announcement.peer_id, lambda: meet(p2p, author, bootnodes))
             raise
-        self._unreachable.pop(announcement.peer_id, None)
-        return self._counted(fetched, "circuit" if "/p2p-circuit" in fetched.address else "direct")
+        self._unreachable.worked(announcement.peer_id)
+        return self._came(announcement, fetched, "circuit" if "/p2p-circuit" in fetched.address else "direct")
 
     async def _through(self, p2p: P2P, announcement: Announcement, bootnodes: Sequence[PeerID]) -> bytes:
         failure = FetchFailed("fetch_unreachable")
         for bootnode in bootnodes:
             try:
-                return self._counted(await self._fetch(p2p, announcement, bootnode, _BOOTNODE_DIAL_SECONDS), "bootnode")
+                fetched = await self._fetch(p2p, announcement, bootnode, _BOOTNODE_DIAL_SECONDS)
             except FetchFailed as failed:
                 failure = failed  # another bootnode may be less busy, or have a connection to the author
+            else:
+                return self._came(announcement, fetched, "bootnode")
         raise failure
 
     async def _fetch(self, p2p: P2P, announcement: Announcement, via: PeerID | None, dial: float) -> FetchedShare:
@@ -109,9 +115,9 @@ class ShareRoutes:
             via=via,
         )
 
-    def _counted(self, fetched: FetchedShare, way: Way) -> bytes:
+    def _came(self, announcement: Announcement, fetched: FetchedShare, way: Way) -> bytes:
         with self._lock:
-            self._counts[way] += 1
+            self._ways[announcement.peer_id] = way
         return fetched.data
 
     async def _ways_to(self, p2p: P2P, peer_id: str) -> list[_Try]:
@@ -122,26 +128,29 @@ class ShareRoutes:
             connected = []
         if connected:
             # A circuit goes through a bootnode as well, has less room, and carries each share once for each receiver.
-            is_direct = any("/p2p-circuit" not in str(address) for each in connected for address in each.addrs)
-            return [self._directly, self._through] if is_direct else [self._through, self._directly]
-        remembered = self._unreachable.get(peer_id)
-        if remembered is not None and self._clock() < remembered.until:
-            return [self._through]
-        return [self._directly, self._through]
+            if any("/p2p-circuit" not in str(address) for each in connected for address in each.addrs):
+                self._on_circuit.worked(peer_id)
+                return [self._directly, self._through]
+            self._meet_anew(p2p, peer_id)
+            return [self._through, self._directly]
+        return [self._through] if self._unreachable.is_under_way(peer_id) else [self._directly, self._through]
 
-    def _look_for(self, p2p: P2P, peer_id: str, bootnodes: Sequence[PeerID]) -> None:
+    def _meet_anew(self, p2p: P2P, peer_id: str) -> None:
+        """In the background, after a pause: libp2p's next chance to punch a hole."""
+        if self._on_circuit.is_under_way(peer_id):
+            return
+        is_time = peer_id in self._on_circuit
+        self._on_circuit.begin(peer_id)
+        # One of the two does, or each would cut off what the other has begun.
+        if is_time and p2p.peer_id.to_base58() < peer_id:
+            self._look_for(peer_id, lambda: meet_anew(p2p, PeerID.from_base58(peer_id)))
+
+    def _look_for(self, peer_id: str, look: Callable[[], Coroutine[None, None, bool]]) -> None:
         """In the background: this round's share comes through a bootnode, the next perhaps directly."""
-        if bootnodes and peer_id not in self._looking_for:
-            task = asyncio.ensure_future(meet(p2p, PeerID.from_base58(peer_id), bootnodes))
+        if peer_id not in self._looking_for:
+            task = asyncio.create_task(look())
             self._looking_for[peer_id] = task
             task.add_done_callback(lambda done: self._looking_for.pop(peer_id, None))
-
-    def _remember(self, peer_id: str) -> None:
-        before = self._unreachable.pop(peer_id, None)
-        pause = min(2 * before.pause, _LONGEST_PAUSE_SECONDS) if before is not None else _FIRST_PAUSE_SECONDS
-        self._unreachable[peer_id] = _Unreachable(until=self._clock() + pause, pause=pause)
-        while len(self._unreachable) > _PEERS_REMEMBERED:
-            del self._unreachable[next(iter(self._unreachable))]
 
 
 # What the author itself said, or what would be wrong any way, is final.

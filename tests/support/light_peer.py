@@ -1,7 +1,7 @@
 """A process: a peer with the real exchange, rounds by the clock, and random text instead of a model's answers.
 
 Prints one JSON object a round, such as ``{"round": 7, "began": 1.7e9, "seconds": 1.3, "from": ["Qm..."],
-"ways": {"direct": 1}, "dropped": {}}``.
+"ways": {"Qm...": "direct"}, "dropped": {}}``.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class PlayedRound:
     """Seconds since the epoch."""
     heard: tuple[str, ...]
     """Peer ids whose shares it got."""
-    ways: Mapping[str, int]
+    ways: Mapping[str, str]
 
 
 class LightPeer:
@@ -133,7 +133,7 @@ def ways_of(rounds: Sequence[PlayedRound]) -> Counter[str]:
     """How many shares came which way."""
     total: Counter[str] = Counter()
     for each in rounds:
-        total.update(each.ways)
+        total.update(each.ways.values())
     return total
 
 

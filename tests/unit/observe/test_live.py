@@ -3,6 +3,7 @@
 import io
 import logging
 import math
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -228,6 +229,15 @@ def test_peers_that_do_not_fit_are_counted() -> None:
     lines = [line.plain for line in frame(state, width=80, height=24, now=0.0, name_of=lambda peer: f"peer {peer}")]
     assert any("and 34 more" in line for line in lines)
     assert any("Peers  40" in line for line in lines)
+
+
+def test_each_peer_is_shown_with_the_way_that_its_last_share_came() -> None:
+    state = ViewState(run=RUN)
+    state.add(report(1, external_peers=("QmA", "QmB"), ways={"QmA": "bootnode", "QmB": "direct"}))
+    state.add(report(2, external_peers=("QmA",), ways={"QmA": "direct"}))
+    shown = [line.plain for line in frame(state, width=80, height=24, now=0.0, name_of=lambda peer: f"peer {peer}")]
+    assert any(re.search(r"● peer QmA +direct +2 *$", line) for line in shown)
+    assert any(re.search(r"○ peer QmB +direct +1 *$", line) for line in shown)
 
 
 def test_a_resumed_run_continues_its_curve() -> None:

@@ -51,8 +51,10 @@ def test_a_round_without_the_hub_is_named_after_the_last_one_that_was_known(capl
 
 
 def test_the_way_of_shares_is_in_the_line_unless_all_came_directly() -> None:
-    assert "shares" not in round_line(report(ways={"direct": 3}))
-    assert " · shares 1 direct, 2 through a bootnode · " in round_line(report(ways={"direct": 1, "bootnode": 2}))
+    assert "shares" not in round_line(report(ways={"QmA": "direct", "QmB": "direct"}))
+    assert " · shares 2 through a bootnode, 1 direct · " in round_line(
+        report(ways={"QmA": "direct", "QmB": "bootnode", "QmC": "bootnode"})
+    )
 
 
 def test_missed_rounds_are_named() -> None:

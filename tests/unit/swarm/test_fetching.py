@@ -1,10 +1,44 @@
-"""Who is asked last for its share because it served slowly lately, and for how long that is held against it."""
+"""For how long a peer is left alone or asked last, because something did not work with it or it served slowly."""
 
 from __future__ import annotations
 
 import pytest
 
-from rgym_exp.swarm.fetching import SlowServers
+from rgym_exp.swarm.fetching import PeerPauses, SlowServers
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_peer_is_left_alone_for_twice_as_long_each_time_until_it_works() -> None:
+    clock = Clock()
+    pauses = PeerPauses(first_seconds=10.0, longest_seconds=25.0, clock=clock)
+    assert not pauses.is_under_way("QmA")
+    for pause in (10.0, 20.0, 25.0, 25.0):
+        pauses.begin("QmA")
+        clock.now += pause - 0.1
+        assert pauses.is_under_way("QmA")
+        assert not pauses.is_under_way("QmB")
+        clock.now += 0.2
+        assert not pauses.is_under_way("QmA")
+        assert "QmA" in pauses
+    pauses.worked("QmA")
+    assert "QmA" not in pauses
+    pauses.begin("QmA")
+    clock.now += 10.1
+    assert not pauses.is_under_way("QmA")
+
+
+def test_only_so_many_pauses_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PeerPauses, "REMEMBERED", 2)
+    pauses = PeerPauses(first_seconds=10.0, longest_seconds=20.0, clock=Clock())
+    for peer in ("QmA", "QmB", "QmA", "QmC"):
+        pauses.begin(peer)
+    assert [peer in pauses for peer in ("QmA", "QmB", "QmC")] == [True, False, True]
 
 
 @pytest.fixture

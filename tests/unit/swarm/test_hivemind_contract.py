@@ -211,6 +211,21 @@ async def test_a_daemon_connects_to_an_address_that_it_is_given(daemons: list[P2
     )
 
 
+async def test_a_peer_whose_connection_was_given_up_is_met_again_by_what_the_daemon_knows(daemons: list[P2P]) -> None:
+    asking, asked = daemons[:2]
+    await asking._client.connect(asked.peer_id, await plain_addresses(asked))
+    async with asyncio.timeout(20):
+        # The daemons' own look for neighbours, begun as they met, may connect them once more.
+        while await asking.list_peers():
+            await asking._client.disconnect(asked.peer_id)
+            await asyncio.sleep(0.1)
+    await asking._client.connect(asked.peer_id, [])
+    assert asked.peer_id in {peer.peer_id for peer in await asking.list_peers()}, (
+        "`P2P._client.disconnect(peer_id)` and then `connect(peer_id, [])` are how reachability.py has two peers that "
+        "met over a circuit meet anew."
+    )
+
+
 async def test_a_connection_that_fails_is_an_error_of_the_daemon(daemons: list[P2P]) -> None:
     stranger = PeerID.from_base58("QmW7P27ZQ93R4M3uZA4ZTgptx8dtKpKKXjULgTNdigUMTT")
     with pytest.raises(P2PDaemonError):  # what bootnodes.py and transfer.py go on from; anything else would end a task

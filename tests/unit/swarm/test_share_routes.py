@@ -73,7 +73,7 @@ async def swarm(identities: list[Identity]) -> AsyncIterator[Swarm]:
 async def test_a_share_whose_author_can_be_reached_comes_directly(swarm: Swarm) -> None:
     await swarm.connect()
     assert await swarm.fetch() == DATA
-    assert swarm.routes.take_ways() == {"direct": 1}
+    assert swarm.routes.take_ways() == {swarm.author.peer_id.to_base58(): "direct"}
     assert swarm.routes.take_ways() == {}
 
 
@@ -83,9 +83,9 @@ async def test_one_whose_author_cannot_be_reached_comes_through_the_bootnode(swa
     _, addresses = await swarm.bootnode._client.identify()
     await swarm.reader._client.connect(swarm.bootnode.peer_id, addresses)
     # libp2p would ask the bootnode for the author's address by itself, so the author's is made to be of no use.
-    swarm.routes._remember(swarm.author.peer_id.to_base58())
+    swarm.routes._unreachable.begin(swarm.author.peer_id.to_base58())
     assert await swarm.fetch() == DATA
-    assert swarm.routes.take_ways() == {"bootnode": 1}
+    assert swarm.routes.take_ways() == {swarm.author.peer_id.to_base58(): "bootnode"}
 
 
 async def test_what_the_author_has_not_is_not_asked_for_again_elsewhere(swarm: Swarm) -> None:
@@ -97,7 +97,7 @@ async def test_what_the_author_has_not_is_not_asked_for_again_elsewhere(swarm: S
 async def test_the_direct_way_is_tried_again_after_a_while_and_the_pause_grows(swarm: Swarm) -> None:
     peer = swarm.author.peer_id.to_base58()
     for _ in range(2):
-        swarm.routes._remember(peer)
+        swarm.routes._unreachable.begin(peer)
     swarm.clock.now = 100.0  # the second pause is of 120 s
     assert await swarm.routes._ways_to(swarm.reader, peer) == [swarm.routes._through]
     swarm.clock.now = 121.0
@@ -105,10 +105,10 @@ async def test_the_direct_way_is_tried_again_after_a_while_and_the_pause_grows(s
 
 
 async def test_one_that_reached_us_meanwhile_is_asked_directly_at_once(swarm: Swarm) -> None:
-    swarm.routes._remember(swarm.author.peer_id.to_base58())
+    swarm.routes._unreachable.begin(swarm.author.peer_id.to_base58())
     await swarm.connect()
     assert await swarm.fetch() == DATA
-    assert swarm.routes.take_ways() == {"direct": 1}
+    assert swarm.routes.take_ways() == {swarm.author.peer_id.to_base58(): "direct"}
 
 
 async def test_a_bootnode_that_is_away_does_not_keep_the_direct_way_from_being_tried(swarm: Swarm) -> None:

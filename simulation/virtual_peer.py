@@ -1,4 +1,4 @@
-"""One peer in virtual time: the real gathering, known peers and selection; working and fetching are waits."""
+"""One peer in virtual time: the real gathering (or another rule's) and selection; working and fetching are waits."""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesDealtWith
-from rgym_exp.swarm.fetching import SlowServers
-from rgym_exp.swarm.gathering import RoundGathering
-from rgym_exp.swarm.listing import MAX_ROUNDS_LATE, listed_under
+from rgym_exp.swarm.listing import listed_under
 from rgym_exp.swarm.selection import select
 from rgym_exp.swarm.share import encode_share
-from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement, Completion, Group, Problem, ReceivedShare, Share, SharedGroup
 from simulation.virtual_dht import VirtualRecords
+from simulation.virtual_rule import EXTERNAL_GROUPS, RULES, Rule
 
-EXTERNAL_GROUPS = 4
-ENOUGH_SHARES = 2 * EXTERNAL_GROUPS
 GROUPS_A_SHARE = 2
 """With an advantage, of the four that a share would have: the others are never selected, and cost time."""
 FETCH_SECONDS = 0.3
@@ -30,7 +25,6 @@ _CHAIN_SECONDS = 0.05
 _NOISE = 0.1
 """Standard deviation of the logarithm of what one piece of work takes, from round to round."""
 
-RULES = ShareRules(swarm_id="virtual", tasks_digest="tasks", max_slots=32, num_generations=2)
 _GROUPS = tuple(
     SharedGroup(slot=slot, completions=(Completion(text="1", ended=True), Completion(text="2", ended=True)))
     for slot in range(GROUPS_A_SHARE)
@@ -77,6 +71,7 @@ class VirtualPeer:
         train_seconds: float,
         rng: random.Random,
         now: Callable[[], float],
+        rule: Rule,
     ) -> None:
         self.peer_id = peer_id
         self.steps = 0
@@ -93,9 +88,8 @@ class VirtualPeer:
         self._generate_seconds, self._train_seconds = generate_seconds, train_seconds
         self._rng = rng
         self._now = now
-        self._known = KnownPeers(peer_id)
-        self._dealt_with = SharesDealtWith()
-        self._slow_servers = SlowServers()
+        self._rounds_late = rule.rounds_late
+        self._gatherings = rule.gatherings(peer_id=peer_id, records=records, fetch=self._fetch, rng=rng, clock=now)
         self._background: set[asyncio.Task[None]] = set()
 
     async def play(self) -> None:
@@ -111,28 +105,14 @@ class VirtualPeer:
         return self._place.contract.round
 
     async def _play_round(self, round: int) -> int:
-        is_alone = not self._known.newest_first()
-        gathering = RoundGathering(
-            round=round,
-            records=self.records,
-            fetch=self._fetch,
-            rules=RULES,
-            known=self._known,
-            dealt_with=self._dealt_with,
-            slow_servers=self._slow_servers,
-            drops=Drops(),
-            own_peer_id=self.peer_id,
-            fetches_at_once=4,
-            rng=self._rng,
-            clock=self._now,
-        )
-        gathering.start()
+        is_alone = self._gatherings.is_alone
+        gathering = self._gatherings.begin(round)
         try:
             await self._work(self._generate_seconds * (2 if is_alone else 1))
             reached = self._place.contract.round
             self._publish(round, reached)
             began = self._now()
-            received = await gathering.finish(timeout_seconds=60.0, enough_shares=ENOUGH_SHARES, swarm_round=reached)
+            received = await gathering.finish(timeout_seconds=60.0, swarm_round=reached)
         finally:
             await gathering.stop()
         self.gather_seconds.append(self._now() - began)
@@ -146,8 +126,9 @@ class VirtualPeer:
 
     def _publish(self, round: int, reached: int) -> None:
         self.shares_made += 1
-        self.shares_lost += reached - round > MAX_ROUNDS_LATE
-        data, announcement = share_of(self.peer_id, round, reached=reached, time=self._now())
+        is_lost = reached - round > self._rounds_late
+        self.shares_lost += is_lost
+        data, announcement = share_of(self.peer_id, round, reached=round if is_lost else reached, time=self._now())
         self._place.served[announcement.share_digest] = data
         task = asyncio.create_task(self.records.publish(announcement))
         self._background.add(task)

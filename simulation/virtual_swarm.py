@@ -14,9 +14,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from rgym_exp.hub.keeper import Keeper, RoundLimits
+from rgym_exp.hub.keeper import RoundLimits
 from simulation.virtual_dht import VirtualDht, VirtualRecords
 from simulation.virtual_peer import Contract, VirtualPeer, share_of
+from simulation.virtual_rule import PRESENT, RoundKeeper, Rule
 from simulation.virtual_time import VirtualTimeLoop, run_virtually
 
 _P95_TO_P5 = 2 * 1.645
@@ -113,8 +114,9 @@ class SwarmOutcome:
 class VirtualSwarm:
     """The world of one simulation, as strangers see it too."""
 
-    def __init__(self, plan: SwarmPlan, loop: VirtualTimeLoop) -> None:
+    def __init__(self, plan: SwarmPlan, loop: VirtualTimeLoop, rule: Rule = PRESENT) -> None:
         self.plan = plan
+        self._rule = rule
         self.now = loop.time
         self.dht = VirtualDht()
         self.contract = Contract(loop.time)
@@ -126,7 +128,7 @@ class VirtualSwarm:
             self.speeds.append(plan.newcomer)
         self.peers = [self._peer(number, speed) for number, speed in enumerate(self.speeds)]
         self._tasks: list[asyncio.Task[None]] = []
-        self._keepers: list[tuple[Keeper, VirtualRecords]] = []
+        self._keepers: list[tuple[RoundKeeper, VirtualRecords]] = []
 
     def announce(self, peer_id: str, round: int) -> None:
         """Have a stranger announce a share of ``round``, in time or late, at a level that the swarm reads."""
@@ -157,7 +159,7 @@ class VirtualSwarm:
 
     async def _keep(self) -> None:
         records = VirtualRecords(self.dht, random.Random(f"{self.plan.seed} hub {len(self._keepers)}"))
-        keeper = Keeper(
+        keeper = self._rule.keeper(
             client=self.contract,
             records=records,
             limits=self.plan.limits,
@@ -176,6 +178,7 @@ class VirtualSwarm:
             train_seconds=self.plan.train_seconds * speed,
             rng=random.Random(f"{self.plan.seed} peer {number}"),
             now=self.now,
+            rule=self._rule,
         )
 
     async def _live(self, number: int, peer: VirtualPeer) -> None:
@@ -225,6 +228,6 @@ Stranger = Callable[[VirtualSwarm, int], Coroutine[Any, Any, None]]
 """What stranger number n does in a swarm, from its arrival until it is cancelled."""
 
 
-def simulate(plan: SwarmPlan, stranger: Stranger | None = None) -> SwarmOutcome:
+def simulate(plan: SwarmPlan, stranger: Stranger | None = None, *, rule: Rule = PRESENT) -> SwarmOutcome:
     """Play a plan from beginning to end, in virtual time."""
-    return run_virtually(lambda loop: VirtualSwarm(plan, loop).run(stranger))
+    return run_virtually(lambda loop: VirtualSwarm(plan, loop, rule).run(stranger))

@@ -628,6 +628,20 @@ def test_peers_of_an_interim_round_are_expected_when_the_contract_is_back() -> N
     assert known.expected(interim_round(7, 4)) == known.expected(8) == {"QmA"}
 
 
+async def test_in_an_interim_round_peers_that_heard_of_another_contract_round_last_are_heard(
+    gather: Gather, swarm: FakeSwarm, known: KnownPeers
+) -> None:
+    for peer, base in (("QmSame", 12), ("QmBehind", 9), ("QmAhead", 20), ("QmFarAhead", 21)):
+        swarm.publish(peer, interim_round(base, 2), listed=interim_round(base, 1))
+    assert set(await played(gather(interim_round(12, 1)))) == {"QmSame", "QmBehind", "QmAhead"}
+    assert await played(gather(interim_round(12, 2))) == [], "each share once, and nobody waits for the next"
+
+
+async def test_a_contract_round_takes_no_interim_shares(gather: Gather, swarm: FakeSwarm) -> None:
+    swarm.publish("QmAway", interim_round(12, 2), listed=interim_round(12, 1))
+    assert await played(gather(12)) == []
+
+
 def test_who_announces_the_digest_of_another_keeps_nobody_from_hearing_that_one() -> None:
     dealt_with = SharesDealtWith()
     dealt_with.add(make_announcement("QmEvil", 5))

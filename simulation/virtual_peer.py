@@ -15,6 +15,7 @@ from typing import Protocol
 from rgym_exp.chain.coordinator import ChainUnavailable
 from rgym_exp.node.current_round import CurrentRound, SwarmRounds
 from rgym_exp.swarm.listing import listed_under
+from rgym_exp.swarm.publishing import CAPABILITIES
 from rgym_exp.swarm.selection import select
 from rgym_exp.swarm.share import encode_share
 from rgym_exp.types import Announcement, Completion, Group, Problem, ReceivedShare, Share, SharedGroup
@@ -230,5 +231,6 @@ def share_of(peer_id: str, round: int, *, reached: int, time: float) -> tuple[by
         account="",
         mean_reward=0.5,
         time=time,
+        capabilities=CAPABILITIES,
     )
     return data, announcement

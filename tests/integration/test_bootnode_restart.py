@@ -89,7 +89,7 @@ def test_nodes_outlive_a_hub_that_goes_away_and_one_that_is_restored_from_a_back
 
 
 def contract_has_all_rewards(contract: SwarmContract, node: NodeProgram, *, until: int) -> bool:
-    """Whether it has the reward of each round up to ``until`` that a node played, and all that the node calls confirmed."""
+    """Whether it has the reward of each round up to ``until`` that the node played, and all that it calls confirmed."""
     played = {report.round for report in node.reports() if report.round <= until}
     return (
         all(contract.read("hasSubmittedRoundStageReward", round, 0, node.peer_id) for round in played)

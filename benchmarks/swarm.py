@@ -1,15 +1,16 @@
 """The pace of a swarm of unequal peers, in virtual time: how many rounds, who is heard, what strangers can do to it.
 
     python -m benchmarks.swarm [--peers 8 64 512] [--spread 4] [--minutes 60] [--seed 1] [--json FILE]
+    python -m benchmarks.swarm --rule former                 # as version 0.1.0 decided, to compare with
     python -m benchmarks.swarm --peers 64 --dead 10          # a peer dies at minute 10 without a word
     python -m benchmarks.swarm --peers 8 --newcomer 5        # from minute 5 one more, five times slower than the median
     python -m benchmarks.swarm --peers 150 --arrive 5 --hub-restart 5
     python -m benchmarks.swarm --peers 64 --strangers instant --strangers-count 64
 
-Keeper, peer activity, reading of levels and shards, gathering, known peers and selection are the real ones; generating
-(6 s for the median peer), training (3 s), the DHT and fetching are waits, and the clock jumps over them. A peer's speed
-is drawn once, log-normal, with the given ratio between the 95th and the 5th percentile; each piece of work varies by
-10 %. A share counts as used when somebody trained on a group of it.
+With the rule in use keeper, peer activity, reading of levels and shards, gathering, known peers and selection are the
+real ones; generating (6 s for the median peer), training (3 s), the DHT and fetching are waits, and the clock jumps
+over them. A peer's speed is drawn once, log-normal, with the given ratio between the 95th and the 5th percentile; each
+piece of work varies by 10 %. A share counts as used when somebody trained on a group of it.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from simulation.former_rule import FORMER
+from simulation.virtual_rule import PRESENT
 from simulation.virtual_strangers import STRANGERS
 from simulation.virtual_swarm import SwarmOutcome, SwarmPlan, simulate
 
+RULES = {"present": PRESENT, "former": FORMER}
 COLUMNS = (
     ("peers", 5),
     ("rounds/h", 8),
@@ -63,11 +67,19 @@ def main() -> None:
                 strangers=(arguments.strangers_count or peers) if arguments.strangers else 0,
             ),
             STRANGERS[arguments.strangers] if arguments.strangers else None,
+            rule=RULES[arguments.rule],
         )
         figures = figures_of(outcome)
         print("  ".join(f"{figures[name]:>{width}}" for name, width in COLUMNS))
         print(*details_of(outcome), f"(simulated in {time.monotonic() - began:.0f} s)", sep="\n      ", flush=True)
-        rows.append({"plan": asdict(outcome.plan), **figures, "uses_by_quarter": outcome.uses_by_quarter})
+        rows.append(
+            {
+                "plan": asdict(outcome.plan),
+                "rule": arguments.rule,
+                **figures,
+                "uses_by_quarter": outcome.uses_by_quarter,
+            }
+        )
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(rows, indent=2))
 
@@ -120,6 +132,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", type=int, nargs="+", default=[8, 64, 512])
     parser.add_argument("--spread", type=float, default=4.0, help="95th over 5th percentile of the peers' times")
+    parser.add_argument(
+        "--rule",
+        choices=sorted(RULES),
+        default="present",
+        help="when a round ends and who is fetched: as it is (default), or as in version 0.1.0",
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="of virtual time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--generate", type=float, default=6.0, help="seconds, of the median peer")

@@ -141,7 +141,8 @@ class Announcement:
     protocol: int = PROTOCOL
     """What its author speaks."""
     capabilities: tuple[str, ...] = ()
-    """What its author can do besides, by short names; unknown ones mean nothing."""
+    """What its author can do that not every version can (``exchange.INTERIM_ROUNDS``), by short names; unknown ones
+    mean nothing."""
 
     @property
     def is_late(self) -> bool:

@@ -5,4 +5,6 @@
 - ``memory_judge``     a judge that asks and scores what it was told
 - ``memory_tasks``     small sums, without reasoning-gym
 - ``memory_observers`` a tracker and a progress view that remember
+- ``virtual_...``      a whole swarm in virtual time, with the real keeper and gatherings
+- ``former_rule``      when rounds ended and who was fetched before, to compare with
 """

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rgym_exp.swarm.reading import RecordReader
 from rgym_exp.swarm.shards import Shard, Slice, SwarmSize, shard_of
-from rgym_exp.types import Announcement
+from rgym_exp.types import Announcement, contract_round
 
 PUBLISH_SECONDS = 0.5
 READ_SECONDS = 0.1
@@ -30,7 +30,8 @@ class VirtualDht:
         here = self._rounds[announcement.listed][shard]
         if len(here) < _MOST_PEERS_A_SHARD or announcement.peer_id in here:
             here[announcement.peer_id] = announcement
-        for old in [number for number in self._rounds if number < announcement.listed - _ROUNDS_KEPT]:
+        oldest = contract_round(announcement.listed) - _ROUNDS_KEPT
+        for old in [number for number in self._rounds if contract_round(number) < oldest]:
             del self._rounds[old]
 
     async def get(self, shards: Sequence[Shard], *, thorough: bool) -> dict[Shard, list[Announcement]]:

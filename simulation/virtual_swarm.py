@@ -14,9 +14,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from rgym_exp.hub.keeper import Keeper, RoundLimits
+from rgym_exp.hub.keeper import RoundLimits
 from simulation.virtual_dht import VirtualDht, VirtualRecords
-from simulation.virtual_peer import Contract, VirtualPeer, share_of
+from simulation.virtual_peer import Contract, PlayedRound, VirtualPeer, share_of
+from simulation.virtual_rule import PRESENT, RoundKeeper, Rule
 from simulation.virtual_time import VirtualTimeLoop, run_virtually
 
 _P95_TO_P5 = 2 * 1.645
@@ -41,6 +42,10 @@ class SwarmPlan:
     newcomer: float | None = None
     """From minute 5 on there is one more peer, so many times slower than the median."""
     hub_restart_at: float | None = None
+    hub_away: tuple[float, float] | None = None
+    """From when to when the hub is away."""
+    apart_from: float | None = None
+    """Every second peer is out of the hub's reach from then on until the end of its absence."""
     strangers: int = 0
     """So many others, from ``strangers_at`` on, of the kind that ``run`` is given."""
     strangers_at: float = 5.0
@@ -71,6 +76,8 @@ class SwarmOutcome:
     keeper_looks: int
     keeper_shards: int
     keeper_announcements: int
+    played: list[list[PlayedRound]]
+    """The rounds of each peer."""
 
     @property
     def round_seconds(self) -> list[float]:
@@ -113,8 +120,9 @@ class SwarmOutcome:
 class VirtualSwarm:
     """The world of one simulation, as strangers see it too."""
 
-    def __init__(self, plan: SwarmPlan, loop: VirtualTimeLoop) -> None:
+    def __init__(self, plan: SwarmPlan, loop: VirtualTimeLoop, rule: Rule = PRESENT) -> None:
         self.plan = plan
+        self._rule = rule
         self.now = loop.time
         self.dht = VirtualDht()
         self.contract = Contract(loop.time)
@@ -126,7 +134,7 @@ class VirtualSwarm:
             self.speeds.append(plan.newcomer)
         self.peers = [self._peer(number, speed) for number, speed in enumerate(self.speeds)]
         self._tasks: list[asyncio.Task[None]] = []
-        self._keepers: list[tuple[Keeper, VirtualRecords]] = []
+        self._keepers: list[tuple[RoundKeeper, VirtualRecords]] = []
 
     def announce(self, peer_id: str, round: int) -> None:
         """Have a stranger announce a share of ``round``, in time or late, at a level that the swarm reads."""
@@ -142,22 +150,45 @@ class VirtualSwarm:
         for number in range(self.plan.strangers if stranger is not None else 0):
             assert stranger is not None
             self._tasks.append(asyncio.create_task(self._intrude(stranger, number)))
-        restart = self.plan.hub_restart_at
-        for until in ([] if restart is None else [restart * 60]) + [end]:
-            keeping = asyncio.create_task(self._keep())
-            await asyncio.sleep(until - self.now())
-            keeping.cancel()
+        if self.plan.apart_from is not None:
+            self._tasks.append(asyncio.create_task(self._part(self.plan.apart_from * 60)))
+        for begins, ends in self._hub_times(end):
+            await self._host(begins, ends)
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, keeping, return_exceptions=True)
-        for task in [*self._tasks, keeping]:
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for task in self._tasks:
             if task.done() and not task.cancelled() and task.exception() is not None:
                 raise RuntimeError("A part of the simulation failed.") from task.exception()
         return self._outcome()
 
+    def _hub_times(self, end: float) -> list[tuple[float, float]]:
+        """From when to when there is a hub, in seconds."""
+        restart, away = self.plan.hub_restart_at, self.plan.hub_away
+        absences = sorted(([(restart, restart)] if restart is not None else []) + ([away] if away is not None else []))
+        begins = [0.0, *(last * 60 for _, last in absences)]
+        ends = [*(first * 60 for first, _ in absences), end]
+        return list(zip(begins, ends, strict=True))
+
+    async def _host(self, begins: float, ends: float) -> None:
+        """There is a hub, which knows nothing of those before it."""
+        await asyncio.sleep(begins - self.now())
+        self.contract.available = True
+        if begins:
+            self.contract.out_of_reach.clear()
+        keeping = asyncio.create_task(self._keep())
+        self._tasks.append(keeping)
+        await asyncio.sleep(ends - self.now())
+        keeping.cancel()
+        self.contract.available = False
+
+    async def _part(self, at: float) -> None:
+        await asyncio.sleep(at)
+        self.contract.out_of_reach.update(peer.peer_id for peer in self.peers[1::2])
+
     async def _keep(self) -> None:
         records = VirtualRecords(self.dht, random.Random(f"{self.plan.seed} hub {len(self._keepers)}"))
-        keeper = Keeper(
+        keeper = self._rule.keeper(
             client=self.contract,
             records=records,
             limits=self.plan.limits,
@@ -176,6 +207,7 @@ class VirtualSwarm:
             train_seconds=self.plan.train_seconds * speed,
             rng=random.Random(f"{self.plan.seed} peer {number}"),
             now=self.now,
+            rule=self._rule,
         )
 
     async def _live(self, number: int, peer: VirtualPeer) -> None:
@@ -218,6 +250,7 @@ class VirtualSwarm:
             keeper_looks=sum(keeper.looks for keeper, _ in self._keepers),
             keeper_shards=sum(records.shards_read for _, records in self._keepers),
             keeper_announcements=sum(records.announcements_read for _, records in self._keepers),
+            played=[peer.played for peer in self.peers],
         )
 
 
@@ -225,6 +258,6 @@ Stranger = Callable[[VirtualSwarm, int], Coroutine[Any, Any, None]]
 """What stranger number n does in a swarm, from its arrival until it is cancelled."""
 
 
-def simulate(plan: SwarmPlan, stranger: Stranger | None = None) -> SwarmOutcome:
+def simulate(plan: SwarmPlan, stranger: Stranger | None = None, *, rule: Rule = PRESENT) -> SwarmOutcome:
     """Play a plan from beginning to end, in virtual time."""
-    return run_virtually(lambda loop: VirtualSwarm(plan, loop).run(stranger))
+    return run_virtually(lambda loop: VirtualSwarm(plan, loop, rule).run(stranger))

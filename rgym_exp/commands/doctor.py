@@ -77,6 +77,8 @@ def _beyond_the_hub(home: Home, network: NetworkConfig) -> Iterator[Finding]:
 
     if network.hub_url or network.rpc_url:
         yield network_checks.check_clock(f"{network.hub_url}/invite" if network.hub_url else str(network.rpc_url))
+    if network.hub_url:
+        yield network_checks.check_version(network.hub_url)
     for bootnode in network.bootnodes:
         yield network_checks.check_bootnode(bootnode)
     if network.bootnodes:

@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--host",
         default="127.0.0.1",
-        help="address to listen on; 0.0.0.0 lets other machines in (default: %(default)s)",
+        help="address to listen on; 0.0.0.0 lets other machines in, and :: those that have IPv6 alone "
+        "(default: %(default)s)",
     )
     add("--public-host", metavar="NAME", help="name or address that joiners use (default: --host, or this machine's)")
     add(

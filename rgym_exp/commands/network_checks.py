@@ -13,9 +13,10 @@ from rgym_exp.base.ports import is_free
 from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.base.text import plain
 from rgym_exp.commands.checks import Finding, failure, ok, warning
+from rgym_exp.config.invite import note_on_version, read_invite
 from rgym_exp.config.schema import NetworkConfig
-from rgym_exp.errors import HubError
-from rgym_exp.hub.client import ask, hub_status
+from rgym_exp.errors import HubError, InviteError
+from rgym_exp.hub.client import ask, hub_invite, hub_status
 from rgym_exp.hub.hub_plan import DEFAULT_P2P_PORT, DEFAULT_PORT, DEFAULT_RPC_PORT
 
 PORTS = {DEFAULT_PORT: "the hub's API", DEFAULT_P2P_PORT: "the hub's bootnode", DEFAULT_RPC_PORT: "the hub's chain"}
@@ -75,6 +76,18 @@ def check_hub(network: NetworkConfig) -> Finding:
         return warning(f"the hub has trouble: {plain(status['trouble'])}", "The host's logs/hub.log says more.")
     summary = f"round {status.get('round')}, {status.get('peer_count')} peers"
     return ok(f"hub {network.hub_url}: {plain(summary)}")
+
+
+def check_version(hub_url: str) -> Finding:
+    """The hub speaks what this version speaks, and can do what it makes use of."""
+    try:
+        note = note_on_version(read_invite(hub_invite(hub_url)))
+    except (HubError, InviteError):
+        return ok("version not compared: the hub gives no invite")
+    if note is None:
+        return ok("the hub speaks what this version speaks")
+    what, _, remedy = note.removesuffix(".").rpartition(". ")
+    return warning(what, f"{remedy}.")
 
 
 def check_bootnode(multiaddr: str) -> Finding:

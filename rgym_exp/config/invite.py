@@ -12,6 +12,7 @@ import json
 import re
 import time
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -27,6 +28,14 @@ MAX_PACKED = 16 * 1024
 MAX_UNPACKED = 64 * 1024
 MAX_BOOTNODES = 64
 MAX_CAPABILITIES = 16
+HUB_CAPABILITIES: Mapping[str, str] = {
+    "round-wait": "a new round is told when a node asks the next time, and not at once",
+    "judge-batches": "the judge is asked one question at a time",
+    "share-via": "nodes behind routers may hear nobody, for it passes no shares on",
+    "dial-back": "a node isn't told whether others can reach it",
+}
+"""What a hub of this version can do beyond those of protocol 1, by the short names in its invite -> what it means for
+nodes where a hub can't."""
 
 _SWARM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:-]{0,99}")
 _CAPABILITY = re.compile(r"[a-z0-9-]{1,32}")
@@ -85,9 +94,16 @@ class Invite:
 
 
 def note_on_version(invite: Invite) -> str | None:
-    """What to tell a joiner when the host's version speaks another protocol than this one; None when it is the same."""
+    """What to tell a joiner when the host's version speaks another protocol than this one, or its hub can't do all that
+    nodes of this version make use of; None when all is as here."""
     if invite.protocol == PROTOCOL:
-        return None
+        lacking = [meaning for name, meaning in HUB_CAPABILITIES.items() if name not in invite.capabilities]
+        if not lacking:
+            return None
+        return (
+            f"The hub of {invite.swarm_id} is of another version, which can't do all that this one makes use of: "
+            f"{'; '.join(lacking)}. Ask the host to update."
+        )
     if invite.protocol < PROTOCOL:
         return (
             f"The host of {invite.swarm_id} runs an earlier version of RL Swarm (protocol {invite.protocol}; this one "

@@ -133,7 +133,8 @@ async def serving(
     """Serve the application; raises a HubError when the port can't be had. Requests under way get a second to end.
 
     ``connections`` counts and limits them; the default has the usual limits. Before any other middleware it tells each
-    request's client (``client_address.CLIENT``).
+    request's client (``client_address.CLIENT``). On ``::`` it listens on all addresses, IPv4's among them: this
+    machine's own programs look for it on 127.0.0.1.
     """
     connections = Connections() if connections is None else connections
     app.middlewares.insert(0, connections.middleware)
@@ -146,7 +147,7 @@ async def serving(
         assert runner.server is not None
         try:
             server = await asyncio.get_running_loop().create_server(
-                connections.before(runner.server), host, port, backlog=BACKLOG
+                connections.before(runner.server), ["::", "0.0.0.0"] if host == "::" else host, port, backlog=BACKLOG
             )
         except OSError as error:
             raise HubError(f"The hub's HTTP API can't listen on {host}, port {port}: {error.strerror}.") from error

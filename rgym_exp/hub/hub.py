@@ -22,7 +22,7 @@ from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
 from rgym_exp.chain.deploy import MarketOwner, OwnerClient, deploy_coordinator, deploy_market
 from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.market_contract import MarketContract
-from rgym_exp.config.invite import Invite
+from rgym_exp.config.invite import HUB_CAPABILITIES, Invite
 from rgym_exp.errors import HubError
 from rgym_exp.hub.addresses import bootnode_address
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
@@ -50,8 +50,6 @@ log = logging.getLogger("rl_swarm.hub")
 REQUESTS_PER_SECOND = 400.0
 """Per client address. A node's round costs some 45, so that 40 behind one address fit with rounds of 9 s."""
 REQUEST_BURST = 3000.0
-CAPABILITIES = ("round-wait", "judge-batches", "share-via", "dial-back")
-"""What this hub can do beyond those of protocol 1, as its invite says; nodes find out by trying."""
 DEVNET_LOOK_SECONDS = 1.0
 
 
@@ -258,7 +256,7 @@ def _invite(plan: HubPlan, chain: Chain, record: HubRecord, hub_url: str, bootno
         judge_url=hub_url if plan.options.judge else None,
         bootnodes=(bootnode,),
         protocol=PROTOCOL,
-        capabilities=CAPABILITIES,
+        capabilities=tuple(HUB_CAPABILITIES),
     )
 
 

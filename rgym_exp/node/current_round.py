@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rgym_exp.base.background import Background
 from rgym_exp.base.outage import Outage
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable, Coordinator
-from rgym_exp.types import interim_round
+from rgym_exp.types import contract_round, interim_count, interim_round
 
 logger = logging.getLogger("rl_swarm.node")
 
@@ -54,6 +54,7 @@ class SwarmRounds:
         coordinator: Coordinator,
         *,
         last_round: int | None,
+        last_interim: int = 0,
         resumed: bool = False,
         poll_seconds: float,
         sleep: Callable[[float], object],
@@ -62,6 +63,7 @@ class SwarmRounds:
         """
         Args:
             last_round: the last of the contract's rounds that was played; None before the first.
+            last_interim: as ``self.last_interim``.
             resumed: that was in a run before this one.
             poll_seconds: pause between two looks at the chain.
             sleep: waits for so many seconds (an event's ``wait``, so that a stop ends it).
@@ -69,6 +71,8 @@ class SwarmRounds:
         self.last_round = last_round
         """The last of the contract's rounds that was played. An interim round is none of them: a hub that comes back
         would otherwise seem to have been set back."""
+        self.last_interim = last_interim
+        """The number of the last interim round that was played since; 0 without any."""
         self._coordinator = coordinator
         self._poll_seconds = poll_seconds
         self._sleep = sleep
@@ -80,9 +84,10 @@ class SwarmRounds:
         else may have it: the swarm would wait for our announcement, and we for its next round."""
         self._below_since: float | None = None
         self._silent_since: float | None = None
-        self._base = last_round or 0
+        # Counted on from there after a resume: the weights have seen the problems of those rounds.
+        self._base = contract_round(last_interim) if last_interim else last_round or 0
         """The contract's round when it was last heard of."""
-        self._interim = 0
+        self._interim = interim_count(last_interim)
         """Interim rounds played after ``_base``."""
         self._background: Background | None = None
         """Looks for the hub while interim rounds are played; None while it is there."""
@@ -128,15 +133,20 @@ class SwarmRounds:
         if current.interim:
             return current.number
         try:
-            return max(current.round, self._coordinator.round_and_stage()[0])
+            reached = max(current.round, self._coordinator.round_and_stage()[0])
         except ChainError as error:
             logger.debug("Where the swarm is by now can't be asked: %s", error)
             return current.round
+        if reached > self._base:
+            self._base, self._interim = reached, 0
+        return reached
 
     def played(self, round_number: int, *, interim: int = 0) -> None:
         """Take in that the step of this round is made."""
-        if not interim:
-            self.last_round = round_number
+        if interim:
+            self.last_interim = interim_round(round_number, interim)
+        else:
+            self.last_round, self.last_interim = round_number, 0
 
     def _look(self) -> RoundAndStage:
         """Where the contract is. Raises ChainUnavailable, within about a second while interim rounds are played."""

@@ -46,6 +46,7 @@ class RoundLoop(TrainerCallback):
         after_round: Callable[[RoundReport], None],
         checkpoint_seconds: float,
         last_round: int | None,
+        last_interim: int,
         steps: int,
     ) -> None:
         self._components = components
@@ -62,6 +63,7 @@ class RoundLoop(TrainerCallback):
         self._rounds = SwarmRounds(
             components.coordinator,
             last_round=last_round,
+            last_interim=last_interim,
             resumed=last_round is not None,
             poll_seconds=settings.poll_seconds,
             sleep=components.sleep,
@@ -73,6 +75,11 @@ class RoundLoop(TrainerCallback):
     def last_round(self) -> int | None:
         """The last of the contract's rounds that was trained on."""
         return self._rounds.last_round
+
+    @property
+    def last_interim(self) -> int:
+        """The number of the last interim round that was trained on since; 0 without any."""
+        return self._rounds.last_interim
 
     def play(self) -> Rollout:
         """Play the next round up to its optimizer step; called by the trainer once per step."""

@@ -156,6 +156,7 @@ class _Node:
             after_round=self._push_if_due,
             checkpoint_seconds=60 * config.training.checkpoint_minutes,
             last_round=self._last_round(),
+            last_interim=self._last_interim(),
             steps=self._saved_step,
         )
         self._learner.trainer.add_callback(self._loop)
@@ -184,6 +185,7 @@ class _Node:
             peer_id=self._peer_id,
             model_name=self._model_name,
             lora=self._options.config.training.lora,
+            interim=self._loop.last_interim,
         )
         self._store.save(trainer.write_checkpoint, record)
         self._saved_step = record.step
@@ -232,8 +234,15 @@ class _Node:
             return None
         record = self._resumed.record
         logger.info("Resuming after step %d (round %d) from %s.", record.step, record.round, self._resumed.folder)
-        is_of_this_swarm = record.swarm_id == self._options.config.network.swarm_id and record.round != _NO_ROUND
-        return record.round if is_of_this_swarm else None
+        return record.round if self._is_of_this_swarm(record) and record.round != _NO_ROUND else None
+
+    def _last_interim(self) -> int:
+        """Likewise, the number of its last interim round."""
+        record = self._resumed.record if self._resumed is not None else None
+        return record.interim if record is not None and self._is_of_this_swarm(record) else 0
+
+    def _is_of_this_swarm(self, record: SwarmRecord) -> bool:
+        return record.swarm_id == self._options.config.network.swarm_id
 
     def _run_info(self) -> RunInfo:
         config, home, launch = self._options.config, self._options.home, self._options.launch

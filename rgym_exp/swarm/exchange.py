@@ -7,7 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from rgym_exp.types import Announcement, ReceivedShare, Share, contract_round
+from rgym_exp.types import Announcement, ReceivedShare, Share, contract_round, interim_count
+
+INTERIM_ROUNDS = "interim-rounds"
+"""The capability, in announcements, of peers that train on while the hub is away."""
 
 
 class Gathering(Protocol):
@@ -101,6 +104,8 @@ class KnownPeers:
         self.own_peer_id = own_peer_id
         self._newest: dict[str, int] = {}
         self._in_time: dict[str, int] = {}
+        self._plays_on: set[str] = set()
+        """Those that train on while the hub is away."""
 
     def seen(self, announcement: Announcement) -> None:
         """Take in an announcement, or a leave notice: after that its author is gone until it announces again."""
@@ -114,6 +119,10 @@ class KnownPeers:
             return
         if peer_id == self.own_peer_id:
             return
+        if INTERIM_ROUNDS in announcement.capabilities:
+            self._plays_on.add(peer_id)
+        else:
+            self._plays_on.discard(peer_id)
         if listed > newest:
             # A new dictionary each time: another thread may be reading the old one.
             self._newest = {**self._newest, peer_id: listed}
@@ -121,7 +130,10 @@ class KnownPeers:
             self._in_time[peer_id] = max(self._in_time.get(peer_id, -1), listed)
 
     def expected(self, round_number: int) -> set[str]:
-        """The peers whose share of this round may still come in time. Those silent for too long are forgotten."""
+        """The peers whose share of this round may still come in time. Those silent for too long are forgotten.
+
+        In an interim round none is waited for that has stopped with the hub.
+        """
         now = contract_round(round_number)
         # Nor is anybody remembered from far ahead: then the chain was set back.
         near = range(now - self.ROUNDS_REMEMBERED, now + self.ROUNDS_REMEMBERED + 1)
@@ -131,7 +143,8 @@ class KnownPeers:
             for peer, newest in self._in_time.items()
             if newest in near and newest >= now - self.ROUNDS_EXPECTED
         }
-        return set(self._in_time)
+        self._plays_on &= self._newest.keys()
+        return set(self._in_time) & self._plays_on if interim_count(round_number) else set(self._in_time)
 
     def newest_first(self) -> list[str]:
         """All remembered peers, those seen in the newest round first."""

@@ -18,13 +18,13 @@ from collections.abc import Awaitable, Callable
 
 from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesDealtWith
 from rgym_exp.swarm.fetching import MAY_WORK_LATER, SlowServers, fetch_with_retries
-from rgym_exp.swarm.listing import place_of, places_before
+from rgym_exp.swarm.listing import place_of, places_before, places_beside
 from rgym_exp.swarm.pace import end_of_waiting
 from rgym_exp.swarm.reading import RoundRecords
 from rgym_exp.swarm.refused import PeerDataRefused
 from rgym_exp.swarm.shards import Slice
 from rgym_exp.swarm.verify import ShareRules, admit, objection_to_announcement
-from rgym_exp.types import Announcement, ReceivedShare
+from rgym_exp.types import Announcement, ReceivedShare, interim_count
 
 _CALM_PAUSES = (1.0, 8.0)
 """First and longest pause between two looks at the DHT while the node is still generating, in seconds."""
@@ -208,9 +208,15 @@ class RoundGathering:
         return any([self._consider(announcement, self._listed) for announcement in found])
 
     async def _look_back(self) -> None:
-        """Read, once, the places of the rounds before: what was listed there since this node looked."""
+        """Read, once, the places of the rounds before (what was listed there since this node looked), and in an interim
+        round those of peers that number otherwise."""
         for listed in places_before(self._listed):
             for announcement in await self._guarded(self._records.read(listed, self._part(), thorough=False)):
+                self._consider(announcement, listed)
+        beside = places_beside(self._listed)
+        reads = (self._guarded(self._records.read(listed, self._part(), thorough=False)) for listed in beside)
+        for listed, found in zip(beside, await asyncio.gather(*reads), strict=True):
+            for announcement in found:
                 self._consider(announcement, listed)
 
     async def _guarded(self, reading: Awaitable[list[Announcement]]) -> list[Announcement]:
@@ -232,7 +238,7 @@ class RoundGathering:
             self._waiting.pop(peer_id, None)  # it serves nothing any more
             return False
         if announcement in self._dealt_with:
-            if listed == self._listed:
+            if listed == self._listed or (interim_count(listed) and interim_count(self._listed)):
                 self._settled.add(peer_id)
             return False
         met = self._digests_met.setdefault(peer_id, set())

@@ -25,6 +25,16 @@ def places_before(place: int) -> range:
     return range(max(0, last - 1), last + 1) if interim_count(place) else range(max(0, last - 2), last)
 
 
+def places_beside(place: int) -> list[int]:
+    """Where peers list their interim rounds to which the hub fell silent a little sooner or later than to us: not all
+    heard of the same round last. None for a round of the contract."""
+    if not interim_count(place):
+        return []
+    last = contract_round(place)
+    near = range(max(0, last - MAX_ROUNDS_LATE), last + MAX_ROUNDS_LATE + 1)
+    return [interim_round(round, 1) for round in near if round != last]
+
+
 def listed_under(round: int, *, swarm_round: int) -> int:
     """Where a share of ``round`` is published when the swarm is at ``swarm_round``."""
     if interim_count(round) or interim_count(swarm_round):

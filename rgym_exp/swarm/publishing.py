@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from rgym_exp.base.text import printable
 from rgym_exp.swarm.announcement import MAX_MODEL_NAME_BYTES
+from rgym_exp.swarm.exchange import INTERIM_ROUNDS
 from rgym_exp.swarm.listing import listed_under
 from rgym_exp.swarm.share import encode_share
 from rgym_exp.swarm.verify import ShareRules
 from rgym_exp.types import Announcement, Share, contract_round, interim_count
 
-CAPABILITIES = ("late-shares", "interim-rounds")
-"""What this version can do beyond version 1, as its announcements say."""
+CAPABILITIES = (INTERIM_ROUNDS,)
+"""What this version can do that others may have to know, as its announcements say."""
 _A_MOMENT = 1e-3
 """Seconds."""
 

@@ -85,8 +85,14 @@ class SwarmSize:
         self._level: int | None = None
 
     def observe(self, found: Mapping[Shard, int]) -> None:
-        """Take in how many announcements each of these shards held."""
+        """Take in how many announcements each of these shards held.
+
+        A round in which nothing was found says nothing against the rounds in which something was.
+        """
+        inhabited = {shard.round for shard, count in found.items() if count}
         for shard, count in found.items():
+            if self._rounds and shard.round not in self._rounds and shard.round not in inhabited:
+                continue
             # Rounds are forgotten in the order in which they were read, not by number: a chain can be set back.
             levels = self._rounds.pop(shard.round, {})
             self._rounds[shard.round] = levels

@@ -42,6 +42,8 @@ class SwarmRecord:
     peer_id: str
     model_name: str
     lora: bool
+    interim: int = 0
+    """The number of the last interim round that was trained on since; 0 when there was none."""
 
 
 @dataclass(frozen=True, kw_only=True)

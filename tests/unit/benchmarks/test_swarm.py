@@ -28,3 +28,21 @@ def test_it_prints_a_line_for_each_size_of_swarm_and_writes_the_figures(
 def test_the_same_seed_gives_the_same_swarm() -> None:
     plan = swarm.SwarmPlan(peers=4, minutes=2)
     assert swarm.simulate(plan).began == swarm.simulate(plan).began
+
+
+def test_the_former_rule_can_be_compared_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = {}
+    for rule in ("present", "former"):
+        file = tmp_path / rule
+        options = ["--peers", "32", "--minutes", "6", "--rule", rule]
+        monkeypatch.setattr(sys, "argv", ["swarm", *options, "--json", str(file)])
+        swarm.main()
+        (figures[rule],) = json.loads(file.read_text())
+        assert figures[rule]["rule"] == rule
+    now, before = figures["present"], figures["former"]
+    assert before["rounds/h"] < 0.75 * now["rounds/h"], "it waits for the slowest"
+    assert before["unused"] > 2 * now["unused"], "it fetches from whoever is first"
+    quickest, *_, slowest = before["uses_by_quarter"]
+    assert slowest < 0.5 * quickest

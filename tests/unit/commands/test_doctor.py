@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -17,13 +18,25 @@ from rgym_exp.base.ports import free_port
 from rgym_exp.commands import checks, network_checks, reachability_checks
 from rgym_exp.commands.checks import Finding
 from rgym_exp.commands.doctor import worded
+from rgym_exp.config.invite import HUB_CAPABILITIES, Invite
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.errors import HubError, SwarmError
 from rgym_exp.hub.client import hub_status
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.reachability import Reachability
+from rgym_exp.types import PROTOCOL
 
+INVITE = Invite(
+    swarm_id="friends",
+    tasks="starter",
+    model_name="auto",
+    hub_url="http://10.0.0.1:8600",
+    chain_id=None,
+    rpc_url=None,
+    coordinator_address=None,
+    bootnodes=(),
+)
 PEER = "QmeqXnY6nKNNvsgLVY39mNFBkW9FM354awRUZrL6b1jmZa"
 
 
@@ -144,6 +157,29 @@ def test_a_hub_that_is_away_is_a_failure_unless_a_run_would_start_it(monkeypatch
 def test_another_web_server_is_no_hub(chain_url: str) -> None:
     with pytest.raises(HubError, match="not as a hub"):
         hub_status(chain_url)
+
+
+@pytest.mark.parametrize(
+    ("invite", "level", "words"),
+    [
+        pytest.param(
+            replace(INVITE, protocol=PROTOCOL, capabilities=tuple(HUB_CAPABILITIES)), "ok", "speaks", id="ours"
+        ),
+        pytest.param(replace(INVITE, protocol=PROTOCOL), "warning", "passes no shares on", id="can do less"),
+        pytest.param(INVITE, "warning", "can't hear this node", id="earlier"),
+    ],
+)
+def test_a_hub_of_another_version_is_a_warning_that_says_what_to_do(
+    invite: Invite, level: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network_checks, "hub_invite", lambda _: invite.encode())
+    finding = network_checks.check_version("http://10.0.0.1:8600")
+    assert finding.level == level and words in finding.what
+    assert finding.remedy == ("Ask the host to update." if level == "warning" else "")
+
+
+def test_a_version_that_cannot_be_asked_for_is_no_problem() -> None:
+    assert network_checks.check_version(f"http://127.0.0.1:{free_port()}").level == "ok"
 
 
 def test_a_bootnode_is_dialled() -> None:

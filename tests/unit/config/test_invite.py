@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rgym_exp.config.invite import PREFIX, Invite, note_on_version, read_invite
+from rgym_exp.config.invite import HUB_CAPABILITIES, PREFIX, Invite, note_on_version, read_invite
 from rgym_exp.errors import InviteError
 from rgym_exp.types import PROTOCOL
 
@@ -58,8 +58,16 @@ def test_an_invite_of_the_first_version_says_no_protocol_and_reads_as_that() -> 
     [(PROTOCOL, None), (PROTOCOL - 1, "Ask the host to update"), (PROTOCOL + 1, "Update it")],
 )
 def test_a_host_of_another_version_is_said_with_what_to_do(protocol: int, said: str | None) -> None:
-    note = note_on_version(replace(INVITE, protocol=protocol))
+    note = note_on_version(replace(INVITE, protocol=protocol, capabilities=tuple(HUB_CAPABILITIES)))
     assert note is None if said is None else said in (note or "")
+
+
+def test_a_hub_that_can_do_less_is_said_with_what_it_means_and_one_that_can_do_more_is_not() -> None:
+    hub = replace(INVITE, protocol=PROTOCOL, capabilities=("round-wait", "judge-batches", "dial-back", "tomorrows"))
+    note = note_on_version(hub)
+    assert note is not None and "nodes behind routers may hear nobody" in note and "Ask the host to update" in note
+    assert "judge" not in note
+    assert note_on_version(replace(hub, capabilities=(*hub.capabilities, "share-via"))) is None
 
 
 @pytest.mark.parametrize(

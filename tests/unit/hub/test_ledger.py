@@ -35,6 +35,7 @@ from rgym_exp.hub.contract_events import (
 )
 from rgym_exp.hub.follower import CONFIRMATIONS, Follower
 from rgym_exp.hub.ledger import JOURNAL_BLOCKS, Block, Ledger, Tally
+from rgym_exp.hub.ranking import participation, rank
 
 CONTRACT = "0x5afE56e7A0B986fB31e3830a70fd7cd38250A9e2"
 ACCOUNT = "0xABaBaBaBABabABabAbAbABAbABabababaBaBABaB"
@@ -109,6 +110,10 @@ def sums(ledger: Ledger) -> dict[str, tuple[int, int, int]]:
     return {tally.peer_id: (tally.rounds, tally.reward, tally.wins) for tally in ledger.leaders(1000)}
 
 
+def tally_of(ledger: Ledger, peer_id: str) -> Tally:
+    return next(tally for tally in ledger.leaders(1000) if tally.peer_id == peer_id)
+
+
 def truth(swarm: Swarm, *peers: str) -> dict[str, tuple[int, int]]:
     """Peer id -> reward, wins, as the contract has them now."""
     rewards = swarm.contract.read("getTotalRewards", list(peers))
@@ -133,6 +138,27 @@ def test_rounds_rewards_and_votes_are_added_up(swarm: Swarm, ledger: Ledger) -> 
         peer_id="QmB", account=second.account, rounds=1, reward=-4, wins=1, first_round=2, last_round=2
     )
     assert first.account == swarm.contract.registered_to("QmA")
+
+
+def test_a_reward_that_comes_rounds_late_counts_for_its_round(swarm: Swarm, ledger: Ledger) -> None:
+    """A slow peer, or one whose outbox waited for the hub."""
+    swarm.reward("QmSlow", 0, 5)
+    swarm.reward("QmQuick", 0, 1)
+    swarm.advance(3)
+    swarm.reward("QmQuick", 3, 1)
+    swarm.reward("QmSlow", 3, 2)
+    Follower(swarm.contract, ledger, own_chain=True).look()
+    before = tally_of(ledger, "QmSlow")
+    assert (before.rounds, before.reward) == (2, 7)
+    assert participation(before, 3) == 0.5
+    swarm.reward("QmSlow", 1, 3)
+    swarm.reward("QmSlow", 2, 4)
+    Follower(swarm.contract, ledger, own_chain=True).look()
+    after = tally_of(ledger, "QmSlow")
+    assert (after.rounds, after.reward, after.first_round, after.last_round) == (4, 14, 0, 3)
+    assert participation(after, 3) == 1.0
+    first, second = rank(ledger.leaders(10), swarm_round=3, judged={}, bet_tokens={}, models={})
+    assert (first.peer_id, first.reward, second.peer_id) == ("QmSlow", 14, "QmQuick")
 
 
 def test_looking_again_adds_only_what_is_new(swarm: Swarm, ledger: Ledger) -> None:

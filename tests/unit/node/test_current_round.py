@@ -47,11 +47,17 @@ class Node:
         self.rounds = self.rounds_with(self.chain.coordinator("0x1"), last_round, resumed=resumed)
 
     def rounds_with(
-        self, coordinator: MemoryCoordinator, last_round: int | None = None, *, resumed: bool = False
+        self,
+        coordinator: MemoryCoordinator,
+        last_round: int | None = None,
+        *,
+        last_interim: int = 0,
+        resumed: bool = False,
     ) -> SwarmRounds:
         return SwarmRounds(
             coordinator,
             last_round=last_round,
+            last_interim=last_interim,
             resumed=resumed,
             poll_seconds=1,
             sleep=self.time.sleep,
@@ -228,6 +234,32 @@ class TestHubAway:
             assert node.play() == (base, 1)
             assert node.rounds.last_round == last_round
             assert sum(node.time.slept) == 60
+
+    def test_a_node_that_restarts_meanwhile_counts_on(self) -> None:
+        """Else it would train once more on the problems of rounds that its weights have seen."""
+        node = Node(12)
+        node.away()
+        assert [node.play(), node.play()] == [(12, 1), (12, 2)]
+        last = node.rounds
+        node.rounds = node.rounds_with(
+            node.chain.coordinator("0x1"), last.last_round, last_interim=last.last_interim, resumed=True
+        )
+        assert node.play() == (12, 3)
+        node.back()
+        node.chain.round = 13
+        assert node.play() == (13, 0)
+        assert node.rounds.last_interim == 0
+
+    def test_a_round_that_was_heard_of_while_another_was_played_is_the_one_to_count_from(self) -> None:
+        node = Node(12)
+        node.chain.round = 13
+        current = node.rounds.await_next()
+        node.chain.advance()
+        assert node.rounds.reached(current) == 14
+        node.rounds.played(current.round)
+        node.away()
+        assert node.play() == (14, 1)
+        assert node.rounds.last_round == 13
 
     def test_a_question_that_gets_no_answer_holds_up_no_interim_round(self) -> None:
         node = Node(12)

@@ -45,6 +45,7 @@ class OneStep:
             after_round=lambda report: None,
             checkpoint_seconds=0,
             last_round=None,
+            last_interim=0,
             steps=0,
         )
         state, control = TrainerState(global_step=1), TrainerControl()

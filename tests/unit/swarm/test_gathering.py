@@ -12,7 +12,7 @@ import pytest
 from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesDealtWith
 from rgym_exp.swarm.fetching import SlowServers
 from rgym_exp.swarm.gathering import RoundGathering
-from rgym_exp.swarm.publishing import leave_notice
+from rgym_exp.swarm.publishing import CAPABILITIES, leave_notice
 from rgym_exp.swarm.refused import FetchFailed
 from rgym_exp.swarm.shards import Slice
 from rgym_exp.swarm.share import encode_share
@@ -624,8 +624,34 @@ def test_peers_seen_before_a_chain_was_set_back_are_not_waited_for_after_it() ->
 
 def test_peers_of_an_interim_round_are_expected_when_the_contract_is_back() -> None:
     known = KnownPeers(OWN)
-    known.seen(make_announcement("QmA", interim_round(7, 3), listed=interim_round(7, 1)))
+    plays_on = {"capabilities": CAPABILITIES}
+    known.seen(make_announcement("QmA", interim_round(7, 3), listed=interim_round(7, 1), **plays_on))
     assert known.expected(interim_round(7, 4)) == known.expected(8) == {"QmA"}
+
+
+async def test_in_an_interim_round_nobody_waits_for_peers_that_stop_when_the_hub_is_away(
+    gather: Gather, swarm: FakeSwarm, known: KnownPeers
+) -> None:
+    for peer in ("QmEarlierVersion", "QmOfThatToo"):
+        known.seen(make_announcement(peer, 12, protocol=1))
+    known.seen(make_announcement("QmPlaysOn", 12, capabilities=CAPABILITIES))
+    assert known.expected(12) == {"QmEarlierVersion", "QmOfThatToo", "QmPlaysOn"}
+    swarm.publish("QmPlaysOn", interim_round(12, 1), capabilities=CAPABILITIES)
+    assert await played(gather(interim_round(12, 1))) == ["QmPlaysOn"]
+
+
+async def test_in_an_interim_round_peers_that_heard_of_another_contract_round_last_are_heard(
+    gather: Gather, swarm: FakeSwarm, known: KnownPeers
+) -> None:
+    for peer, base in (("QmSame", 12), ("QmBehind", 9), ("QmAhead", 20), ("QmFarAhead", 21)):
+        swarm.publish(peer, interim_round(base, 2), listed=interim_round(base, 1))
+    assert set(await played(gather(interim_round(12, 1)))) == {"QmSame", "QmBehind", "QmAhead"}
+    assert await played(gather(interim_round(12, 2))) == [], "each share once, and nobody waits for the next"
+
+
+async def test_a_contract_round_takes_no_interim_shares(gather: Gather, swarm: FakeSwarm) -> None:
+    swarm.publish("QmAway", interim_round(12, 2), listed=interim_round(12, 1))
+    assert await played(gather(12)) == []
 
 
 def test_who_announces_the_digest_of_another_keeps_nobody_from_hearing_that_one() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rgym_exp.swarm.listing import MAX_ROUNDS_LATE, is_listed_rightly, listed_under, place_of
+from rgym_exp.swarm.listing import MAX_ROUNDS_LATE, is_listed_rightly, listed_under, place_of, places_beside
 from rgym_exp.types import contract_round, interim_count, interim_round, round_name
 
 
@@ -39,6 +39,14 @@ def test_where_a_share_is_published(round: int, swarm_round: int, listed: int) -
 )
 def test_a_place_where_a_share_does_not_belong(round: int, listed: int) -> None:
     assert not is_listed_rightly(round, listed)
+
+
+def test_interim_rounds_after_the_neighbouring_contract_rounds_are_looked_for_too() -> None:
+    beside = places_beside(interim_round(12, 5))
+    assert {contract_round(place) for place in beside} == {*range(4, 21)} - {12}
+    assert all(interim_count(place) for place in beside)
+    assert interim_round(0, 1) in places_beside(interim_round(3, 1))
+    assert places_beside(12) == []
 
 
 def test_all_interim_rounds_after_one_contract_round_share_a_place() -> None:

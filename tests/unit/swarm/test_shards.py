@@ -56,6 +56,15 @@ def test_a_swarm_that_shrank_is_noticed_after_three_rounds() -> None:
     assert size.level == 0
 
 
+def test_rounds_without_anybody_do_not_make_a_known_swarm_smaller() -> None:
+    """While the hub is away, peers look into many places where perhaps nobody is."""
+    size = SwarmSize()
+    size.observe({Shard(7, 2, 3): 30})
+    size.observe({Shard(round_number, 2, 0): 0 for round_number in range(8, 24)})
+    assert size.peers == 120
+    assert size.inhabited == [2]
+
+
 def test_a_swarm_that_hovers_at_a_boundary_does_not_flap() -> None:
     size = SwarmSize()
     levels = []

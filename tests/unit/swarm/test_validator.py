@@ -21,6 +21,7 @@ from rgym_exp.swarm.announcement import encode_announcement
 from rgym_exp.swarm.identity import Identity
 from rgym_exp.swarm.shards import record_key, shard_of
 from rgym_exp.swarm.validator import RECORD_LIFETIME_SECONDS, AnnouncementValidator, expiry_of
+from rgym_exp.types import interim_round
 from tests.unit.swarm.swarm_builders import SWARM_ID, make_announcement
 
 ROUND = 3
@@ -135,6 +136,77 @@ def test_rounds_far_from_ours_are_refused_once_ours_is_known(
     validator.set_round(1000)
     assert [validator.validate(record) for record in records] == [False, True, False]
     assert drops == {"stale_round": 2}
+
+
+class TestInterimRounds:
+    """Rounds that are played after a contract round while the hub is away."""
+
+    PLACE = interim_round(ROUND, 1)
+
+    @pytest.mark.parametrize("count", [1, 2, 2**20])
+    def test_all_that_follow_one_contract_round_are_kept_at_one_place(
+        self, validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity], count: int
+    ) -> None:
+        record = interim_record(identities[0], ROUND, count)
+        assert record.key == key_for(identities[0].peer_id, self.PLACE)
+        assert validator.validate(record)
+        assert not drops
+
+    @pytest.mark.parametrize("place", [ROUND, interim_round(ROUND, 2), interim_round(ROUND + 1, 1)])
+    def test_one_is_refused_at_any_other_place(
+        self, validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity], place: int
+    ) -> None:
+        record = interim_record(identities[0], ROUND, 2)
+        assert not validator.validate(replace(record, key=key_for(identities[0].peer_id, place)))
+        assert drops == {"wrong_key": 1}
+
+    def test_a_contract_round_is_refused_among_them(
+        self, validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity]
+    ) -> None:
+        record = replace(record_of(identities[0]), key=key_for(identities[0].peer_id, self.PLACE))
+        assert not validator.validate(record)
+        assert drops == {"wrong_key": 1}
+
+    def test_they_are_as_near_as_the_contract_round_that_they_follow(
+        self, validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity]
+    ) -> None:
+        """However many there were: their numbers are far above all others, and no reason to refuse them."""
+        records = [interim_record(identities[0], base, 500) for base in (10, 995, 1000, 1005, 5000)]
+        for at in (1000, interim_round(1000, 7)):
+            validator.set_round(at)
+            assert [validator.validate(record) for record in records] == [False, True, True, True, False]
+        assert drops == {"stale_round": 2}
+
+    def test_records_of_the_contracts_rounds_pass_while_they_are_played(
+        self, validator: AnnouncementValidator, drops: Counter[str], identities: list[Identity]
+    ) -> None:
+        """The hub may be there for others, or about to be back."""
+        validator.set_round(interim_round(ROUND, 40))
+        assert all(validator.validate(record_of(identities[0], round=round)) for round in (ROUND, ROUND + 1))
+        assert not drops
+
+    def test_the_newer_of_a_peer_may_take_the_place_of_the_one_before(
+        self, validator: AnnouncementValidator, identities: list[Identity]
+    ) -> None:
+        """Whatever their counts say: a node that lost its checkpoint counts anew."""
+        now = time.time()
+        storage = DHTLocalStorage()
+        before, after = (
+            interim_record(identities[0], ROUND, count, time=then) for count, then in ((9, now - 10), (1, now))
+        )
+        for record in (before, after):
+            assert validator.validate(record)
+            key, subkey = DHTID.from_bytes(record.key), identities[0].peer_id
+            assert storage.store(key, record.value, record.expiration_time, subkey=subkey)
+        held = storage.get(DHTID.from_bytes(after.key))
+        assert held is not None and isinstance(held.value, DictionaryDHTValue)
+        assert [entry.value for entry in held.value.data.values()] == [after.value]
+
+
+def interim_record(identity: Identity, base: int, count: int, **changes: Any) -> DHTRecord:
+    place = interim_round(base, 1)
+    record = record_of(identity, round=interim_round(base, count), listed=place, **changes)
+    return replace(record, key=key_for(identity.peer_id, place))
 
 
 @pytest.mark.parametrize("value", [b"", msgpack.packb("text"), msgpack.packb(b"bytes"), b"\xc1", msgpack.packb(None)])

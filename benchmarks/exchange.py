@@ -240,7 +240,7 @@ def _play(  # type: ignore[no-untyped-def]  # the exchange's class is imported i
             barrier.wait(TIMEOUT_SECONDS)
         gathering = exchange.start_gathering(number)
         begin = time.perf_counter()
-        exchange.publish(share, model_name="benchmark/none", account="", mean_reward=0.5)
+        exchange.publish(share, swarm_round=number, model_name="benchmark/none", account="", mean_reward=0.5)
         received = gathering.close(timeout_seconds=TIMEOUT_SECONDS, enough_shares=wanted)
         if index >= WARM_UP_ROUNDS:
             timings.append((time.perf_counter() - begin, min(wanted, len(received))))

@@ -115,7 +115,7 @@ def all_parts(wanted: Sequence[str], image_tests: Sequence[str] | None) -> list[
         steps=(
             Step(
                 name="pytest",
-                command=(*python, "pytest", *workers, "-rs", "--durations=10", "--cov", "--cov-report=term"),
+                command=(*python, "pytest", *workers, "-rs", "--durations=10"),
                 # Several workers with as many threads each would only get in each other's way.
                 environ={"OMP_NUM_THREADS": "1"},
             ),
@@ -221,15 +221,11 @@ def _said(part: Part) -> str:
 
 
 def essence(said: str) -> str:
-    """Of pytest's output: what is least covered, what was left out and why, what was slowest, and the closing line."""
+    """Of pytest's output: what was left out and why, what was slowest, and the closing line."""
     lines = said.splitlines(keepends=True)
-    table = [number for number, line in enumerate(lines) if line.startswith("Name ")]
-    coverage = (
-        [*lines[table[0] : table[0] + 12], *(line for line in lines if line.startswith("TOTAL"))] if table else []
-    )
     slowest = [number for number, line in enumerate(lines) if "slowest" in line]
     left_out = [line for line in lines if line.startswith("SKIPPED")]
-    return "".join([*coverage, *left_out, *(lines[slowest[-1] :] if slowest else lines[-1:])])
+    return "".join([*left_out, *(lines[slowest[-1] :] if slowest else lines[-1:])])
 
 
 def main() -> int:

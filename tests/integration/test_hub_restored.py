@@ -1,4 +1,4 @@
-"""The hub goes away for a while, as hosts' machines do, and comes back; then once more, from a backup of its folder."""
+"""The hub comes back from an old backup of its folder, as after a broken disk: nodes play on, and no reward is lost."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from tests.support.processes import HubProgram, NodeProgram, wait_for
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 
-def test_nodes_outlive_a_hub_that_goes_away_and_one_that_is_restored_from_a_backup(
-    tmp_path: Path, tiny_model_folder: Path
-) -> None:
+def test_nodes_play_on_and_send_again_what_a_backup_of_the_hub_lacks(tmp_path: Path, tiny_model_folder: Path) -> None:
     with (
         HubProgram(tmp_path / "hub", "--round-minimum", "0.5") as hub,
         NodeProgram(tmp_path / "ada", tiny_model_folder, invite=hub.invite()) as ada,
@@ -33,25 +31,9 @@ def test_nodes_outlive_a_hub_that_goes_away_and_one_that_is_restored_from_a_back
         hub.end()
         assert hub.status == 0
         shutil.copytree(hub.home.hub, tmp_path / "backup")
-        for node in nodes:
-            wait_for(
-                partial(has_said, node, "The chain does not answer"),
-                what=f"a word of {node.name} about the missing chain",
-                programs=nodes,
-            )
         last_rounds = {node: node.reports()[-1].round for node in nodes}
 
         with HubProgram(tmp_path / "hub", "--round-minimum", "0.5") as back:
-            assert back.invite() == invite
-            for node in nodes:
-                wait_for(
-                    partial(has_company, node, after=last_rounds[node]),
-                    what=f"a new round of {node.name} with the other",
-                    programs=(*nodes, back),
-                )
-                assert has_said(node, "The chain answers again")
-                # Said once, however long it lasted.
-                assert node.output().count("The chain does not answer") == 1
             wait_for(
                 lambda: min(confirmed(node)[0] for node in nodes) > max(last_rounds.values()) + 1,
                 what="rewards on the contract that the backup lacks",
@@ -97,12 +79,8 @@ def contract_has_all_rewards(contract: SwarmContract, node: NodeProgram, *, unti
     )
 
 
-def has_company(node: NodeProgram, *, after: int = -1) -> bool:
-    return any(report.external_peers for report in node.reports() if report.round > after)
-
-
-def has_said(node: NodeProgram, words: str) -> bool:
-    return words in node.output()
+def has_company(node: NodeProgram) -> bool:
+    return any(report.external_peers for report in node.reports())
 
 
 def confirmed(node: NodeProgram) -> tuple[int, int]:

@@ -624,8 +624,7 @@ def test_peers_seen_before_a_chain_was_set_back_are_not_waited_for_after_it() ->
 
 def test_peers_of_an_interim_round_are_expected_when_the_contract_is_back() -> None:
     known = KnownPeers(OWN)
-    plays_on = {"capabilities": CAPABILITIES}
-    known.seen(make_announcement("QmA", interim_round(7, 3), listed=interim_round(7, 1), **plays_on))
+    known.seen(make_announcement("QmA", interim_round(7, 3), listed=interim_round(7, 1), capabilities=CAPABILITIES))
     assert known.expected(interim_round(7, 4)) == known.expected(8) == {"QmA"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rgym_exp.training.checkpoint import CheckpointStore, SwarmRecord
+from rgym_exp.types import interim_round
 
 
 def record(step: int, **changes: object) -> SwarmRecord:
@@ -33,6 +35,19 @@ def test_the_newest_checkpoint_comes_back_with_its_record_and_files(tmp_path: Pa
     latest = store.latest()
     assert latest is not None and latest.record == record(7)
     assert (latest.folder / "model.safetensors").read_text() == "weights of step 7"
+
+
+def test_a_checkpoint_of_the_version_before_which_counted_no_interim_rounds_is_resumed_from(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep=2)
+    write(store, 3, interim=interim_round(12, 5))
+    written = store.latest()
+    assert written is not None and written.record.interim == interim_round(12, 5)
+    file = written.folder / "swarm.json"
+    content = json.loads(file.read_text())
+    del content["interim"]
+    file.write_text(json.dumps(content))
+    before = store.latest()
+    assert before is not None and before.record == record(3)
 
 
 class DiskWatched:

@@ -26,6 +26,10 @@ UPKEEP_SECONDS = 60.0
 """How often the state is copied, and its size looked at."""
 RENEW_AT_BYTES = 4 * 1024 * 1024
 """What blocks may add: about 2000. anvil writes the whole file every few seconds, idle or not."""
+RENEW_AT_ONCE_BYTES = 64 * 1024 * 1024
+"""What they may add within ``RENEW_AFTER_SECONDS``: to write that much costs about a twentieth of a core."""
+RENEW_AFTER_SECONDS = 300.0
+"""Between two renewals. Each takes the chain away for a moment, and a busy swarm would have it renewed every minute."""
 
 _LISTENING = "Listening on 127.0.0.1:"
 
@@ -59,6 +63,8 @@ class AnvilProcess:
         """Why its state isn't safe; None while it is."""
         self._renewing = False
         self._bytes_without_blocks = 0
+        self._cut = 0.0
+        """When that was (``time.monotonic``)."""
         self._one_renewal = threading.Lock()
         self._runner = threading.Thread(target=self._run, name="anvil", daemon=True)
         self._runner.start()
@@ -140,6 +146,7 @@ class AnvilProcess:
         saved_state.prepare(self._state_file)
         # What contracts keep grows for ever, and no renewal makes it smaller: past the bound, each look would renew.
         self._bytes_without_blocks = self._state_file.stat().st_size if self._state_file.exists() else 0
+        self._cut = time.monotonic()
         self._process = self._start()
         if self._stop.is_set():  # set while it started, when there was nothing to terminate yet
             self._process.terminate()
@@ -191,7 +198,8 @@ class AnvilProcess:
             return False
         # A renewal costs as much as the contracts' own state is long, so it waits until that has doubled with blocks.
         grown = self._state_file.stat().st_size - self._bytes_without_blocks
-        return grown > max(RENEW_AT_BYTES, self._bytes_without_blocks)
+        seldom = time.monotonic() - self._cut >= RENEW_AFTER_SECONDS
+        return grown > max(RENEW_AT_BYTES if seldom else RENEW_AT_ONCE_BYTES, self._bytes_without_blocks)
 
     def _keep_up(self) -> None:
         """Thread "anvil upkeep": a copy of the state now and then, and a renewal when it has grown."""
@@ -205,8 +213,10 @@ class AnvilProcess:
             try:
                 saved_state.back_up(self._state_file)
                 if self.has_grown:
-                    logger.info("The local chain's state has grown by %d bytes; renewing it.", RENEW_AT_BYTES)
+                    began = time.monotonic()
                     self.renew()
+                    away = time.monotonic() - began
+                    logger.info("The local chain's state had grown; it was renewed, which took %.1f s.", away)
             except (OSError, ChainError) as error:
                 logger.warning("The local chain's upkeep failed: %s", error)
 

@@ -19,7 +19,8 @@ from rgym_exp.hub.rpc_proxy import SEND, Forward
 
 log = logging.getLogger("rl_swarm.hub.block_pace")
 
-MANY_PER_SECOND = 20
+MANY_PER_SECOND = 10
+"""The chain keeps the transactions of its last 64 blocks alone: with a block for each they last six seconds so."""
 BLOCK_SECONDS = 0.5
 CALM_SECONDS = 5.0
 """After so long with few transactions, each has a block of its own again."""

@@ -6,8 +6,9 @@ The hub is the real one, with its chain (anvil), its bootnode (p2pd) and its jud
 the joiners are tasks in this process on the others, each at a loopback address of its own (127.0.x.y), since the hub
 limits by address. Every joiner waits for the round by long poll, asks for its four questions as soon as it moves, looks
 at the round once more in between, hands in four answers, and reports a reward and a vote that were signed before the
-start: ``--writes raw`` sends those two transactions alone, ``--writes node`` also asks what a node asks for each of
-them (gas, nonce, fees; then the receipt).
+start: ``--writes raw`` sends those two transactions alone, ``--writes node`` sends them as a node's outbox does, one
+after the other: the first of each kind, which is before what is measured, asks for gas, number and fees; each leaves in
+one batch with the questions for its fate; what is in no block is looked for again, and what is lost is sent again.
 
 Rounds are moved by the hub's keeper, each when one real peer of the DHT has announced. What a thousand peers' records
 would cost the DHT and the keeper is not in here.

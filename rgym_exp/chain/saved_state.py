@@ -76,7 +76,7 @@ class WritingWatch:
 
 
 def _ends_whole(path: Path) -> bool:
-    """Whether the file ends as JSON does. One that was cut off ends so by chance now and then, not for half a minute."""
+    """Whether the file ends as JSON does. One that was cut off does so by chance, not for half a minute."""
     try:
         with path.open("rb") as file:
             file.seek(-min(_TAIL_BYTES, path.stat().st_size), os.SEEK_END)

@@ -188,14 +188,10 @@ class Follower:
         cursor = self._ledger.cursor()
         if not peers or cursor is None or not self._can_settle:
             return
-        functions, at = self._contract.contract.functions, cursor.number
-
-        def wins_of(peer: str) -> int:
-            return int(self._contract.ask(lambda: functions.getTotalWins(peer).call(block_identifier=at)))
-
+        wins_of = [("getTotalWins", (peer,)) for peer in peers]
         try:
-            rewards = self._contract.ask(lambda: functions.getTotalRewards(peers).call(block_identifier=at))
-            totals = {peer: (int(reward), wins_of(peer)) for peer, reward in zip(peers, rewards, strict=True)}
+            rewards, *wins = self._contract.views_at(cursor.number, ("getTotalRewards", (peers,)), *wins_of)
+            totals = {peer: (int(reward), int(won)) for peer, reward, won in zip(peers, rewards, wins, strict=True)}
         except RpcRefusal as refusal:
             log.debug("Not settled: %s", refusal)
         except Reverted as refusal:

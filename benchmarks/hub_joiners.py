@@ -22,7 +22,7 @@ from rgym_exp.config.invite import Invite
 QUESTIONS = 4
 GAS = 700_000
 LONGEST_POLL_SECONDS = 20
-LOOKED_AGAIN = RetryPolicy()
+LIKE_A_NODE = RetryPolicy()
 """A real node's waits: between looks for a transaction's block, and after failures."""
 
 
@@ -208,7 +208,8 @@ async def _play(
         counts.plain_seconds.append(time.monotonic() - began)
         await asyncio.sleep(chance.uniform(0.1, 0.3) * setting.seconds)
         for write in writes:
-            counts.writes[round] += await (outbox.write(write) if setting.writes == "node" else outbox.send(write))
+            done = await (outbox.write(write) if setting.writes == "node" else outbox.send(write))
+            counts.writes[round] += done
         if questions:
             answers = [{"session_id": each["session_id"], "user_answer": "<answer>7</answer>"} for each in questions]
             began = time.monotonic()
@@ -245,28 +246,25 @@ class Outbox:
     async def write(self, write: dict[str, Any]) -> bool:
         """Send it until it is in a block; whether it was done there."""
         async with self._one_at_a_time:
-            failures, look = 0, LOOKED_AGAIN.look_seconds
-            is_sent = False
-            while True:
+            failures, looks, receipt, is_sent = 0, 0, None, False
+            while receipt is None:
                 try:
-                    receipt, is_known = (
-                        await self._sent(write, again=failures > 0) if not is_sent else await self._looked(write)
-                    )
+                    receipt, is_sent = await (self._fate(write, []) if is_sent else self._sent(write, failures > 0))
                 except (OSError, EOFError, ValueError) as error:
                     self._trouble(f"sent again after {type(error).__name__}: {error}")
-                    receipt, is_known = None, False
-                    await asyncio.sleep(LOOKED_AGAIN.wait(failures))
+                    is_sent = False
+                if receipt is None and is_sent:
+                    pause = LIKE_A_NODE.look_seconds * 2.0**looks
+                    looks += 1
+                    await asyncio.sleep(min(pause, LIKE_A_NODE.longest_look_seconds))
+                elif receipt is None:
                     failures += 1
-                if receipt is not None:
-                    self._knows_number = receipt["status"] == "0x1"
-                    return self._knows_number or self._trouble("transaction: reverted")
-                is_sent = is_known
-                if is_known:
-                    await asyncio.sleep(look)
-                    look = min(2 * look, LOOKED_AGAIN.longest_look_seconds)
+                    await asyncio.sleep(LIKE_A_NODE.wait(failures))
+            self._knows_number = receipt["status"] == "0x1"
+            return self._knows_number or self._trouble("transaction: reverted")
 
-    async def _sent(self, write: dict[str, Any], *, again: bool) -> tuple[dict[str, Any] | None, bool]:
-        """Its receipt, if it has one, and whether the chain knows it, after it was sent. Raises OSError and the like."""
+    async def _sent(self, write: dict[str, Any], again: bool) -> tuple[dict[str, Any] | None, bool]:
+        """Send it; its receipt, if it has one, and whether the chain knows it. Raises OSError, EOFError, ValueError."""
         if not again and (write["kind"] not in self._asked or not self._knows_number):
             asked = [
                 _call(0, "eth_estimateGas", write["estimate"]),
@@ -281,9 +279,6 @@ class Outbox:
             self._asked.add(write["kind"])
         self._knows_number = False
         return await self._fate(write, [_call(9, "eth_sendRawTransaction", write["raw"])])
-
-    async def _looked(self, write: dict[str, Any]) -> tuple[dict[str, Any] | None, bool]:
-        return await self._fate(write, [])
 
     async def _fate(self, write: dict[str, Any], before: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, bool]:
         asked = [

@@ -20,6 +20,8 @@ from rgym_exp.chain.sending import RetryPolicy
 from rgym_exp.config.invite import Invite
 
 QUESTIONS = 4
+WRITES = 2
+"""A reward and a vote."""
 GAS = 700_000
 LONGEST_POLL_SECONDS = 20
 LIKE_A_NODE = RetryPolicy()
@@ -153,7 +155,6 @@ async def join(joiner: Joiner, invite: Invite, setting: Setting, counts: Counts,
     outbox = Outbox(joiner, chain, counts)
     at_work: set[asyncio.Task[None]] = set()
     last = -1
-    unsent = iter(joiner.writes)
     chance = random.Random(joiner.number)
     try:
         while not stop.is_set():
@@ -167,9 +168,7 @@ async def join(joiner: Joiner, invite: Invite, setting: Setting, counts: Counts,
                 continue
             last = told["round"]
             counts.heard[last].append((told["time"], time.time()))
-            task = asyncio.create_task(
-                _play(joiner, last, next(unsent, ()), outbox, looks, judge, setting, counts, chance)
-            )
+            task = asyncio.create_task(_play(joiner, last, outbox, looks, judge, setting, counts, chance))
             at_work.add(task)
             task.add_done_callback(at_work.discard)
         if at_work:
@@ -184,7 +183,6 @@ async def join(joiner: Joiner, invite: Invite, setting: Setting, counts: Counts,
 async def _play(
     joiner: Joiner,
     round: int,
-    writes: tuple[dict[str, Any], ...],
     outbox: Outbox,
     looks: Connection,
     judge: Connection,
@@ -207,8 +205,8 @@ async def _play(
         await looks.get("/round")
         counts.plain_seconds.append(time.monotonic() - began)
         await asyncio.sleep(chance.uniform(0.1, 0.3) * setting.seconds)
-        for write in writes:
-            done = await (outbox.write(write) if setting.writes == "node" else outbox.send(write))
+        for _ in range(WRITES):
+            done = await outbox.report(watch=setting.writes == "node")
             counts.writes[round] += done
         if questions:
             answers = [{"session_id": each["session_id"], "user_answer": "<answer>7</answer>"} for each in questions]
@@ -234,34 +232,40 @@ class Outbox:
         self._joiner = joiner
         self._chain = chain
         self._counts = counts
+        self._unsent = (write for pair in joiner.writes for write in pair)
         self._one_at_a_time = asyncio.Lock()
         self._asked: set[str] = set()
         self._knows_number = False
 
-    async def send(self, write: dict[str, Any]) -> bool:
-        """Send it and nothing else; whether it was taken."""
+    async def report(self, *, watch: bool) -> bool:
+        """The next write, in the order of their numbers; whether it was done in a block, or taken if not watched."""
+        async with self._one_at_a_time:
+            write = next(self._unsent, None)
+            if write is None:
+                return self._trouble("transaction: more rounds than were prepared for")
+            return await (self._write(write) if watch else self._send(write))
+
+    async def _send(self, write: dict[str, Any]) -> bool:
         _, told = await self._chain.post("/rpc", _call(1, "eth_sendRawTransaction", write["raw"]))
         return "error" not in told or self._trouble(f"transaction: {told['error']}")
 
-    async def write(self, write: dict[str, Any]) -> bool:
-        """Send it until it is in a block; whether it was done there."""
-        async with self._one_at_a_time:
-            failures, looks, receipt, is_sent = 0, 0, None, False
-            while receipt is None:
-                try:
-                    receipt, is_sent = await (self._fate(write, []) if is_sent else self._sent(write, failures > 0))
-                except (OSError, EOFError, ValueError) as error:
-                    self._trouble(f"sent again after {type(error).__name__}: {error}")
-                    is_sent = False
-                if receipt is None and is_sent:
-                    pause = LIKE_A_NODE.look_seconds * 2.0**looks
-                    looks += 1
-                    await asyncio.sleep(min(pause, LIKE_A_NODE.longest_look_seconds))
-                elif receipt is None:
-                    failures += 1
-                    await asyncio.sleep(LIKE_A_NODE.wait(failures))
-            self._knows_number = receipt["status"] == "0x1"
-            return self._knows_number or self._trouble("transaction: reverted")
+    async def _write(self, write: dict[str, Any]) -> bool:
+        failures, looks, receipt, is_sent = 0, 0, None, False
+        while receipt is None:
+            try:
+                receipt, is_sent = await (self._fate(write, []) if is_sent else self._sent(write, failures > 0))
+            except (OSError, EOFError, ValueError) as error:
+                self._trouble(f"sent again after {type(error).__name__}: {error}")
+                is_sent = False
+            if receipt is None and is_sent:
+                pause = LIKE_A_NODE.look_seconds * 2.0**looks
+                looks += 1
+                await asyncio.sleep(min(pause, LIKE_A_NODE.longest_look_seconds))
+            elif receipt is None:
+                failures += 1
+                await asyncio.sleep(LIKE_A_NODE.wait(failures))
+        self._knows_number = receipt["status"] == "0x1"
+        return self._knows_number or self._trouble("transaction: reverted")
 
     async def _sent(self, write: dict[str, Any], again: bool) -> tuple[dict[str, Any] | None, bool]:
         """Send it; its receipt, if it has one, and whether the chain knows it. Raises OSError, EOFError, ValueError."""

@@ -73,7 +73,7 @@ def build_app(
 
     async def post_rpc(request: web.Request) -> web.Response:
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(None if request.content.is_eof() else BODY_SECONDS):
                 body = await request.read()
         except TimeoutError as error:
             raise web.HTTPRequestTimeout from error

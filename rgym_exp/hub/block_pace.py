@@ -2,7 +2,7 @@
 
 anvil makes a block of every transaction as it comes, which answers a small swarm soonest. A thousand nodes that report
 in the same second would have it make thousands of blocks, at three times the processor time each, and its state grow by
-a megabyte a round. So while many transactions come in, it makes one block each half a second, and whoever sends one is
+a megabyte a round. So while many transactions come in, it makes a block each half a second or so, and who sends one is
 answered after its block: its first look for the receipt then finds it, where it would have looked four times. It may
 come with the transaction, in one batch.
 """
@@ -23,6 +23,9 @@ log = logging.getLogger("rl_swarm.hub.block_pace")
 MANY_PER_SECOND = 10
 """The chain keeps the transactions of its last 64 blocks alone: with a block for each they last six seconds so."""
 BLOCK_SECONDS = 0.5
+LONGEST_BLOCK_SECONDS = 2.0
+_REST = 9.0
+"""So many times as long as a block takes the chain until the next. It reckons all that contracts keep anew for each."""
 CALM_SECONDS = 5.0
 """After so long with few transactions, each has a block of its own again."""
 
@@ -42,6 +45,8 @@ class BlockPace:
         self._last_many = 0.0
         self._block: asyncio.Event | None = None
         """Set with the next block, while blocks are made for many."""
+        self._seconds = BLOCK_SECONDS
+        """Between two of those."""
 
     async def forward(self, calls: list[dict[str, Any]]) -> Any:
         """See ``Forward``. What is asked after a transaction, in one batch with it, is asked after its block."""
@@ -52,7 +57,7 @@ class BlockPace:
         answer = await self._forward(calls[: sent[-1] + 1])
         if self._block is not None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(2 * BLOCK_SECONDS):
+                async with asyncio.timeout(2 * self._seconds):
                     await self._block.wait()
         afterwards = calls[sent[-1] + 1 :]
         if not afterwards or not isinstance(answer, list):
@@ -85,10 +90,12 @@ class BlockPace:
         while not self._is_calm():
             # Said each time: a chain that was started anew makes its blocks by itself.
             made, self._block = self._block, asyncio.Event()
+            began = self._clock()
             await self._tell(("evm_setAutomine", [False]), ("evm_mine", []))
+            self._seconds = max(BLOCK_SECONDS, min(LONGEST_BLOCK_SECONDS, _REST * (self._clock() - began)))
             if made is not None:
                 made.set()
-            await asyncio.sleep(BLOCK_SECONDS)
+            await asyncio.sleep(self._seconds)
 
     def _is_calm(self) -> bool:
         return self._clock() - self._last_many >= CALM_SECONDS

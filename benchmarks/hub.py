@@ -93,7 +93,7 @@ async def run(setting: Setting, folder: Path, say: Callable[[str], None] = print
     """One run, with a hub of its own in ``folder``."""
     async with AsyncExitStack() as stack:
         hub, invite = await stack.enter_async_context(_hub(setting, folder))
-        say(f"The hub is up ({invite.hub_url}). Signing {2 * setting.rounds + 7} transactions for each joiner.")
+        say(f"The hub is up ({invite.hub_url}). Signing {2 * setting.rounds + 9} transactions for each joiner.")
         joiners = await asyncio.to_thread(prepared, setting, invite)
         await register(joiners, invite, say)
         counts = Counts()
@@ -199,12 +199,12 @@ def _announcement(invite: Invite, peer_id: str, round: int) -> Announcement:
 
 
 async def _measured_from(counts: Counts, setting: Setting, announcing: asyncio.Task[None]) -> int:
-    """The first round at whose beginning all joiners were there."""
+    """The first round at whose beginning all joiners were there and had reported once."""
     while True:
         _raise_if_done(announcing)
-        # Round 0 is where they arrive; 1 is the first that begins before their eyes.
+        # Round 0 is where they arrive; in 1 some still send what they first report.
         for round in sorted(counts.heard):
-            if round >= 1 and len(counts.heard[round]) >= 0.99 * setting.joiners:
+            if round >= 2 and len(counts.heard[round]) >= 0.99 * setting.joiners:
                 return round
         await asyncio.sleep(0.02)
 

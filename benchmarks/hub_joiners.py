@@ -73,7 +73,7 @@ class Setting:
 
 
 def prepared(setting: Setting, invite: Invite) -> list[Joiner]:
-    """Accounts, peers and signed transactions for rounds 0 to ``rounds`` + 1."""
+    """Accounts, peers and signed transactions for rounds 0 to ``rounds`` + 3."""
     assert invite.rpc_url is not None and invite.coordinator_address is not None
     contract = SwarmContract(invite.rpc_url, invite.coordinator_address, chain_id=invite.chain_id)
     made = []
@@ -88,7 +88,7 @@ def prepared(setting: Setting, invite: Invite) -> list[Joiner]:
                 _signed(contract, account, next(nonces), "submitReward", round, 0, 5, peer_id),
                 _signed(contract, account, next(nonces), "submitWinners", round, [other], peer_id),
             )
-            for round in range(setting.rounds + 3)
+            for round in range(setting.rounds + 4)
         ]
         address = "127.0.1.1" if setting.one_address else f"127.0.{1 + number // 250}.{1 + number % 250}"
         made.append(
@@ -271,7 +271,7 @@ class Outbox:
         """Send it; its receipt, if it has one, and whether the chain knows it. Raises OSError, EOFError, ValueError."""
         if not again and (write["kind"] not in self._asked or not self._knows_number):
             asked = [
-                _call(0, "eth_estimateGas", write["estimate"]),
+                _call(0, "eth_estimateGas", write["estimate"], "latest"),
                 _call(1, "eth_getTransactionCount", self._joiner.account.address, "pending"),
                 _call(2, "eth_getBlockByNumber", "latest", False),
                 _call(3, "eth_gasPrice"),

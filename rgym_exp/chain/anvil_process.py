@@ -9,10 +9,14 @@ import threading
 import time
 from pathlib import Path
 
+from requests.exceptions import RequestException
+from web3.types import RPCEndpoint
+
 from rgym_exp.base.child import end, tied
 from rgym_exp.base.restarts import RestartPauses
 from rgym_exp.chain import saved_state
 from rgym_exp.chain.coordinator import ChainError
+from rgym_exp.chain.rpc import connect
 
 logger = logging.getLogger("rl_swarm.chain")
 
@@ -185,7 +189,9 @@ class AnvilProcess:
                 if line.startswith(_LISTENING):
                     listening = self._has_run = True
                     self._down = None
-                    self._listening.put(int(line.removeprefix(_LISTENING)))
+                    port = int(line.removeprefix(_LISTENING))
+                    _say_no_more(port)
+                    self._listening.put(port)
         status = process.wait()
         if not listening:
             raise DevnetError(f"The local chain ended at its start ({last or status}). See {self._log_file}.")
@@ -230,3 +236,11 @@ class AnvilProcess:
             logger.warning("%s", self._unwritten)
         elif before is not None and self._unwritten is None:
             logger.info("The local chain's state is written again.")
+
+
+def _say_no_more(port: int) -> None:
+    """Have anvil write no line for each request and transaction: thousands a second, which nobody reads."""
+    try:
+        connect(f"http://127.0.0.1:{port}").provider.make_request(RPCEndpoint("anvil_setLoggingEnabled"), [False])
+    except (RequestException, ValueError) as error:
+        logger.debug("The local chain goes on talking: %s", error)

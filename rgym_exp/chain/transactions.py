@@ -82,7 +82,8 @@ class Transactor:
         if transaction.get("to"):
             estimated["to"] = transaction["to"]
         gas, nonce, *fees = self._contract.ask_together(
-            ("eth_estimateGas", [estimated]),
+            # Not as of the pending block, for which a local chain would execute everybody's waiting transactions.
+            ("eth_estimateGas", [estimated, "latest"]),
             ("eth_getTransactionCount", [self.address, "pending"]),
             ("eth_getBlockByNumber", ["latest", False]),
             ("eth_gasPrice", []),

@@ -288,17 +288,17 @@ class Outbox:
         asked = [
             *before,
             _call(0, "eth_getTransactionCount", self._joiner.account.address, "latest"),
-            _call(1, "eth_getTransactionCount", self._joiner.account.address, "pending"),
-            _call(2, "eth_getTransactionReceipt", write["hash"]),
-            _call(3, "eth_getTransactionByHash", write["hash"]),
+            _call(1, "eth_getTransactionReceipt", write["hash"]),
         ]
+        if not before:
+            asked.append(_call(2, "eth_getTransactionCount", self._joiner.account.address, "pending"))
+            asked.append(_call(3, "eth_getTransactionByHash", write["hash"]))
         _, told = await self._chain.post("/rpc", asked)
         refusals = [str(each["error"]) for each in told if "error" in each]
-        known_already = [each for each in refusals if "already" in each or "nonce too low" in each]
-        if len(refusals) > len(known_already):
+        if any("already" not in each and "nonce too low" not in each for each in refusals):
             raise ValueError(refusals[0])
-        receipt, known = told[-2].get("result"), told[-1].get("result")
-        return receipt, known is not None
+        results = {each["id"]: each.get("result") for each in told}
+        return results[1], bool(before) or results[3] is not None
 
     def _trouble(self, what: str) -> bool:
         self._counts.trouble[what[:80]] += 1

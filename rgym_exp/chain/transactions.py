@@ -112,9 +112,9 @@ class Transactor:
     def send(self, signed: Signed) -> Fate | None:
         """Hand it to the chain and ask at once what became of it, in one request; harmless to repeat.
 
-        None when the chain doesn't say. Raises RpcRefusal when it won't have it."""
-        sent, *told = self._contract.ask_together(
-            ("eth_sendRawTransaction", [HexBytes(signed.raw).to_0x_hex()]), *self._about(signed.hash)
+        None while it is in no block. Raises RpcRefusal when the chain won't have it."""
+        sent, made, receipt = self._contract.ask_together(
+            ("eth_sendRawTransaction", [HexBytes(signed.raw).to_0x_hex()]), *self._in_blocks(signed.hash)
         )
         try:
             self._contract.ask(lambda: result_of(sent))
@@ -123,10 +123,10 @@ class Transactor:
                 if self._unasked == signed.hash:
                     self._last_sent.failed()
                 raise
-        try:
-            return self._fate(signed.hash, signed.nonce, told)
-        except ChainUnavailable:
+        if not receipt.get("result"):
             return None
+        # In a block, so that nothing waits and it is known: the other questions are for what isn't.
+        return self._fate(signed.hash, signed.nonce, [made, receipt, made, receipt])
 
     def broadcast(self, raw: bytes) -> None:
         """Hand a signed transaction to the chain; harmless to repeat. Raises RpcRefusal when it won't have it."""
@@ -149,19 +149,22 @@ class Transactor:
 
     def fate(self, hash: str, nonce: int) -> Fate:
         """What became of the transaction with this hash and number. One request."""
-        return self._fate(hash, nonce, self._contract.ask_together(*self._about(hash)))
+        return self._fate(
+            hash,
+            nonce,
+            self._contract.ask_together(
+                *self._in_blocks(hash),
+                ("eth_getTransactionCount", [self.address, "pending"]),
+                ("eth_getTransactionByHash", [hash]),
+            ),
+        )
 
-    def _about(self, hash: str) -> list[tuple[str, list[Any]]]:
-        return [
-            ("eth_getTransactionCount", [self.address, "latest"]),
-            ("eth_getTransactionCount", [self.address, "pending"]),
-            ("eth_getTransactionReceipt", [hash]),
-            ("eth_getTransactionByHash", [hash]),
-        ]
+    def _in_blocks(self, hash: str) -> list[tuple[str, list[Any]]]:
+        return [("eth_getTransactionCount", [self.address, "latest"]), ("eth_getTransactionReceipt", [hash])]
 
     def _fate(self, hash: str, nonce: int, answers: list[Any]) -> Fate:
         def read() -> Fate:
-            made, made_or_waiting, receipt, known = map(result_of, answers)
+            made, receipt, made_or_waiting, known = map(result_of, answers)
             return Fate(
                 made=int(made, 16),
                 made_or_waiting=int(made_or_waiting, 16),

@@ -6,8 +6,9 @@ The hub is the real one, with its chain (anvil), its bootnode (p2pd) and its jud
 the joiners are tasks in this process on the others, each at a loopback address of its own (127.0.x.y), since the hub
 limits by address. Every joiner waits for the round by long poll, asks for its four questions as soon as it moves, looks
 at the round once more in between, hands in four answers, and reports a reward and a vote that were signed before the
-start: ``--writes raw`` sends those two transactions alone, ``--writes node`` also asks what a node asks for each of
-them (gas, nonce, fees; then the receipt).
+start: ``--writes raw`` sends those two transactions alone, ``--writes node`` sends them as a node's outbox does, one
+after the other: the first of each kind, which is before what is measured, asks for gas, number and fees; each leaves in
+one batch with the questions for its fate; what is in no block is looked for again, and what is lost is sent again.
 
 Rounds are moved by the hub's keeper, each when one real peer of the DHT has announced. What a thousand peers' records
 would cost the DHT and the keeper is not in here.
@@ -92,7 +93,7 @@ async def run(setting: Setting, folder: Path, say: Callable[[str], None] = print
     """One run, with a hub of its own in ``folder``."""
     async with AsyncExitStack() as stack:
         hub, invite = await stack.enter_async_context(_hub(setting, folder))
-        say(f"The hub is up ({invite.hub_url}). Signing {2 * setting.rounds + 7} transactions for each joiner.")
+        say(f"The hub is up ({invite.hub_url}). Signing {2 * setting.rounds + 9} transactions for each joiner.")
         joiners = await asyncio.to_thread(prepared, setting, invite)
         await register(joiners, invite, say)
         counts = Counts()
@@ -198,12 +199,12 @@ def _announcement(invite: Invite, peer_id: str, round: int) -> Announcement:
 
 
 async def _measured_from(counts: Counts, setting: Setting, announcing: asyncio.Task[None]) -> int:
-    """The first round at whose beginning all joiners were there."""
+    """The first round at whose beginning all joiners were there and had reported once."""
     while True:
         _raise_if_done(announcing)
-        # Round 0 is where they arrive; 1 is the first that begins before their eyes.
+        # Round 0 is where they arrive; in 1 some still send what they first report.
         for round in sorted(counts.heard):
-            if round >= 1 and len(counts.heard[round]) >= 0.99 * setting.joiners:
+            if round >= 2 and len(counts.heard[round]) >= 0.99 * setting.joiners:
                 return round
         await asyncio.sleep(0.02)
 

@@ -16,12 +16,16 @@ from eth_account.signers.local import LocalAccount
 
 from benchmarks.hub_client import Connection, post_once
 from rgym_exp.chain.contract import SwarmContract
+from rgym_exp.chain.sending import RetryPolicy
 from rgym_exp.config.invite import Invite
 
 QUESTIONS = 4
+WRITES = 2
+"""A reward and a vote."""
 GAS = 700_000
 LONGEST_POLL_SECONDS = 20
-RECEIPT_SECONDS = 30.0
+LIKE_A_NODE = RetryPolicy()
+"""A real node's waits: between looks for a transaction's block, and after failures."""
 
 
 @dataclass(kw_only=True)
@@ -50,7 +54,7 @@ class Joiner:
     peer_id: str
     account: LocalAccount
     registration: dict[str, Any]
-    """A transaction: ``{"raw", "hash", "estimate"}``."""
+    """A transaction: ``{"raw", "hash", "nonce", "kind", "estimate"}``."""
     writes: list[tuple[dict[str, Any], dict[str, Any]]]
     """Reward and vote of round 0, 1, ...: sent in this order, since each has its nonce, and none before its round."""
 
@@ -69,7 +73,7 @@ class Setting:
 
 
 def prepared(setting: Setting, invite: Invite) -> list[Joiner]:
-    """Accounts, peers and signed transactions for rounds 0 to ``rounds`` + 1."""
+    """Accounts, peers and signed transactions for rounds 0 to ``rounds`` + 3."""
     assert invite.rpc_url is not None and invite.coordinator_address is not None
     contract = SwarmContract(invite.rpc_url, invite.coordinator_address, chain_id=invite.chain_id)
     made = []
@@ -84,7 +88,7 @@ def prepared(setting: Setting, invite: Invite) -> list[Joiner]:
                 _signed(contract, account, next(nonces), "submitReward", round, 0, 5, peer_id),
                 _signed(contract, account, next(nonces), "submitWinners", round, [other], peer_id),
             )
-            for round in range(setting.rounds + 3)
+            for round in range(setting.rounds + 4)
         ]
         place = max(0, number - setting.behind_one_address + 1)
         address = f"127.0.{1 + place // 250}.{1 + place % 250}"
@@ -119,6 +123,8 @@ def _signed(contract: SwarmContract, account: LocalAccount, nonce: int, name: st
     return {
         "raw": "0x" + signed.raw_transaction.hex().removeprefix("0x"),
         "hash": signed.hash.to_0x_hex(),
+        "nonce": nonce,
+        "kind": name,
         "estimate": estimate,
     }
 
@@ -146,10 +152,10 @@ async def register(joiners: list[Joiner], invite: Invite, say: Callable[[str], N
 async def join(joiner: Joiner, invite: Invite, setting: Setting, counts: Counts, stop: asyncio.Event) -> None:
     """A joiner's life: one round after the other."""
     host, port = place_of(invite)
-    rounds, chain, judge = (Connection(host, port, joiner.address) for _ in range(3))
+    rounds, looks, chain, judge = connections = [Connection(host, port, joiner.address) for _ in range(4)]
+    outbox = Outbox(joiner, chain, counts)
     at_work: set[asyncio.Task[None]] = set()
     last = -1
-    unsent = iter(joiner.writes)
     chance = random.Random(joiner.number)
     try:
         while not stop.is_set():
@@ -163,7 +169,7 @@ async def join(joiner: Joiner, invite: Invite, setting: Setting, counts: Counts,
                 continue
             last = told["round"]
             counts.heard[last].append((told["time"], time.time()))
-            task = asyncio.create_task(_play(joiner, last, next(unsent, ()), chain, judge, setting, counts, chance))
+            task = asyncio.create_task(_play(joiner, last, outbox, looks, judge, setting, counts, chance))
             at_work.add(task)
             task.add_done_callback(at_work.discard)
         if at_work:
@@ -171,16 +177,15 @@ async def join(joiner: Joiner, invite: Invite, setting: Setting, counts: Counts,
     finally:
         for task in at_work:
             task.cancel()
-        rounds.close()
-        chain.close()
-        judge.close()
+        for connection in connections:
+            connection.close()
 
 
 async def _play(
     joiner: Joiner,
     round: int,
-    writes: tuple[dict[str, Any], ...],
-    chain: Connection,
+    outbox: Outbox,
+    looks: Connection,
     judge: Connection,
     setting: Setting,
     counts: Counts,
@@ -198,12 +203,12 @@ async def _play(
         counts.questions[round] += len(questions)
         await asyncio.sleep(chance.uniform(0.1, 0.4) * setting.seconds)
         began = time.monotonic()
-        await chain.get("/round")
+        await looks.get("/round")
         counts.plain_seconds.append(time.monotonic() - began)
         await asyncio.sleep(chance.uniform(0.1, 0.3) * setting.seconds)
-        for write in writes:
-            taken = await _write(joiner, write, chain, setting, counts)
-            counts.writes[round] += taken
+        for _ in range(WRITES):
+            done = await outbox.report(watch=setting.writes == "node")
+            counts.writes[round] += done
         if questions:
             answers = [{"session_id": each["session_id"], "user_answer": "<answer>7</answer>"} for each in questions]
             began = time.monotonic()
@@ -216,40 +221,89 @@ async def _play(
         counts.trouble[f"{type(error).__name__}: {error}"[:80]] += 1
 
 
-async def _write(joiner: Joiner, write: dict[str, Any], chain: Connection, setting: Setting, counts: Counts) -> bool:
-    """Send one transaction; whether it was taken (raw) or is in a block (node)."""
-    if setting.writes == "node":
+class Outbox:
+    """One joiner's transactions, one after the other, as a node's outbox sends and watches them.
+
+    The first of each kind asks for gas, number and fees. Later ones ask nothing before, as long as the last was found
+    in its block (``rgym_exp.chain.last_sent``). Each leaves in one batch with the questions for its fate; those are put
+    again while it is in no block, and it is sent again when the chain doesn't know it any more.
+    """
+
+    def __init__(self, joiner: Joiner, chain: Connection, counts: Counts) -> None:
+        self._joiner = joiner
+        self._chain = chain
+        self._counts = counts
+        self._unsent = (write for pair in joiner.writes for write in pair)
+        self._one_at_a_time = asyncio.Lock()
+        self._asked: set[str] = set()
+        self._knows_number = False
+
+    async def report(self, *, watch: bool) -> bool:
+        """The next write, in the order of their numbers; whether it was done in a block, or taken if not watched."""
+        async with self._one_at_a_time:
+            write = next(self._unsent, None)
+            if write is None:
+                return self._trouble("transaction: more rounds than were prepared for")
+            return await (self._write(write) if watch else self._send(write))
+
+    async def _send(self, write: dict[str, Any]) -> bool:
+        _, told = await self._chain.post("/rpc", _call(1, "eth_sendRawTransaction", write["raw"]))
+        return "error" not in told or self._trouble(f"transaction: {told['error']}")
+
+    async def _write(self, write: dict[str, Any]) -> bool:
+        failures, looks, receipt, is_sent = 0, 0, None, False
+        while receipt is None:
+            try:
+                receipt, is_sent = await (self._fate(write, []) if is_sent else self._sent(write, failures > 0))
+            except (OSError, EOFError, ValueError) as error:
+                self._trouble(f"sent again after {type(error).__name__}: {error}")
+                is_sent = False
+            if receipt is None and is_sent:
+                pause = LIKE_A_NODE.look_seconds * 2.0**looks
+                looks += 1
+                await asyncio.sleep(min(pause, LIKE_A_NODE.longest_look_seconds))
+            elif receipt is None:
+                failures += 1
+                await asyncio.sleep(LIKE_A_NODE.wait(failures))
+        self._knows_number = receipt["status"] == "0x1"
+        return self._knows_number or self._trouble("transaction: reverted")
+
+    async def _sent(self, write: dict[str, Any], again: bool) -> tuple[dict[str, Any] | None, bool]:
+        """Send it; its receipt, if it has one, and whether the chain knows it. Raises OSError, EOFError, ValueError."""
+        if not again and (write["kind"] not in self._asked or not self._knows_number):
+            asked = [
+                _call(0, "eth_estimateGas", write["estimate"], "latest"),
+                _call(1, "eth_getTransactionCount", self._joiner.account.address, "pending"),
+                _call(2, "eth_getBlockByNumber", "latest", False),
+                _call(3, "eth_gasPrice"),
+                _call(4, "eth_maxPriorityFeePerGas"),
+            ]
+            _, told = await self._chain.post("/rpc", asked)
+            if errors := [each["error"] for each in told[:4] if "error" in each]:
+                raise ValueError(f"estimate: {errors[0]}")
+            self._asked.add(write["kind"])
+        self._knows_number = False
+        return await self._fate(write, [_call(9, "eth_sendRawTransaction", write["raw"])])
+
+    async def _fate(self, write: dict[str, Any], before: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, bool]:
         asked = [
-            _call(0, "eth_estimateGas", write["estimate"]),
-            _call(1, "eth_getTransactionCount", joiner.account.address, "pending"),
-            _call(2, "eth_getBlockByNumber", "latest", False),
-            _call(3, "eth_gasPrice"),
-            _call(4, "eth_maxPriorityFeePerGas"),
-        ]
-        _, told = await chain.post("/rpc", asked)
-        if any("error" in each for each in told[:4]):
-            counts.trouble[f"estimate: {next(each['error'] for each in told if 'error' in each)}"[:80]] += 1
-    _, told = await chain.post("/rpc", _call(1, "eth_sendRawTransaction", write["raw"]))
-    if "error" in told:
-        counts.trouble[f"transaction: {told['error']}"[:80]] += 1
-        return False
-    if setting.writes == "raw":
-        return True
-    deadline, pause = time.monotonic() + RECEIPT_SECONDS, 0.1
-    while time.monotonic() < deadline:
-        asked = [
-            _call(0, "eth_getTransactionCount", joiner.account.address, "latest"),
+            *before,
+            _call(0, "eth_getTransactionCount", self._joiner.account.address, "latest"),
             _call(1, "eth_getTransactionReceipt", write["hash"]),
         ]
-        _, told = await chain.post("/rpc", asked)
-        if receipt := told[1].get("result"):
-            if receipt["status"] != "0x1":
-                counts.trouble["transaction: reverted"] += 1
-            return bool(receipt["status"] == "0x1")
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, 2.0)
-    counts.trouble["transaction: in no block in time"] += 1
-    return False
+        if not before:
+            asked.append(_call(2, "eth_getTransactionCount", self._joiner.account.address, "pending"))
+            asked.append(_call(3, "eth_getTransactionByHash", write["hash"]))
+        _, told = await self._chain.post("/rpc", asked)
+        refusals = [str(each["error"]) for each in told if "error" in each]
+        if any("already" not in each and "nonce too low" not in each for each in refusals):
+            raise ValueError(refusals[0])
+        results = {each["id"]: each.get("result") for each in told}
+        return results[1], bool(before) or results[3] is not None
+
+    def _trouble(self, what: str) -> bool:
+        self._counts.trouble[what[:80]] += 1
+        return False
 
 
 def _call(number: int, method: str, *parameters: Any) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def no_unasked_renewals() -> Iterator[None]:
     """Devnets that many tests share grow, and a renewal in the middle of a test would cost it a request."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(anvil_process, "RENEW_AT_BYTES", 2**60)
+        patch.setattr(anvil_process, "RENEW_AT_ONCE_BYTES", 2**60)
         yield
 
 

@@ -5,16 +5,20 @@ import {ISwarmCoordinator} from "./interfaces/ISwarmCoordinator.sol";
 
 /// @title SwarmCoordinator
 /// @notice See ISwarmCoordinator for what each function promises.
+/// @dev What is kept for each peer and round stays for ever, and a hub's chain has all of it in memory and writes it to
+/// disk every few seconds. So rounds lie side by side in a slot, and names are kept once and then told by number: half a
+/// slot for a reward and a vote for one winner, where a slot for each fact would take seven.
 contract SwarmCoordinator is ISwarmCoordinator {
     bytes32 public constant OWNER_ROLE = keccak256("OWNER_ROLE");
     bytes32 public constant STAGE_MANAGER_ROLE = keccak256("STAGE_MANAGER_ROLE");
     bytes32 public constant BOOTNODE_MANAGER_ROLE = keccak256("BOOTNODE_MANAGER_ROLE");
 
+    int64 private constant IN_LARGE = type(int64).min;
+
     uint256 public immutable stageCount;
     uint256 public currentRound;
     uint256 public currentStage;
     uint256 public uniqueVoters;
-    uint256 public uniqueVotedPeers;
 
     /// @dev Who may call `initialize`: otherwise anybody could take the contract between the two transactions.
     address private immutable _deployer;
@@ -25,14 +29,27 @@ contract SwarmCoordinator is ISwarmCoordinator {
     mapping(string peerId => address) private _accountOf;
     mapping(address account => string[] peerIds) private _peersOf;
 
-    mapping(uint256 round => mapping(uint256 stage => mapping(string peerId => bool))) private _hasSubmitted;
-    mapping(uint256 round => mapping(uint256 stage => mapping(address account => int256))) private _stageReward;
+    /// @dev A bit for each of 256 rounds.
+    mapping(string peerId => mapping(uint256 stage => mapping(uint256 rounds => uint256 bits))) private _hasSubmitted;
+    /// @dev Of four rounds each; IN_LARGE stands for one that needs more bits, which is in `_largeReward`.
+    mapping(address account => mapping(uint256 stage => mapping(uint256 rounds => int64[4]))) private _stageReward;
+    mapping(address account => mapping(uint256 stage => mapping(uint256 round => int256))) private _largeReward;
     mapping(string peerId => int256) private _totalReward;
 
-    mapping(uint256 round => mapping(string peerId => string[] winners)) private _votes;
-    mapping(uint256 round => mapping(string peerId => uint256)) private _wins;
+    struct Candidate {
+        /// @dev The place of its name in `_names`, plus one; 0 for who never got a vote.
+        uint32 number;
+        uint224 wins;
+    }
+
+    string[] private _names;
+    mapping(string peerId => Candidate) private _candidates;
+    /// @dev The number of the first winner of each of eight rounds; 0 where the peer did not vote.
+    mapping(string peerId => mapping(uint256 rounds => uint32[8])) private _firstWinner;
+    mapping(string peerId => mapping(uint256 round => uint32[])) private _furtherWinners;
+    /// @dev Of eight rounds each.
+    mapping(string peerId => mapping(uint256 rounds => uint32[8])) private _wins;
     mapping(string peerId => uint256) private _voteCount;
-    mapping(string peerId => uint256) private _totalWins;
 
     string[] private _bootnodes;
 
@@ -128,10 +145,12 @@ contract SwarmCoordinator is ISwarmCoordinator {
         bool stageHasBegun = roundNumber < currentRound ? stageNumber < stageCount : stageNumber <= currentStage;
         if (!stageHasBegun) revert InvalidStageNumber();
         if (_accountOf[peerId] != msg.sender) revert InvalidVoterPeerId();
-        if (_hasSubmitted[roundNumber][stageNumber][peerId]) revert RewardAlreadySubmitted();
+        uint256 bits = _hasSubmitted[peerId][stageNumber][roundNumber / 256];
+        uint256 bit = 1 << (roundNumber % 256);
+        if (bits & bit != 0) revert RewardAlreadySubmitted();
 
-        _hasSubmitted[roundNumber][stageNumber][peerId] = true;
-        _stageReward[roundNumber][stageNumber][msg.sender] += reward;
+        _hasSubmitted[peerId][stageNumber][roundNumber / 256] = bits | bit;
+        _addStageReward(roundNumber, stageNumber, reward);
         _totalReward[peerId] += reward;
         emit RewardSubmitted(msg.sender, roundNumber, stageNumber, reward, peerId);
         emit CumulativeRewardsUpdated(msg.sender, peerId, _totalReward[peerId]);
@@ -144,7 +163,7 @@ contract SwarmCoordinator is ISwarmCoordinator {
     {
         rewards = new int256[](accounts.length);
         for (uint256 i; i < accounts.length; i++) {
-            rewards[i] = _stageReward[roundNumber][stageNumber][accounts[i]];
+            rewards[i] = _stageRewardOf(roundNumber, stageNumber, accounts[i]);
         }
     }
 
@@ -153,7 +172,7 @@ contract SwarmCoordinator is ISwarmCoordinator {
         view
         returns (bool)
     {
-        return _hasSubmitted[roundNumber][stageNumber][peerId];
+        return (_hasSubmitted[peerId][stageNumber][roundNumber / 256] >> (roundNumber % 256)) & 1 == 1;
     }
 
     function getTotalRewards(string[] calldata peerIds) external view returns (int256[] memory rewards) {
@@ -168,23 +187,30 @@ contract SwarmCoordinator is ISwarmCoordinator {
     function submitWinners(uint256 roundNumber, string[] calldata winners, string calldata peerId) external {
         if (roundNumber > currentRound) revert InvalidRoundNumber();
         if (_accountOf[peerId] != msg.sender) revert InvalidVoterPeerId();
+        uint32[8] storage firstWinner = _firstWinner[peerId][roundNumber / 8];
         // A vote is never empty, so a stored one is all the memory that "has voted" needs.
-        if (_votes[roundNumber][peerId].length != 0) revert WinnerAlreadyVoted();
+        if (firstWinner[roundNumber % 8] != 0) revert WinnerAlreadyVoted();
         _refuseEmptyOrRepeated(winners);
 
         if (_voteCount[peerId] == 0) uniqueVoters++;
         _voteCount[peerId]++;
-        for (uint256 i; i < winners.length; i++) {
-            if (_totalWins[winners[i]] == 0) uniqueVotedPeers++;
-            _totalWins[winners[i]]++;
-            _wins[roundNumber][winners[i]]++;
-            _votes[roundNumber][peerId].push(winners[i]);
+        firstWinner[roundNumber % 8] = _countVote(roundNumber, winners[0]);
+        for (uint256 i = 1; i < winners.length; i++) {
+            _furtherWinners[peerId][roundNumber].push(_countVote(roundNumber, winners[i]));
         }
         emit WinnerSubmitted(msg.sender, peerId, roundNumber, winners);
     }
 
     function getVoterVotes(uint256 roundNumber, string calldata peerId) external view returns (string[] memory) {
-        return _votes[roundNumber][peerId];
+        uint32 first = _firstWinner[peerId][roundNumber / 8][roundNumber % 8];
+        if (first == 0) return new string[](0);
+        uint32[] storage further = _furtherWinners[peerId][roundNumber];
+        string[] memory winners = new string[](1 + further.length);
+        winners[0] = _names[first - 1];
+        for (uint256 i; i < further.length; i++) {
+            winners[i + 1] = _names[further[i] - 1];
+        }
+        return winners;
     }
 
     function getVoterVoteCount(string calldata peerId) external view returns (uint256) {
@@ -192,11 +218,15 @@ contract SwarmCoordinator is ISwarmCoordinator {
     }
 
     function getPeerVoteCount(uint256 roundNumber, string calldata peerId) external view returns (uint256) {
-        return _wins[roundNumber][peerId];
+        return _wins[peerId][roundNumber / 8][roundNumber % 8];
     }
 
     function getTotalWins(string calldata peerId) external view returns (uint256) {
-        return _totalWins[peerId];
+        return _candidates[peerId].wins;
+    }
+
+    function uniqueVotedPeers() external view returns (uint256) {
+        return _names.length;
     }
 
     // --------------------------------------------------------------- bootnodes
@@ -234,6 +264,35 @@ contract SwarmCoordinator is ISwarmCoordinator {
         if (_roles[role][account]) return;
         _roles[role][account] = true;
         emit RoleGranted(role, account, msg.sender);
+    }
+
+    function _addStageReward(uint256 roundNumber, uint256 stageNumber, int256 reward) private {
+        int256 sum = _stageRewardOf(roundNumber, stageNumber, msg.sender) + reward;
+        int64[4] storage rewards = _stageReward[msg.sender][stageNumber][roundNumber / 4];
+        if (sum > type(int64).min && sum <= type(int64).max) {
+            rewards[roundNumber % 4] = int64(sum);
+        } else {
+            rewards[roundNumber % 4] = IN_LARGE;
+            _largeReward[msg.sender][stageNumber][roundNumber] = sum;
+        }
+    }
+
+    function _stageRewardOf(uint256 roundNumber, uint256 stageNumber, address account) private view returns (int256) {
+        int64 reward = _stageReward[account][stageNumber][roundNumber / 4][roundNumber % 4];
+        return reward == IN_LARGE ? _largeReward[account][stageNumber][roundNumber] : int256(reward);
+    }
+
+    /// @return number The winner's, which it gets with its first vote.
+    function _countVote(uint256 roundNumber, string calldata winner) private returns (uint32 number) {
+        Candidate storage candidate = _candidates[winner];
+        number = candidate.number;
+        if (number == 0) {
+            _names.push(winner);
+            number = uint32(_names.length);
+            candidate.number = number;
+        }
+        candidate.wins++;
+        _wins[winner][roundNumber / 8][roundNumber % 8]++;
     }
 
     /// @dev Quadratic in the number of winners, which the voter pays for; real votes name one or two.

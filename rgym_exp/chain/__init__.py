@@ -12,7 +12,7 @@ Map, from what a node holds to what it stands on:
 - ``sending``      the thread that empties the outbox; ``outbox`` the SQLite rows, ``outbox_schema`` their table;
   ``verdict`` what a refusal means
 - ``contract``     typed calls of a contract, errors by name; ``market_contract`` those of the PredictionMarket;
-  ``transactions`` signed and paid for
+  ``transactions`` signed and paid for, ``last_sent`` what the last one tells about the next
 - ``rpc``          the way to a chain's server
 - ``account``      the key file; ``account_lock`` one sender per account on this machine
 - ``deploy``       what a host does to the contract

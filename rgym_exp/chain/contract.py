@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib.resources import files
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import requests
 from eth_utils import keccak
@@ -115,21 +115,28 @@ class DeployedContract:
 
     def read_together(self, *calls: tuple[str, tuple[Any, ...]]) -> list[Any]:
         """The values of views with one value each, in one request. Raises ChainUnavailable or ChainError."""
+        try:
+            return self.views_at("latest", *calls)
+        except Reverted as refusal:
+            names = ", ".join(name for name, _ in calls)
+            raise ChainError(f"{names} of the contract {self.address} failed: {refusal.name}.") from refusal
+
+    def views_at(self, block: int | Literal["latest"], *calls: tuple[str, tuple[Any, ...]]) -> list[Any]:
+        """The values that views with one value each had at a block, in one request.
+
+        Raises ChainUnavailable, ChainError, or Reverted for the first view that fails."""
+        at = block if isinstance(block, str) else hex(block)
         questions = [
-            ("eth_call", [{"to": self.address, "data": self.contract.encode_abi(name, arguments)}, "latest"])
+            ("eth_call", [{"to": self.address, "data": self.contract.encode_abi(name, arguments)}, at])
             for name, arguments in calls
         ]
         unknown = self._chain_id is None
         answers = self.ask_together(*([("eth_chainId", [])] if unknown else []), *questions)
-        try:
-            if unknown:
-                self._take_chain_id(int(self.ask(lambda: result_of(answers.pop(0))), 16))
-            return [
-                self.ask(partial(self._decoded, name, answer)) for (name, _), answer in zip(calls, answers, strict=True)
-            ]
-        except Reverted as refusal:
-            names = ", ".join(name for name, _ in calls)
-            raise ChainError(f"{names} of the contract {self.address} failed: {refusal.name}.") from refusal
+        if unknown:
+            self._take_chain_id(int(self.ask(lambda: result_of(answers.pop(0))), 16))
+        return [
+            self.ask(partial(self._decoded, name, answer)) for (name, _), answer in zip(calls, answers, strict=True)
+        ]
 
     def ask_together(self, *questions: tuple[str, list[Any]]) -> list[RPCResponse]:
         """The RPC's answers to several (method, parameters), in one request, each for ``result_of``.

@@ -17,6 +17,7 @@ from rgym_exp.chain.account import load_or_create_account
 from rgym_exp.chain.anvil import find_or_install_anvil
 from rgym_exp.chain.anvil_process import STATE_INTERVAL_SECONDS, AnvilProcess, DevnetError
 from rgym_exp.chain.rpc import connect
+from rgym_exp.chain.saved_state import BLOCKS_KEPT
 
 logger = logging.getLogger("rl_swarm.chain")
 
@@ -102,8 +103,9 @@ def _command(binary: Path, state_file: Path, chain_id: int) -> list[str]:
         # None of anvil's well-known accounts, whose keys the whole world has; and no web page may ask.
         *("--accounts", "0", "--no-cors"),
         *("--state", str(state_file), "--state-interval", str(STATE_INTERVAL_SECONDS)),
-        # A chain that runs for months must not keep every past state and transaction in memory.
-        *("--prune-history", "16", "--transaction-block-keeper", "256"),
+        # A chain that runs for months must not keep every past state and transaction in memory. What it keeps it also
+        # writes, 6 KB for each transaction.
+        *("--prune-history", "16", "--transaction-block-keeper", str(BLOCKS_KEPT)),
     ]
 
 

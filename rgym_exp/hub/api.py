@@ -23,8 +23,8 @@ from rgym_exp.hub.rate_limit import RateLimit
 from rgym_exp.hub.rpc_proxy import MAX_BODY_BYTES, Forward, RpcProxy
 
 CHAIN_TIMEOUT_SECONDS = 10.0
-RESTART_SECONDS = 3.0
-"""How long a chain that takes no connections is waited for."""
+RESTART_SECONDS = 6.0
+"""How long a chain that takes no connections, or just ended, is waited for; shorter than nodes wait for us."""
 RESTART_LOOK_SECONDS = 0.2
 MAX_CHAIN_ANSWER_BYTES = 16 * 1024 * 1024
 BODY_SECONDS = 20.0
@@ -73,7 +73,7 @@ def build_app(
 
     async def post_rpc(request: web.Request) -> web.Response:
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(None if request.content.is_eof() else BODY_SECONDS):
                 body = await request.read()
         except TimeoutError as error:
             raise web.HTTPRequestTimeout from error
@@ -105,8 +105,9 @@ async def chain_forwarder(rpc_url: str) -> AsyncIterator[Forward]:
                 try:
                     async with session.post(rpc_url, json=calls) as response:
                         return json.loads(await _read_capped(response))
-                except aiohttp.ClientConnectorError as error:
-                    # Nothing was sent: the hub's own chain may just be renewed, which takes a moment.
+                except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError) as error:
+                    # The hub's own chain may just be renewed, which takes a moment. To ask twice does no harm: a
+                    # transaction is done at most once.
                     if time.monotonic() > ends:
                         raise OSError(f"{type(error).__name__}: {error}") from error
                     await asyncio.sleep(RESTART_LOOK_SECONDS)

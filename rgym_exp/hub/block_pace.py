@@ -2,8 +2,9 @@
 
 anvil makes a block of every transaction as it comes, which answers a small swarm soonest. A thousand nodes that report
 in the same second would have it make thousands of blocks, at three times the processor time each, and its state grow by
-a megabyte a round. So while many transactions come in, it makes one block each half a second, and whoever sends one is
-answered after its block: its first look for the receipt then finds it, where it would have looked four times.
+a megabyte a round. So while many transactions come in, it makes a block each half a second or so, and who sends one is
+answered after its block: its first look for the receipt then finds it, where it would have looked four times. It may
+come with the transaction, in one batch.
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ from rgym_exp.hub.rpc_proxy import SEND, Forward
 
 log = logging.getLogger("rl_swarm.hub.block_pace")
 
-MANY_PER_SECOND = 20
+MANY_PER_SECOND = 10
+"""The chain keeps the transactions of its last 64 blocks alone: with a block for each they last six seconds so."""
 BLOCK_SECONDS = 0.5
+LONGEST_BLOCK_SECONDS = 2.0
+_REST = 9.0
+"""So many times as long as a block takes the chain until the next. It reckons all that contracts keep anew for each."""
 CALM_SECONDS = 5.0
 """After so long with few transactions, each has a block of its own again."""
 
@@ -40,17 +45,29 @@ class BlockPace:
         self._last_many = 0.0
         self._block: asyncio.Event | None = None
         """Set with the next block, while blocks are made for many."""
+        self._seconds = BLOCK_SECONDS
+        """Between two of those."""
 
     async def forward(self, calls: list[dict[str, Any]]) -> Any:
-        """See ``Forward``."""
-        sent = sum(call.get("method") == SEND for call in calls)
-        self._count(sent)
-        answer = await self._forward(calls)
-        if sent and self._block is not None:
+        """See ``Forward``. What is asked after a transaction, in one batch with it, is asked after its block."""
+        sent = [place for place, call in enumerate(calls) if call.get("method") == SEND]
+        if not sent:
+            return await self._forward(calls)
+        self._count(len(sent))
+        answer = await self._forward(calls[: sent[-1] + 1])
+        if self._block is not None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(2 * BLOCK_SECONDS):
+                async with asyncio.timeout(2 * self._seconds):
                     await self._block.wait()
-        return answer
+        afterwards = calls[sent[-1] + 1 :]
+        if not afterwards or not isinstance(answer, list):
+            return answer
+        try:
+            more = await self._forward(afterwards)
+        except (OSError, TimeoutError, ValueError) as error:
+            log.debug("The chain has the transaction, and doesn't say more: %s", error)
+            return answer
+        return [*answer, *more] if isinstance(more, list) else answer
 
     async def run(self) -> None:
         """Make blocks while many transactions come in, until cancelled. A chain that is away is tried again."""
@@ -73,10 +90,12 @@ class BlockPace:
         while not self._is_calm():
             # Said each time: a chain that was started anew makes its blocks by itself.
             made, self._block = self._block, asyncio.Event()
+            began = self._clock()
             await self._tell(("evm_setAutomine", [False]), ("evm_mine", []))
+            self._seconds = max(BLOCK_SECONDS, min(LONGEST_BLOCK_SECONDS, _REST * (self._clock() - began)))
             if made is not None:
                 made.set()
-            await asyncio.sleep(BLOCK_SECONDS)
+            await asyncio.sleep(self._seconds)
 
     def _is_calm(self) -> bool:
         return self._clock() - self._last_many >= CALM_SECONDS

@@ -3,8 +3,8 @@
 What a chain may do meanwhile, and what is done about it:
 
 - a devnet is renewed (``rgym_exp.chain.saved_state``): block numbers go on, the last 64 blocks keep their hashes, older
-  ones and their events are gone (so is the old genesis block, so it identifies nothing). A cursor that was cut away
-  may mean lost events: everybody's totals are asked of the contract.
+  ones and their events are gone (so is the old genesis block, so it identifies nothing). A cursor that was cut away,
+  or is as far back, may mean lost events: everybody's totals are asked of the contract.
 - a devnet was killed: the chain goes back a few seconds and makes other blocks with the same numbers. What the lost
   blocks had added is taken back.
 - a public chain is reorganised: only blocks with CONFIRMATIONS others upon them are read.
@@ -27,6 +27,7 @@ from web3.types import FilterParams
 from rgym_exp.base.outage import Outage
 from rgym_exp.chain.contract import Reverted, RpcRefusal, SwarmContract
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable
+from rgym_exp.chain.saved_state import BLOCKS_KEPT
 from rgym_exp.errors import HubError
 from rgym_exp.hub.contract_events import read_events, reward_topic, winner_topic
 from rgym_exp.hub.ledger import Block, Ledger
@@ -102,6 +103,11 @@ class Follower:
         newest = int(self._contract.ask(lambda: self._contract.web3.eth.block_number))
         last = newest - self._confirmations
         first = self._first_unread(newest)
+        if self._own_chain and newest - first >= BLOCKS_KEPT:
+            log.info(
+                "The leaderboard was %d blocks behind; asking the contract for everybody's totals.", newest - first
+            )
+            self._ledger.unsettle()
         while first <= last and not self._stopped.is_set():
             end = min(last, first + self._span - 1)
             # The hash before the events: should the chain go back in between, the next look finds them at odds.
@@ -188,14 +194,10 @@ class Follower:
         cursor = self._ledger.cursor()
         if not peers or cursor is None or not self._can_settle:
             return
-        functions, at = self._contract.contract.functions, cursor.number
-
-        def wins_of(peer: str) -> int:
-            return int(self._contract.ask(lambda: functions.getTotalWins(peer).call(block_identifier=at)))
-
+        wins_of = [("getTotalWins", (peer,)) for peer in peers]
         try:
-            rewards = self._contract.ask(lambda: functions.getTotalRewards(peers).call(block_identifier=at))
-            totals = {peer: (int(reward), wins_of(peer)) for peer, reward in zip(peers, rewards, strict=True)}
+            rewards, *wins = self._contract.views_at(cursor.number, ("getTotalRewards", (peers,)), *wins_of)
+            totals = {peer: (int(reward), int(won)) for peer, reward, won in zip(peers, rewards, wins, strict=True)}
         except RpcRefusal as refusal:
             log.debug("Not settled: %s", refusal)
         except Reverted as refusal:

@@ -156,7 +156,7 @@ async def _body(request: web.Request, *, max_bytes: int, max_brackets: int = _MA
     """The JSON object that was sent. Raises SessionRefused, web.HTTPRequestEntityTooLarge or web.HTTPRequestTimeout."""
     content = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(None if request.content.is_eof() else BODY_SECONDS):
             async for chunk in request.content.iter_any():
                 content += chunk
                 if len(content) > max_bytes:

@@ -63,6 +63,8 @@ AWAY = "The hub's chain does not answer just now; try again."
 _RAW_TRANSACTION = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 _BLOCK_NUMBER = re.compile(r"0x[0-9a-fA-F]{1,16}")
 
+_ID_TYPES = (str, int, float, type(None))
+
 Forward = Callable[[list[dict[str, Any]]], Awaitable[Any]]
 """Sends a list of JSON-RPC calls to the chain as one batch and returns the parsed answer; raises OSError,
 TimeoutError or ValueError when there is none."""
@@ -162,7 +164,7 @@ def check_call(call: Any) -> tuple[str, list[Any]]:
     """Method and parameters of a call that may pass; raises CallRefused for every other. Asks nobody."""
     if not isinstance(call, dict) or not isinstance(call.get("method"), str) or "id" not in call:
         raise CallRefused(INVALID_REQUEST, "A call is an object with jsonrpc, id, method and params.")
-    if not isinstance(call["id"], str | int | float | None) or not _is_usual(call["id"]):
+    if not isinstance(call["id"], _ID_TYPES) or not _is_usual(call["id"]):
         raise CallRefused(INVALID_REQUEST, "The id of a call is a string or a number.")
     method, params = call["method"], call.get("params") or []
     if method not in READS and method != SEND:

@@ -132,6 +132,50 @@ def test_a_reward_is_taken_once_per_peer_round_and_stage(chain):
     assert anna.contract.read("getTotalRewards", ["QmA1", "QmA2"]) == [7, 8]
 
 
+@pytest.mark.parametrize("reward", [2**63 - 1, 2**63, -(2**63) + 1, -(2**63), -(2**63) - 1, 2**255 - 1, -(2**255)])
+def test_a_reward_of_any_size_is_kept_to_the_last_bit(chain, reward):
+    anna = chain.person()
+    for peer in ("QmA1", "QmA2"):
+        anna.do("registerPeer", peer)
+    anna.do("submitReward", 0, 0, reward, "QmA1")
+    chain.owner.advance_round()
+    anna.do("submitReward", 1, 0, 1 if reward < 0 else -1, "QmA1")  # beside it in the contract's memory
+    back = -reward if reward > -(2**255) else 2**255 - 1
+    assert anna.contract.read("getRoundStageReward", 0, 0, [anna.address]) == [reward]
+    anna.do("submitReward", 0, 0, back, "QmA2")
+    assert anna.contract.read("getRoundStageReward", 0, 0, [anna.address]) == [reward + back]
+    assert anna.contract.read("getRoundStageReward", 1, 0, [anna.address]) == [1 if reward < 0 else -1]
+
+
+def test_rewards_and_votes_of_neighbouring_rounds_stay_apart(chain):
+    anna = chain.person()
+    anna.do("registerPeer", "QmA")
+    for _ in range(17):
+        chain.owner.advance_round()
+    for round in range(0, 18, 2):
+        anna.do("submitReward", round, 0, -round, "QmA")
+        anna.do("submitWinners", round, [f"Qm{round}", "QmA"], "QmA")
+    read = anna.contract.read
+    for round in range(18):
+        played = round % 2 == 0
+        assert read("hasSubmittedRoundStageReward", round, 0, "QmA") is played
+        assert read("getRoundStageReward", round, 0, [anna.address]) == [-round if played else 0]
+        assert read("getVoterVotes", round, "QmA") == ([f"Qm{round}", "QmA"] if played else [])
+        assert read("getPeerVoteCount", round, "QmA") == int(played)
+        assert read("getPeerVoteCount", round, f"Qm{round}") == int(played)
+    assert (read("getTotalWins", "QmA"), read("uniqueVotedPeers")) == (9, 10)
+
+
+def test_a_round_or_stage_that_never_was_shows_nothing(chain):
+    anna = chain.person()
+    anna.do("registerPeer", "QmA")
+    anna.do("submitReward", 0, 0, 7, "QmA")
+    for round, stage in ((2**256 - 1, 0), (0, 2**256 - 1), (256, 0), (0, 1)):
+        assert anna.contract.read("hasSubmittedRoundStageReward", round, stage, "QmA") is False
+        assert anna.contract.read("getRoundStageReward", round, stage, [anna.address]) == [0]
+    assert anna.contract.read("getVoterVotes", 2**256 - 1, "QmA") == []
+
+
 def test_a_reward_for_a_future_round_or_stage_is_refused(chain):
     anna = chain.person()
     anna.do("registerPeer", "QmA")

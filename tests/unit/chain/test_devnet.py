@@ -104,6 +104,7 @@ def test_a_renewal_cuts_off_old_blocks_and_keeps_address_and_contract(tmp_path, 
 
 def test_a_devnet_whose_state_has_grown_renews_itself(tmp_path, monkeypatch):
     monkeypatch.setattr(anvil_process, "UPKEEP_SECONDS", 0.1)
+    monkeypatch.setattr(anvil_process, "RENEW_AFTER_SECONDS", 0.0)
     with Devnet.start(tmp_path / "devnet") as devnet:
         address = deploy_coordinator(devnet.rpc_url, devnet.owner).address
         process_id = devnet.process_id
@@ -116,6 +117,7 @@ def test_a_devnet_whose_state_has_grown_renews_itself(tmp_path, monkeypatch):
 
 def test_what_contracts_keep_does_not_have_a_devnet_renew_itself_again_and_again(tmp_path, monkeypatch):
     monkeypatch.setattr(anvil_process, "RENEW_AT_BYTES", 20_000)
+    monkeypatch.setattr(anvil_process, "RENEW_AFTER_SECONDS", 0.0)
     state = tmp_path / "devnet" / "chain.json"
     with Devnet.start(tmp_path / "devnet") as devnet:
         for slot in range(500):  # As much as 70 rounds of one peer, in a file of 70 KB.
@@ -126,6 +128,46 @@ def test_what_contracts_keep_does_not_have_a_devnet_renew_itself_again_and_again
         wait_for(lambda: state.stat().st_mtime_ns != cut, what="the state, written by the new process")
         assert state.stat().st_size > 500 * 100
         assert not devnet._process.has_grown
+
+
+def test_a_busy_devnet_is_not_renewed_again_and_again(tmp_path, monkeypatch):
+    with Devnet.start(tmp_path / "devnet") as devnet:
+        owner = OwnerClient(devnet.rpc_url, deploy_coordinator(devnet.rpc_url, devnet.owner).address, devnet.owner)
+        owner.advance_round()
+        wait_for(lambda: (tmp_path / "devnet" / "chain.json").exists(), what="its state")
+        monkeypatch.setattr(anvil_process, "RENEW_AT_BYTES", 1)
+        assert not devnet._process.has_grown
+        monkeypatch.setattr(anvil_process, "RENEW_AT_ONCE_BYTES", 1)
+        assert devnet._process.has_grown
+        monkeypatch.setattr(anvil_process, "RENEW_AT_ONCE_BYTES", 2**60)
+        monkeypatch.setattr(anvil_process, "RENEW_AFTER_SECONDS", 0.0)
+        assert devnet._process.has_grown
+
+
+def test_a_state_is_cut_the_same_way_however_it_is_written(tmp_path, monkeypatch):
+    state = tmp_path / "devnet" / "chain.json"
+    with Devnet.start(tmp_path / "devnet") as devnet:
+        owner = OwnerClient(devnet.rpc_url, deploy_coordinator(devnet.rpc_url, devnet.owner).address, devnet.owner)
+        for number in range(6):
+            owner.set_bootnodes([f"/ip4/127.0.0.1/tcp/{number}/p2p/QmBoot"])
+            owner.advance_round()
+    written = state.read_bytes()
+    whole = json.loads(written)
+    monkeypatch.setattr(saved_state, "BLOCKS_KEPT", 4)
+    cut = json.loads(saved_state.shortened(written))
+    assert cut == json.loads(saved_state.shortened(json.dumps(whole).encode()))
+    numbers = sorted(int(block["header"]["number"], 16) for block in cut["blocks"])
+    assert numbers == list(range(numbers[-1] - 3, numbers[-1] + 1))
+    made = [each for each in whole["transactions"] if each["block_number"] >= numbers[0]]
+    assert cut["transactions"] == made and 0 < len(made) < len(whole["transactions"])
+    assert all(cut[name] == whole[name] for name in whole if name not in ("blocks", "transactions"))
+
+
+def test_to_cut_a_state_does_not_parse_it(tmp_path, monkeypatch):
+    with Devnet.start(tmp_path / "devnet") as devnet:
+        deploy_coordinator(devnet.rpc_url, devnet.owner)
+    monkeypatch.setattr(saved_state.json, "loads", None)
+    saved_state.prepare(tmp_path / "devnet" / "chain.json")
 
 
 def test_half_a_state_file_is_replaced_by_its_copy(tmp_path):

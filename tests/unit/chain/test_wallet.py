@@ -92,6 +92,37 @@ def test_registration_reward_and_vote_reach_the_chain(chain, make_node, wait_unt
     assert all(each.hash for each in node.transactions())
 
 
+def test_on_a_chain_without_fees_only_the_first_reward_and_vote_ask_before_they_are_sent(
+    chain, make_node, faulty_rpc, wait_until
+):
+    node = make_node(rpc_url=faulty_rpc.url)
+    node.register("QmA")
+    for round in range(4):
+        node.submit_reward(round=round, stage=0, reward=1, peer_id="QmA")
+        node.submit_winners(round=round, winners=["QmB"], peer_id="QmA")
+        wait_until(lambda: node.pending() == 0)
+        chain.owner.advance_round()
+    assert node.peer_totals("QmA") == PeerTotals(registered_to=node.account, total_reward=4, total_wins=0)
+    assert node.peer_totals("QmB").total_wins == 4
+    assert faulty_rpc.methods.count("eth_sendRawTransaction") == 9
+    assert faulty_rpc.methods.count("eth_estimateGas") == faulty_rpc.methods.count("eth_gasPrice") == 3
+
+
+def test_a_report_that_the_contract_has_already_is_found_out_without_asking_before(chain, make_node, wait_until):
+    account = Account.create()
+    node = make_node(account=account)
+    node.register("QmA")
+    node.submit_reward(round=0, stage=0, reward=1, peer_id="QmA")
+    wait_until(lambda: node.pending() == 0)
+    chain.owner.advance_round()
+    other = chain.person(account)
+    other.do("submitReward", 1, 0, 7, "QmA")  # takes the number that the node would use next
+    node.submit_reward(round=1, stage=0, reward=1, peer_id="QmA")
+    wait_until(lambda: node.pending() == 0)
+    assert (statuses(node)[0], details(node)[0]) == ("confirmed", "was on chain already")
+    assert node.peer_totals("QmA").total_reward == 8
+
+
 def test_writes_return_at_once_while_the_chain_is_silent(make_node, faulty_rpc):
     faulty_rpc.mode = "lose"
     node = make_node(rpc_url=faulty_rpc.url)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from eth_account import Account
+from eth_account.datastructures import SignedTransaction
 from eth_account.signers.local import LocalAccount
 
 from rgym_exp.chain.devnet import Devnet
@@ -50,7 +51,26 @@ class Pace:
         return answer["result"]
 
     async def send(self, account: LocalAccount, nonce: int = 0) -> str:
-        signed = account.sign_transaction(
+        return str(await self.ask("eth_sendRawTransaction", self._signed(account, nonce).raw_transaction.to_0x_hex()))
+
+    async def send_and_look(self, account: LocalAccount) -> str | None:
+        """The status that the batch of a second transaction finds for it."""
+        signed = self._signed(account, 1)
+        asked = [
+            ("eth_sendRawTransaction", signed.raw_transaction.to_0x_hex()),
+            ("eth_getTransactionReceipt", signed.hash.to_0x_hex()),
+        ]
+        answers = await self._pace.forward(
+            [
+                {"jsonrpc": "2.0", "id": number, "method": name, "params": [given]}
+                for number, (name, given) in enumerate(asked)
+            ]
+        )
+        receipt = next(each["result"] for each in answers if each["id"] == 1)
+        return receipt and str(receipt["status"])
+
+    def _signed(self, account: LocalAccount, nonce: int) -> SignedTransaction:
+        signed: SignedTransaction = account.sign_transaction(
             {
                 "to": account.address,
                 "value": 0,
@@ -61,7 +81,7 @@ class Pace:
                 "maxPriorityFeePerGas": 0,
             }
         )
-        return str(await self.ask("eth_sendRawTransaction", signed.raw_transaction.to_0x_hex()))
+        return signed
 
     async def block_of(self, transaction: str) -> int | None:
         receipt = await self.ask("eth_getTransactionReceipt", transaction)
@@ -111,6 +131,12 @@ async def test_many_transactions_share_blocks_and_each_is_answered_after_its_blo
             first, second = await pace.send(calm, nonce), await pace.send(calm, nonce + 1)
             own = (await pace.block_of(first)) != (await pace.block_of(second)) is not None
             nonce += 2
+
+
+async def test_what_is_asked_in_a_batch_after_a_transaction_is_asked_after_its_block(pace: Pace) -> None:
+    first = [Account.create() for _ in range(5 * MANY_PER_SECOND)]
+    await asyncio.gather(*(pace.send(account) for account in first))
+    assert set(await asyncio.gather(*(pace.send_and_look(account) for account in first))) == {"0x1"}
 
 
 async def test_a_chain_that_cannot_be_told_that_it_is_calm_is_told_again(

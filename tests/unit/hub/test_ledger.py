@@ -200,6 +200,7 @@ def test_votes_for_a_peer_that_nobody_knew_yet_count_when_it_reports_its_first_r
 def test_a_renewed_devnet_changes_nothing_that_was_counted(swarm: Swarm, ledger: Ledger) -> None:
     follower = Follower(swarm.contract, ledger, own_chain=True)
     swarm.reward("QmA", 0, 5)
+    follower.look()
     swarm.advance(BLOCKS_KEPT + 3)
     follower.look()
     swarm.devnet.renew()
@@ -236,6 +237,18 @@ def test_events_that_were_cut_off_unread_are_missing_in_the_rounds_but_not_in_th
     follower.look()
     assert sums(ledger) == {"QmA": (1, 11, 1)}
     assert truth(swarm, "QmA") == {"QmA": (11, 1)}
+
+
+def test_a_ledger_that_fell_behind_what_the_chain_keeps_has_the_sums_all_the_same(swarm: Swarm, ledger: Ledger) -> None:
+    follower = Follower(swarm.contract, ledger, own_chain=True)
+    swarm.reward("QmA", 0, 5)
+    follower.look()
+    swarm.advance()
+    swarm.reward("QmA", 1, 6)
+    swarm.vote("QmB", 1, "QmA")
+    swarm.advance(BLOCKS_KEPT + 1)
+    follower.look()
+    assert {peer: each[1:] for peer, each in sums(ledger).items()} == truth(swarm, "QmA") == {"QmA": (11, 1)}
 
 
 def test_a_ledger_that_begins_late_takes_the_sums_from_the_contract(swarm: Swarm, ledger: Ledger) -> None:

@@ -146,7 +146,10 @@ class SwarmRounds:
         if interim:
             self.last_interim = interim_round(round_number, interim)
         else:
-            self.last_round, self.last_interim = round_number, 0
+            self.last_round = round_number
+            # A hub that comes back at the round that it left may go away once more before the next.
+            if round_number != contract_round(self.last_interim):
+                self.last_interim = 0
 
     def _look(self) -> RoundAndStage:
         """Where the contract is. Raises ChainUnavailable, within about a second while interim rounds are played."""

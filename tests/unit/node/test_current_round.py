@@ -250,6 +250,23 @@ class TestHubAway:
         assert node.play() == (13, 0)
         assert node.rounds.last_interim == 0
 
+    def test_it_counts_on_too_when_the_hub_came_back_at_the_round_that_it_left_and_went_away_once_more(self) -> None:
+        node = Node(11)
+        node.chain.round = 12
+        node.away()
+        assert node.play() == (11, 1)
+        node.back()
+        assert node.play() == (12, 0)
+        node.away()
+        assert [node.play(), node.play()] == [(12, 1), (12, 2)]
+        node.rounds.played(12)
+        assert (node.rounds.last_round, contract_round(node.rounds.last_interim)) == (12, 12)
+        last = node.rounds
+        node.rounds = node.rounds_with(
+            node.chain.coordinator("0x1"), last.last_round, last_interim=last.last_interim, resumed=True
+        )
+        assert node.play() == (12, 3)
+
     def test_a_round_that_was_heard_of_while_another_was_played_is_the_one_to_count_from(self) -> None:
         node = Node(12)
         node.chain.round = 13

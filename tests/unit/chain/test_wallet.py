@@ -124,7 +124,7 @@ def test_a_chain_that_was_away_for_a_moment_is_not_asked_more_afterwards(chain, 
     for round in range(2):
         play(round)
     sent = faulty_rpc.methods.count("eth_sendRawTransaction")
-    faulty_rpc.mode = "refuse"
+    faulty_rpc.mode = "refuse each"
     node.submit_reward(round=2, stage=0, reward=1, peer_id="QmA")
     wait_until(refuses_one)
     faulty_rpc.mode = "pass"

@@ -27,7 +27,7 @@ from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.interrupts import Interrupts, StopRequested
 from rgym_exp.node.loop import RoundLoop
 from rgym_exp.node.round import Components
-from rgym_exp.node.round_settings import RoundSettings
+from rgym_exp.node.round_settings import RoundSettings, is_offline
 from rgym_exp.observe.logs import route_third_party_logs
 from rgym_exp.observe.progress import Progress, RunInfo
 from rgym_exp.swarm.identity import load_or_create_identity
@@ -253,6 +253,7 @@ class _Node:
             dtype=str(choose_dtype(config.training.dtype, self._hardware)).removeprefix("torch."),
             tasks=config.network.tasks if config.tasks == "auto" else str(config.tasks),
             log_file=home.logs / "swarm.log",
+            has_hub=not is_offline(config),
         )
 
 

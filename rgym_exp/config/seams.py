@@ -46,6 +46,11 @@ def instantiate_or(
     return made
 
 
+def target_of(value: Any) -> str | None:
+    """The dotted name of the class that ``value`` names with ``_target_``; None where it is a name of ours."""
+    return str(value.get("_target_")) if isinstance(value, Mapping) else None
+
+
 def check_target(value: Any, *, key: str) -> None:
     """Import the class that ``value`` names, if it names one.
 

@@ -26,6 +26,7 @@ from rgym_exp.node.components import (
 from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.interrupts import Interrupts, StopRequested
 from rgym_exp.node.loop import RoundLoop
+from rgym_exp.node.own_classes import close_judge
 from rgym_exp.node.round import Components
 from rgym_exp.node.round_settings import RoundSettings, is_offline
 from rgym_exp.observe.logs import route_third_party_logs
@@ -119,7 +120,7 @@ class _Node:
 
         judge = make_judge(config)
         if judge is not None:
-            life.callback(judge.close)
+            life.callback(close_judge, judge)
         judge_client = make_judge_client(config, judge, peer_id=self._peer_id, model_name=self._model_name)
         if judge_client is not None:
             life.callback(judge_client.close)

@@ -24,5 +24,6 @@ def sentence_of(error: OSError) -> str | None:
     """What happened to which file and what to do; None where no file, disk or permission is to blame."""
     if (remedy := _REMEDIES.get(error.errno or 0)) is None:
         return None
-    what = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
-    return f"{what}. {remedy}"
+    # A file that is renamed at the end is known by its last name.
+    file = error.filename2 or error.filename
+    return f"{error.strerror}. {remedy}" if file is None else f"{file}: {error.strerror}. {remedy}"

@@ -179,6 +179,13 @@ def test_what_the_machine_refuses_is_no_mistake_to_report(
     assert "in fails" in (tmp_path / "logs" / "invite.log").read_text()
 
 
+@pytest.mark.parametrize("given", ["abc", "0", "99999", "-1", "8.5"])
+def test_what_is_no_port_is_said_so(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["hub", f"--port={given}"])
+    assert f"argument --port: {given} is no port (1 to 65535)" in capsys.readouterr().err
+
+
 def test_a_folder_that_was_removed_is_told_of(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

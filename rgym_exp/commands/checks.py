@@ -68,6 +68,24 @@ def check_disk(home: Home, needed_bytes: int = DISK_BYTES) -> Finding:
     return ok(what)
 
 
+def check_folders(home: Home) -> Finding:
+    """Whether a run can write where it keeps its files."""
+    for folder in (home.config_file.parent, home.logs, home.state):
+        existing = folder
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir():
+            return failure(
+                f"{existing} is a file, where a run needs a folder", "Move it, or choose another folder with --home."
+            )
+        if not os.access(existing, os.W_OK | os.X_OK):
+            return failure(
+                f"{existing} can't be written by this user",
+                "Mend its owner and permissions, or choose another folder with --home.",
+            )
+    return ok(f"{home.root} can be written")
+
+
 def check_memory(needed_bytes: int = MEMORY_BYTES) -> Finding:
     """Memory that programs can still get."""
     import psutil

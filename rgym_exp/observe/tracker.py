@@ -74,7 +74,7 @@ class Trackers:
             try:
                 tracker.log_round(report)
             except Exception as error:  # Services, plug-ins and full disks fail in any way they like.
-                outage.fails(error)
+                outage.fails(_reason(error))
             else:
                 outage.works()
 
@@ -83,7 +83,12 @@ class Trackers:
             try:
                 tracker.close()
             except Exception as error:  # As above.
-                outage.fails(error)
+                outage.fails(_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """With its kind: a KeyError alone is but a word in quotes."""
+    return str(error) if isinstance(error, SwarmUserError) else f"{type(error).__name__}: {error}"
 
 
 class BehindTheRounds:

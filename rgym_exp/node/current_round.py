@@ -223,6 +223,7 @@ class SwarmRounds:
                 "The hub has been silent for %.0f s. Training on without it, with the peers that can still be heard; "
                 "joining its round when it is back.",
                 SILENCE_SECONDS,
+                extra={"outage": self._outage},
             )
         self._interim += 1
         return CurrentRound(round=self._base, stage=0, skipped=0, interim=self._interim)

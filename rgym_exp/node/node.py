@@ -26,11 +26,11 @@ from rgym_exp.node.components import (
 from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.interrupts import Interrupts, StopRequested
 from rgym_exp.node.lock import only_node_of
-from rgym_exp.node.loop import RoundLoop
+from rgym_exp.node.loop import RoundLoop, transaction_rows
 from rgym_exp.node.round import Components
 from rgym_exp.node.round_settings import RoundSettings
 from rgym_exp.observe.logs import route_third_party_logs
-from rgym_exp.observe.progress import Progress, RunInfo
+from rgym_exp.observe.progress import LiveSources, Progress, RunInfo
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.names import animal_name
 from rgym_exp.tasks.source import TaskSource
@@ -114,6 +114,13 @@ class _Node:
         self._learner = self._build_learner(tasks)
         exchange = make_exchange(config, home, tasks.digest, _contract_bootnodes(coordinator), clock)
         life.callback(exchange.close)
+        progress.watch(
+            LiveSources(
+                peers=exchange.peers,
+                waiting=coordinator.pending,
+                transactions=lambda: transaction_rows(coordinator),
+            )
+        )
         tracker = make_tracker_of(config, home, run_name=animal_name(self._peer_id))
         life.callback(tracker.close)
         coordinator.register(self._peer_id)
@@ -139,7 +146,7 @@ class _Node:
             judge_client=judge_client,
             player=player,
             sleep=options.interrupts.sleep,
-            announce_phase=lambda name, round: progress.phase(name, round=round),
+            announce_phase=lambda name, detail, round: progress.phase(name, detail, round=round),
             device=self._hardware.device,
         )
         self._push = make_push(config, home, tasks, self._learner, peer_id=self._peer_id, model_name=self._model_name)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from rgym_exp.observe.notices import Notice
 from rgym_exp.observe.progress import RunInfo, TransactionRow
 from rgym_exp.types import RoundReport
 
@@ -31,6 +32,10 @@ class ViewState:
     """How many of ``reports`` are from earlier runs."""
     first_held_out: float | None = None
     """An evaluation before the first round of this run."""
+    peers: Sequence[str] | None = None
+    """Ids of the other peers that are in the swarm now; None before this node is in it."""
+    waiting: int = 0
+    """Transactions that wait in the outbox now."""
     transactions: Sequence[TransactionRow] = ()
     dropped: Counter[str] = field(default_factory=Counter)
     """Records and shares dropped in this run, by reason."""
@@ -38,9 +43,8 @@ class ViewState:
     """In how many rounds a peer's groups were used, by peer id."""
     peer_ways: dict[str, str] = field(default_factory=dict)
     """Which way a peer's last share came (see ``RoundReport.ways``), by peer id."""
-    notice: str = ""
-    """The last warning in our log."""
-    notice_at: float = 0.0
+    notices: list[Notice] = field(default_factory=list)
+    """Warnings of our log, oldest first; those that are no longer true are taken out as others come."""
     page: str = ""
     """Address of the node's web page, once there is one."""
     closing: bool = False
@@ -68,6 +72,11 @@ class ViewState:
         self.dropped.update(report.dropped)
         self.done_phases.clear()
         self.round = None
+
+    def warn(self, notice: Notice) -> None:
+        """A warning is in the log. Said again, it is no news, but lasts anew."""
+        self.notices = [old for old in self.notices if old.is_true(notice.at) and old.text != notice.text]
+        self.notices.append(notice)
 
     def curve(self) -> tuple[list[float], list[float | None]]:
         """Rewards and held-out accuracies by round."""

@@ -7,11 +7,13 @@ import importlib
 import logging
 import os
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from rgym_exp.base.signal_watch import SignalWatch
 from rgym_exp.commands.account_mode import account_mode, node_page, with_account
 from rgym_exp.config.environment import hugging_face_token, secrets_in
 from rgym_exp.config.invite import read_invite
@@ -120,14 +122,20 @@ def _play(config: Config, home: Home, live: bool, page: NodePage | None, launch:
     if view is not None and page is not None:
         page.when_up(view.page_at)
 
+    acknowledged = threading.Event()
+
     def on_first_signal() -> None:
+        # Heard of twice: by the watch at once, by the main thread when it can.
+        if acknowledged.is_set():
+            return
+        acknowledged.set()
         if view is not None:
             view.finishing()
         else:
             logger.info("Finishing: writing a checkpoint and leaving the swarm. Ctrl-C again ends at once.")
 
     try:
-        with Interrupts(on_first_signal, progress.close) as interrupts:
+        with Interrupts(on_first_signal, progress.close) as interrupts, SignalWatch(on_first_signal):
             options = NodeOptions(config=config, home=home, progress=progress, interrupts=interrupts, launch=launch)
             run_node(options)
     finally:

@@ -104,16 +104,16 @@ def load(file: Path, label: str) -> Run:
     Raises:
         PlotError: it can't be read, or holds no round.
     """
-    from rgym_exp.observe.metrics import read_reports
-    from rgym_exp.observe.plot_data import Run, rounds_that_count
+    from rgym_exp.observe.metrics import read_history
+    from rgym_exp.observe.plot_data import run_of
 
     try:
-        reports = rounds_that_count(read_reports(file))
+        run = run_of(label, read_history(file))
     except OSError as error:
         raise PlotError(f"{file} can't be read: {error}.") from error
-    if not reports:
+    if run is None:
         raise PlotError(f"{file} holds no finished round yet. A run adds a line after each; try again later.")
-    return Run(label=label, reports=reports)
+    return run
 
 
 def labels_of(files: Sequence[Path]) -> list[str]:

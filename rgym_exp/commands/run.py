@@ -111,13 +111,13 @@ def _play(config: Config, home: Home, live: bool, page: NodePage | None, launch:
     from rgym_exp.node.interrupts import Interrupts
     from rgym_exp.node.node import NodeOptions, run_node
     from rgym_exp.observe.live import LiveView
-    from rgym_exp.observe.metrics import read_reports
+    from rgym_exp.observe.metrics import read_history
     from rgym_exp.observe.progress import LineProgress
     from rgym_exp.swarm.names import animal_name
 
     if live:
         _log_to(home, config, console=False)
-    view = LiveView(name_of=animal_name, history=read_reports(home.logs / "metrics.jsonl")) if live else None
+    view = LiveView(name_of=animal_name, history=read_history(home.logs / "metrics.jsonl")) if live else None
     progress = view or LineProgress()
     if view is not None and page is not None:
         page.when_up(view.page_at)

@@ -206,6 +206,9 @@ def _last_round(home: Home) -> Iterator[str]:
             last = from_json(line)
         except ValueError:
             continue
+        if last.is_before_training:
+            yield _line("last round", f"none yet; held-out accuracy before training {last.held_out or 0.0:.2f}")
+            return
         told = f"{round_name(last.number)}, {_ago(last.time)}: reward {last.local_reward:.2f}"
         told += f"; this node has played {last.step}"
         yield _line("last round", told)

@@ -23,7 +23,7 @@ from rgym_exp.judge.http_judge import HttpJudge
 from rgym_exp.judge.judge import Judge
 from rgym_exp.judge.judge_client import JudgeClient
 from rgym_exp.node.prediction import MarketPlayer
-from rgym_exp.observe.metrics import read_reports
+from rgym_exp.observe.metrics import read_history
 from rgym_exp.observe.services import make_tracker
 from rgym_exp.observe.tracker import Tracker
 from rgym_exp.swarm.exchange import Exchange
@@ -139,7 +139,7 @@ def make_push(
         run=run,
         frequency=training.hf_push_frequency,
         name_of=animal_name,
-        history=read_reports(home.logs / "metrics.jsonl"),
+        history=read_history(home.logs / "metrics.jsonl"),
     )
 
 

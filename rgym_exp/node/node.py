@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,7 @@ from rgym_exp.node.loop import RoundLoop, transaction_rows
 from rgym_exp.node.round import Components
 from rgym_exp.node.round_settings import RoundSettings
 from rgym_exp.observe.logs import route_third_party_logs
+from rgym_exp.observe.metrics import before_training
 from rgym_exp.observe.progress import LiveSources, Progress, RunInfo
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.names import animal_name
@@ -121,8 +123,8 @@ class _Node:
                 transactions=lambda: transaction_rows(coordinator),
             )
         )
-        tracker = make_tracker_of(config, home, run_name=animal_name(self._peer_id))
-        life.callback(tracker.close)
+        self._tracker = make_tracker_of(config, home, run_name=animal_name(self._peer_id))
+        life.callback(self._tracker.close)
         coordinator.register(self._peer_id)
         save_resolved(config, home.logs / "config.yaml")
 
@@ -158,7 +160,7 @@ class _Node:
             RoundSettings.of(config),
             tokens=self._learner.tokens,
             progress=progress,
-            tracker=tracker,
+            tracker=self._tracker,
             interrupts=options.interrupts,
             save=self.save,
             after_round=self._push_if_due,
@@ -175,6 +177,7 @@ class _Node:
             self._options.progress.phase("evaluate", "held-out accuracy before training")
             accuracy = self._evaluation.accuracy(self._learner.policy)
             self._options.progress.held_out(accuracy)
+            self._tracker.log_round(before_training(accuracy, time=time.time()))
             if self._push is not None:
                 self._push.held_out_before(accuracy)
         self._learner.trainer.train(resume_from_checkpoint=str(self._resumed.folder) if self._resumed else None)

@@ -55,10 +55,7 @@ class LiveView:
         self._clock = clock
         self._lock = threading.Lock()
         self._state = ViewState(started_at=clock(), phase_since=clock())
-        self._state.reports = list(history)
-        self._state.rounds_before = len(history)
-        for report in history:
-            self._state.peer_rounds.update(report.external_peers)
+        self._state.remember(history)
         self._sources: LiveSources | None = None
         # What a run without a view says on the terminal is in the log of one with a view as well.
         self._lines = LineProgress()
@@ -107,7 +104,7 @@ class LiveView:
 
     def held_out(self, value: float) -> None:
         with self._lock:
-            self._state.first_held_out = value
+            self._state.held_out_before[len(self._state.reports)] = value
         self._lines.held_out(value)
 
     def page_at(self, address: str) -> None:

@@ -30,8 +30,8 @@ class ViewState:
     """All rounds, those of earlier runs of this node included, oldest first."""
     rounds_before: int = 0
     """How many of ``reports`` are from earlier runs."""
-    first_held_out: float | None = None
-    """An evaluation before the first round of this run."""
+    held_out_before: dict[int, float] = field(default_factory=dict)
+    """Evaluations before a model's first round, by how many of ``reports`` came before."""
     peers: Sequence[str] | None = None
     """Ids of the other peers that are in the swarm now; None before this node is in it."""
     waiting: int = 0
@@ -51,6 +51,16 @@ class ViewState:
     """The node is finishing, after Ctrl-C."""
     closed: bool = False
     """The view is over: this is its last frame."""
+
+    def remember(self, history: Sequence[RoundReport]) -> None:
+        """What earlier runs of this node have left, oldest first."""
+        for report in history:
+            if not report.is_before_training:
+                self.reports.append(report)
+                self.peer_rounds.update(report.external_peers)
+            elif report.held_out is not None:
+                self.held_out_before[len(self.reports)] = report.held_out
+        self.rounds_before = len(self.reports)
 
     def enter(self, phase: str, detail: str, round: int | None, now: float) -> None:
         """The node turns to ``phase``."""
@@ -85,7 +95,7 @@ class ViewState:
             if math.isnan(report.local_reward):  # A line of metrics.jsonl without it.
                 continue
             rewards.append(report.local_reward)
-            at_start = self.first_held_out if index == self.rounds_before else None
+            at_start = self.held_out_before.get(index)
             held_out.append(at_start if report.held_out is None else report.held_out)
         return rewards, held_out
 
@@ -100,4 +110,5 @@ class ViewState:
     def last_held_out(self) -> float | None:
         """The latest evaluation."""
         found = [value for value in self.curve()[1] if value is not None]
-        return found[-1] if found else self.first_held_out
+        # One of a model that has played no round yet is of no round's place.
+        return self.held_out_before.get(len(self.reports), found[-1] if found else None)

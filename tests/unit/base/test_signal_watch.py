@@ -51,6 +51,6 @@ def test_it_is_told_once_and_other_signals_are_no_stop() -> None:
 
 
 def test_afterwards_nothing_is_watched() -> None:
-    with SignalWatch(lambda: pytest.fail("no signal came")):
+    with SignalWatch(lambda: pytest.fail("nothing was to be heard")):
         pass
     assert signal.set_wakeup_fd(-1) == -1

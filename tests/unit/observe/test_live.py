@@ -17,6 +17,7 @@ from rgym_exp.errors import SwarmUserError
 from rgym_exp.observe.chart import Curve, chart, smoothed
 from rgym_exp.observe.frame import duration, frame, plain
 from rgym_exp.observe.live import LiveView
+from rgym_exp.observe.metrics import before_training
 from rgym_exp.observe.notices import Notice, notice_of
 from rgym_exp.observe.progress import PHASES, LiveSources
 from rgym_exp.observe.view_state import ViewState
@@ -178,7 +179,7 @@ def test_a_registration_is_of_no_round() -> None:
 
 
 def test_before_the_first_round_the_view_says_that_nothing_is_missing() -> None:
-    text = "\n".join(lines_at(ViewState(run=RUN, first_held_out=0.08), 80, 24))
+    text = "\n".join(lines_at(ViewState(run=RUN, held_out_before={0: 0.08}), 80, 24))
     for part in ("no round yet", "the curve begins with the first round", "not in the swarm yet", "0.08"):
         assert part in text
 
@@ -347,6 +348,13 @@ def test_a_resumed_run_continues_its_curve() -> None:
     assert rewards == pytest.approx([0.06, 0.07, 0.08])
     assert held_out == [None, None, 0.5]
     assert "3 rounds" in plain(frame(view._state, width=80, height=24, now=0.0, name_of=NAMES.__getitem__))
+
+
+def test_a_resumed_run_still_shows_the_accuracy_before_training() -> None:
+    history = [before_training(0.07, time=0.0), report(1), report(2)]
+    view = LiveView(name_of=NAMES.__getitem__, history=history, console=Console(file=io.StringIO()))
+    assert view._state.curve()[1] == [0.07, None] and view._state.last_held_out() == 0.07
+    assert "2 rounds" in plain(frame(view._state, width=80, height=24, now=0.0, name_of=NAMES.__getitem__))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rgym_exp.base.called import path_for_user
 from rgym_exp.errors import SwarmUserError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def execute(args: argparse.Namespace) -> int:
     except OSError as error:
         raise PlotError(f"The picture can't be written: {error}. Name another place with --output FILE.") from error
     counted = ", ".join(f"{run.label} ({_rounds(len(run.reports))})" for run in runs)
-    print(f"{counted}: {output}")
+    print(f"{counted}: {path_for_user(output)}")
     return 0
 
 

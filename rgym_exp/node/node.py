@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
+from rgym_exp.base.called import path_for_user
 from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.chain.coordinator import ChainUnavailable, Coordinator
 from rgym_exp.config.launch import Launch
@@ -265,7 +266,7 @@ class _Node:
             device=self._hardware.device if launch is None else f"{launch.size} x {self._hardware.device}",
             dtype=str(choose_dtype(config.training.dtype, self._hardware)).removeprefix("torch."),
             tasks=config.network.tasks if config.tasks == "auto" else str(config.tasks),
-            log_file=home.logs / "swarm.log",
+            log_file=path_for_user(home.logs / "swarm.log"),
         )
 
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rgym_exp import __version__
+from rgym_exp.base.called import as_called, examples_as_called, path_for_user
 from rgym_exp.base.machine_errors import sentence_of
 from rgym_exp.config.paths import Home
 from rgym_exp.errors import SwarmUserError
@@ -95,9 +96,9 @@ def _hint(unknown: Sequence[str], args: argparse.Namespace) -> str:
 def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     """The parser with every command's name, and the arguments of the chosen one (the only one imported)."""
     parser = argparse.ArgumentParser(
-        prog="rl-swarm",
+        prog=as_called(),
         description="Train your own language model by reinforcement learning, together with a swarm.",
-        epilog=EPILOG,
+        epilog=examples_as_called(EPILOG),
         formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"rl-swarm {__version__}")
@@ -117,6 +118,7 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
         if name == chosen:
             module = importlib.import_module(module_name)
             module.add_arguments(command)
+            command.epilog = examples_as_called(command.epilog or "")
             command.set_defaults(execute=module.execute)
     return parser
 
@@ -135,7 +137,7 @@ def _execute(args: argparse.Namespace) -> int:
     except SwarmUserError as error:
         print(f"rl-swarm {args.command}: {error}", file=sys.stderr)
         if log_file.exists() and log_file.stat().st_mtime >= started - 1:
-            print(f"log: {log_file}", file=sys.stderr)
+            print(f"log: {path_for_user(log_file)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"rl-swarm {args.command}: stopped.", file=sys.stderr)
@@ -155,12 +157,12 @@ def _tell(command: str, error: Exception, log_file: Path) -> None:
     if isinstance(error, OSError) and (sentence := sentence_of(error)) is not None:
         print(f"rl-swarm {command}: {sentence}", file=sys.stderr)
         if where:
-            print(f"log: {where}", file=sys.stderr)
+            print(f"log: {path_for_user(where)}", file=sys.stderr)
         return
     # A mistake of ours.
     name = type(error).__name__
     print(f"rl-swarm {command}: unexpected {name}: {error}. Please report it with the log.", file=sys.stderr)
-    print(f"log: {where}" if where else traceback.format_exc(), file=sys.stderr)
+    print(f"log: {path_for_user(where)}" if where else traceback.format_exc(), file=sys.stderr)
 
 
 def _keep_traceback(log_file: Path) -> Path | None:

@@ -166,7 +166,7 @@ class RoundReport:
     round: int
     """The contract's round; of an interim round, the last one that was known."""
     step: int
-    """How many rounds this node has taken part in, this one included."""
+    """How many rounds this node has taken part in, this one included; 0: see ``is_before_training``."""
     time: float
     """When it ended, seconds since the epoch."""
     skipped: int
@@ -223,6 +223,11 @@ class RoundReport:
     def number(self) -> int:
         """What names the round among peers."""
         return interim_round(self.round, self.interim)
+
+    @property
+    def is_before_training(self) -> bool:
+        """Whether this is step 0: no round, only the held-out accuracy that the model began with."""
+        return self.step == 0
 
     @property
     def way_counts(self) -> Mapping[str, int]:

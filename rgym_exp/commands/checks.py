@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rgym_exp.base.called import as_called
 from rgym_exp.config.paths import Home, cache_dir
 from rgym_exp.errors import SwarmUserError
 
@@ -174,7 +175,7 @@ def check_identity(home: Home) -> Finding:
     try:
         identity = load_identity(path)
     except IdentityError as error:
-        return failure(str(error), "`rl-swarm identity restore FILE` puts a backup back.")
+        return failure(str(error), f"`{as_called('identity')} restore FILE` puts a backup back.")
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         return warning(

@@ -7,11 +7,13 @@ import importlib
 import logging
 import os
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from rgym_exp.base.signal_watch import SignalWatch
 from rgym_exp.commands.account_mode import account_mode, node_page, with_account
 from rgym_exp.config.environment import hugging_face_token, secrets_in
 from rgym_exp.config.invite import read_invite
@@ -114,25 +116,31 @@ def _play(config: Config, home: Home, live: bool, page: NodePage | None, launch:
     from rgym_exp.node.interrupts import Interrupts
     from rgym_exp.node.node import NodeOptions, run_node
     from rgym_exp.observe.live import LiveView
-    from rgym_exp.observe.metrics import read_reports
+    from rgym_exp.observe.metrics import read_history
     from rgym_exp.observe.progress import LineProgress
     from rgym_exp.swarm.names import animal_name
 
     if live:
         _log_to(home, config, console=False)
-    view = LiveView(name_of=animal_name, history=read_reports(home.logs / "metrics.jsonl")) if live else None
+    view = LiveView(name_of=animal_name, history=read_history(home.logs / "metrics.jsonl")) if live else None
     progress = view or LineProgress()
     if view is not None and page is not None:
         page.when_up(view.page_at)
 
+    acknowledged = threading.Event()
+
     def on_first_signal() -> None:
+        # Heard of twice: by the watch at once, by the main thread when it can.
+        if acknowledged.is_set():
+            return
+        acknowledged.set()
         if view is not None:
             view.finishing()
         else:
             logger.info("Finishing: writing a checkpoint and leaving the swarm. Ctrl-C again ends at once.")
 
     try:
-        with Interrupts(on_first_signal, progress.close) as interrupts:
+        with Interrupts(on_first_signal, progress.close) as interrupts, SignalWatch(on_first_signal):
             options = NodeOptions(config=config, home=home, progress=progress, interrupts=interrupts, launch=launch)
             run_node(options)
     finally:

@@ -24,7 +24,7 @@ from rgym_exp.judge.judge import Judge
 from rgym_exp.judge.judge_client import JudgeClient
 from rgym_exp.node.own_classes import guarded_coordinator, guarded_exchange, guarded_tasks
 from rgym_exp.node.prediction import MarketPlayer
-from rgym_exp.observe.metrics import read_reports
+from rgym_exp.observe.metrics import read_history
 from rgym_exp.observe.services import make_tracker
 from rgym_exp.observe.tracker import Tracker
 from rgym_exp.swarm.exchange import Exchange
@@ -142,7 +142,7 @@ def make_push(
         run=run,
         frequency=training.hf_push_frequency,
         name_of=animal_name,
-        history=read_reports(home.logs / "metrics.jsonl"),
+        history=read_history(home.logs / "metrics.jsonl"),
     )
 
 

@@ -232,6 +232,7 @@ class SwarmRounds:
                 "The hub has been silent for %.0f s. Training on without it, with the peers that can still be heard; "
                 "joining its round when it is back.",
                 SILENCE_SECONDS,
+                extra={"outage": self._outage},
             )
         return self._next_interim()
 

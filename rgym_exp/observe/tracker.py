@@ -28,7 +28,8 @@ class Tracker(Protocol):
     """Keeps what rounds were like."""
 
     def log_round(self, report: RoundReport) -> None:
-        """Called once after every finished round. May raise; the run goes on (see ``Trackers``)."""
+        """Called once after every finished round, and before the first one of a new model with its held-out accuracy
+        alone (``report.is_before_training``). May raise; the run goes on (see ``Trackers``)."""
 
     def close(self) -> None:
         """Called once at the end; writes out what is still held back."""

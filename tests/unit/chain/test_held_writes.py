@@ -13,7 +13,7 @@ from rgym_exp.chain.outbox import Outbox
 
 
 class SmallDisk:
-    """An outbox, and the room that its disk has left."""
+    """An outbox, and how much its disk still takes."""
 
     def __init__(self, path: Path) -> None:
         self.outbox = Outbox(path, target="1:0xC", account="0xA")

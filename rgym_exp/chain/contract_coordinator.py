@@ -8,6 +8,7 @@ from rgym_exp.chain.account_lock import AccountLock
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.contract_market import ContractMarket
 from rgym_exp.chain.coordinator import PeerTotals
+from rgym_exp.chain.held_writes import HeldWrites
 from rgym_exp.chain.hub_round import HubRounds, HubSilent
 from rgym_exp.chain.market import Market
 from rgym_exp.chain.market_contract import MarketContract
@@ -36,6 +37,7 @@ class ContractCoordinator:
         self._contract = contract
         self._hub = hub
         self._outbox = outbox
+        self._held = HeldWrites(outbox)
         self._sending = Sending(outbox, sender, lock, retry_policy)
         self.market: Market | None = None
         if market is not None:
@@ -58,25 +60,27 @@ class ContractCoordinator:
         self._sending.wake()
 
     def submit_reward(self, *, round: int, stage: int, reward: int, peer_id: str) -> None:
-        self._outbox.add("reward", round=round, stage=stage, peer_id=peer_id, payload={"reward": int(reward)})
+        self._held.owe("reward", round=round, stage=stage, peer_id=peer_id, payload={"reward": int(reward)})
         self._sending.wake()
 
     def submit_winners(self, *, round: int, winners: Sequence[str], peer_id: str) -> None:
         if not winners:
             raise ValueError("a vote names at least one winner")
-        self._outbox.add("winners", round=round, peer_id=peer_id, payload={"winners": list(winners)})
+        self._held.owe("winners", round=round, peer_id=peer_id, payload={"winners": list(winners)})
         self._sending.wake()
 
     def peer_totals(self, peer_id: str) -> PeerTotals:
         return read_peer_totals(self._contract, peer_id)
 
     def pending(self) -> int:
-        return self._outbox.pending()
+        self._held.try_again()
+        return self._outbox.pending() + len(self._held)
 
     def transactions(self, limit: int = 5) -> list[Transaction]:
         return self._outbox.transactions(limit)
 
     def close(self, *, flush_seconds: float = 0.0) -> None:
+        self._held.give_up()
         if flush_seconds > 0:
             self._sending.flush(flush_seconds)
         if self._sending.close():

@@ -58,11 +58,13 @@ class Coordinator(Protocol):
         ...
 
     def submit_reward(self, *, round: int, stage: int, reward: int, peer_id: str) -> None:
-        """Report the peer's reward. A second call for the same round and stage changes nothing."""
+        """Report the peer's reward. A second call for the same round and stage changes nothing. Where it can't be
+        written down now (a full disk), it is kept in memory until it can."""
         ...
 
     def submit_winners(self, *, round: int, winners: Sequence[str], peer_id: str) -> None:
-        """Vote. ``winners`` must not be empty (ValueError). A second call for the same round changes nothing."""
+        """Vote. ``winners`` must not be empty (ValueError). A second call for the same round changes nothing.
+        Kept in memory like a reward."""
         ...
 
     def peer_totals(self, peer_id: str) -> PeerTotals:

@@ -1,5 +1,7 @@
 """One encrypted file that holds who a node is: ``swarm.pem`` and, if there is one, the account's key.
 
+``node_backup.py`` has the one with the model, which is too large to be sealed at once.
+
 Format: a JSON object with the scrypt parameters, salt and nonce (base64), and the AES-256-GCM ciphertext of a JSON
 object of file name -> bytes (base64). The header is authenticated with the ciphertext.
 """
@@ -17,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from rgym_exp.base.called import as_called
+from rgym_exp.base.passphrase import weakness_of
 from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.errors import SwarmUserError
 
@@ -32,11 +35,10 @@ class BackupError(SwarmUserError):
 
 def seal(files: Mapping[str, bytes], passphrase: str) -> bytes:
     """The encrypted backup of these files."""
-    if not passphrase:
-        raise BackupError("The passphrase is empty; whoever finds the backup could open it. Choose one.")
+    refuse_weak(passphrase)
     header: dict[str, Any] = {"format": FORMAT, **SCRYPT, "salt": _text(os.urandom(16)), "nonce": _text(os.urandom(12))}
     content = json.dumps({name: _text(data) for name, data in files.items()}).encode()
-    sealed = _cipher(header, passphrase).encrypt(_bytes(header["nonce"]), content, _authenticated(header))
+    sealed = cipher(header, passphrase).encrypt(_bytes(header["nonce"]), content, authenticated(header))
     return (json.dumps({**header, "sealed": _text(sealed)}, indent=2) + "\n").encode()
 
 
@@ -45,8 +47,8 @@ def unseal(backup: bytes, passphrase: str) -> dict[str, bytes]:
     header = _header(backup)
     sealed = header.pop("sealed")
     try:
-        cipher = _cipher(header, passphrase)
-        content = cipher.decrypt(_bytes(header["nonce"]), _bytes(sealed), _authenticated(header))
+        opened = cipher(header, passphrase)
+        content = opened.decrypt(_bytes(header["nonce"]), _bytes(sealed), authenticated(header))
         return {str(name): _bytes(data) for name, data in json.loads(content).items()}
     except InvalidTag as error:
         raise BackupError(
@@ -55,6 +57,16 @@ def unseal(backup: bytes, passphrase: str) -> dict[str, bytes]:
         ) from error
     except (ValueError, TypeError) as error:
         raise BackupError(f"The backup is damaged ({error}). Use another copy; nothing was restored.") from error
+
+
+def refuse_weak(passphrase: str) -> None:
+    """Raises a BackupError for a passphrase that is soon guessed."""
+    weakness = weakness_of(passphrase)
+    if weakness is not None:
+        raise BackupError(
+            f"The passphrase {weakness}: whoever finds the backup would soon open it, and be this peer. Choose "
+            "another, four words that don't belong together, say. Nothing was written."
+        )
 
 
 def _header(backup: bytes) -> dict[str, Any]:
@@ -73,13 +85,13 @@ def _header(backup: bytes) -> dict[str, Any]:
     return header
 
 
-def _cipher(header: Mapping[str, Any], passphrase: str) -> AESGCM:
+def cipher(header: Mapping[str, Any], passphrase: str) -> AESGCM:
     """The cipher under the key that the passphrase and the header's salt give."""
     scrypt = Scrypt(salt=_bytes(header["salt"]), length=32, n=header["n"], r=header["r"], p=header["p"])
     return AESGCM(scrypt.derive(passphrase.encode()))
 
 
-def _authenticated(header: Mapping[str, Any]) -> bytes:
+def authenticated(header: Mapping[str, Any]) -> bytes:
     """The header's bytes as they enter the authentication."""
     return json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
 

@@ -17,12 +17,14 @@ from rgym_exp.config.paths import Home
 EPILOG = """examples:
   rl-swarm identity show
   rl-swarm identity backup my-node.backup      asks for a passphrase (or takes $RL_SWARM_PASSPHRASE)
+  rl-swarm identity backup --with-model my-node.backup     with the trained model: to move the whole node
   rl-swarm identity restore my-node.backup     on a new machine, before its first run
 
 Rewards and votes belong to the peer id in swarm.pem, and nobody can make a lost one again: keep a backup."""
 
 IDENTITY, ACCOUNT = "swarm.pem", "account.key"
 """Names of the files within a backup."""
+_KEEP_IT = "Keep it, and the passphrase, somewhere else than on this machine."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     show = actions.add_parser("show", help="path, peer id, name and account")
     backup = actions.add_parser("backup", help="write one encrypted file with swarm.pem and the account's key")
+    backup.add_argument(
+        "--with-model",
+        action="store_true",
+        help="also settings, the record of rounds, and the newest checkpoint (weights and optimizer)",
+    )
     backup.add_argument("file", type=Path, metavar="FILE", help="where to write; must not exist")
     restore = actions.add_parser("restore", help="put the keys of a backup back; never replaces a different key")
     restore.add_argument("file", type=Path, metavar="FILE", help="the backup")
@@ -45,9 +52,13 @@ def execute(args: argparse.Namespace) -> int:
     if args.action == "show":
         show(home)
     elif args.action == "backup":
-        back_up(home, args.file.expanduser(), _new_passphrase())
+        _require_identity(home)
+        back_up(home, args.file.expanduser(), _new_passphrase(), with_model=args.with_model)
     else:
-        restore(home, args.file.expanduser(), _passphrase("Passphrase of the backup: "))
+        source = args.file.expanduser()
+        if not source.is_file():  # Told before a passphrase is asked for.
+            raise BackupError(f"{source} can't be read: there is no such file.")
+        restore(home, source, _passphrase("Passphrase of the backup: "))
     return 0
 
 
@@ -77,14 +88,19 @@ def account_of(home: Home) -> str:
         return ""
 
 
-def back_up(home: Home, target: Path, passphrase: str) -> None:
+def back_up(home: Home, target: Path, passphrase: str, *, with_model: bool = False) -> None:
     """Write the encrypted backup with mode 0600; never over an existing file."""
     from rgym_exp.base.files import write_new
     from rgym_exp.commands.backup import seal
+    from rgym_exp.commands.node_move import back_up_node
     from rgym_exp.swarm.identity import load_identity
 
     _require_identity(home)
     identity = load_identity(home.identity)
+    if with_model:
+        back_up_node(home, target, passphrase, peer_id=identity.peer_id)
+        print(_KEEP_IT)
+        return
     files = {IDENTITY: home.identity.read_bytes()}
     if home.account_key.exists():
         files[ACCOUNT] = home.account_key.read_bytes()
@@ -98,15 +114,30 @@ def back_up(home: Home, target: Path, passphrase: str) -> None:
     except OSError as error:
         raise BackupError(f"{target} can't be written: {error.strerror}. Choose another place.") from error
     print(f"Wrote {target}: {' and '.join(files)} of peer {identity.peer_id}.")
-    print("Keep it, and the passphrase, somewhere else than on this machine.")
+    print(_stays_behind(home))
+    print(_KEEP_IT)
+
+
+def _stays_behind(home: Home) -> str:
+    """What a backup of the keys alone doesn't have."""
+    model = "the trained model" if any(home.checkpoints.glob("step-*")) else "the model (nothing is trained yet)"
+    return (
+        f"Only keys are in it. {model[0].upper()}{model[1:]}, configs/rg-swarm.yaml and logs/ stay behind: with "
+        "--with-model they come along, for a move to another machine."
+    )
 
 
 def restore(home: Home, source: Path, passphrase: str) -> None:
     """Put the files of a backup back. Raises a BackupError, with nothing changed, when a different key is there."""
     from rgym_exp.base.files import write_new
     from rgym_exp.commands.backup import MAX_BACKUP_BYTES, unseal
+    from rgym_exp.commands.node_backup import is_node_backup
+    from rgym_exp.commands.node_move import restore_node
 
     try:
+        if is_node_backup(source):
+            restore_node(home, source, passphrase)
+            return
         with source.open("rb") as file:
             backup = file.read(MAX_BACKUP_BYTES + 1)
     except OSError as error:
@@ -125,15 +156,11 @@ def restore(home: Home, source: Path, passphrase: str) -> None:
 
 def _is_there(path: Path, data: bytes) -> bool:
     """Whether the same key is there; raises a BackupError when a different one is."""
+    from rgym_exp.commands.node_move import refuse_different
+
     if not path.exists():
         return False
-    if path.read_bytes() != data:
-        raise BackupError(
-            f"{path} holds a different key, which is not overwritten: its peer or account would be lost. Back it up "
-            f"with `{as_called('identity')} backup`, move it away and restore again, or restore into another "
-            "folder with "
-            f"`--home DIR`. Nothing was restored."
-        )
+    refuse_different(path, data)
     return True
 
 

@@ -123,11 +123,20 @@ def _config(args: argparse.Namespace) -> Config:
 
 
 def _with_key_file(home: Home, source: Path | None, *, encrypt: bool) -> int:
+    from rgym_exp.base.passphrase import weakness_of
     from rgym_exp.chain.account import PASSPHRASE_VARIABLE
     from rgym_exp.login.choice import remember_mode
     from rgym_exp.login.key_file import import_key_file, is_keystore, make_key_file, passphrase_from
 
     passphrase = _new_passphrase() if encrypt else passphrase_from()
+    # One for a file that is there already only opens it.
+    if encrypt and passphrase is not None and not home.account_key.exists():
+        weakness = weakness_of(passphrase)
+        if weakness is not None:
+            raise SwarmUserError(
+                f"The passphrase {weakness}: whoever finds the key file would soon open it. Choose another, four words "
+                "that don't belong together, say. Nothing was written."
+            )
     if source is None:
         key = make_key_file(home.account_key, passphrase if encrypt or home.account_key.exists() else None)
     else:

@@ -161,8 +161,8 @@ def _tell_the_contract(coordinator: Coordinator, current: CurrentRound, reward: 
             coordinator.submit_winners(round=current.round, winners=[vote], peer_id=me)
         return coordinator.pending()
     except ChainError as error:
-        # A full disk, say. The step is made; its reward is worth a warning, not the end of the training.
-        logger.warning("The reward of round %d is not in the outbox: %s", current.round, error)
+        # A damaged file, say. The step is made; its reward is worth a warning, not the end of the training.
+        logger.warning("How many transactions wait can't be told: %s", error)
         return 0
 
 

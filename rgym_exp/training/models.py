@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from rgym_exp.errors import ModelError
 from rgym_exp.training.bundled import BUNDLED_MODEL, bundled_model_folder
+from rgym_exp.training.finite import is_finite
 from rgym_exp.training.model_place import could_not_be_loaded
 
 logger = logging.getLogger("rl_swarm.training")
@@ -37,7 +38,8 @@ def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a causal language model with fp32 weights, and its tokenizer.
 
     Raises:
-        ModelError: it does not exist, cannot be reached, or has no chat template.
+        ModelError: it does not exist, cannot be reached, or has no chat template, or holds numbers that aren't
+            finite.
     """
     place = str(bundled_model_folder()) if name == BUNDLED_MODEL else name
     try:
@@ -46,11 +48,21 @@ def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise ModelError(_why_not(name, error)) from error
+    _refuse_what_is_not_finite(name, model)
     if tokenizer.chat_template is None:
         raise ModelError(f"{name} has no chat template, so it cannot be asked questions. Choose an instruct model.")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+def _refuse_what_is_not_finite(name: str, model: PreTrainedModel) -> None:
+    for weight, numbers in model.named_parameters():
+        if not is_finite([numbers]):
+            raise ModelError(
+                f"{name} holds numbers that are not finite ({weight}): it was damaged, or spoilt in training. Use "
+                "another copy of it, or another model."
+            )
 
 
 def _why_not(name: str, error: Exception) -> str:

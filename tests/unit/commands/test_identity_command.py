@@ -14,9 +14,11 @@ import pytest
 
 from rgym_exp import cli
 from rgym_exp.commands.backup import BackupError, seal, unseal
+from rgym_exp.commands.sealed_stream import CHUNK_BYTES
 from rgym_exp.config.paths import Home
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.names import animal_name
+from rgym_exp.training.checkpoint import CheckpointStore, SwarmRecord
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -101,7 +103,7 @@ def test_a_wrong_passphrase_opens_and_changes_nothing(
 ) -> None:
     backup = tmp_path / "my.backup"
     assert identity(home, "backup", str(backup)) == 0
-    monkeypatch.setenv("RL_SWARM_PASSPHRASE", "wrong")
+    monkeypatch.setenv("RL_SWARM_PASSPHRASE", "wrong horse")
     other = Home(root=tmp_path / "other")
     assert identity(other, "restore", str(backup)) == 1
     assert "passphrase doesn't open this backup" in capsys.readouterr().err
@@ -124,14 +126,14 @@ def test_nothing_of_the_keys_can_be_read_in_a_backup(home: Home, tmp_path: Path)
 
 
 def test_any_change_of_a_backup_is_noticed() -> None:
-    backup = seal({"a": b"b" * 20}, "p")
-    assert unseal(backup, "p") == {"a": b"b" * 20}
+    backup = seal({"a": b"b" * 20}, "correct horse")
+    assert unseal(backup, "correct horse") == {"a": b"b" * 20}
     header = json.loads(backup)
     for field in ("salt", "nonce", "sealed"):
         letters = header[field]
         changed = {**header, field: ("A" if letters[0] != "A" else "B") + letters[1:]}
         with pytest.raises(BackupError, match="passphrase doesn't open"):
-            unseal(json.dumps(changed).encode(), "p")
+            unseal(json.dumps(changed).encode(), "correct horse")
 
 
 @pytest.mark.parametrize(
@@ -183,3 +185,110 @@ def test_at_a_terminal_two_different_passphrases_write_nothing(home: Home, tmp_p
     assert asking.returncode == 1
     assert b"two passphrases differ" in output
     assert not backup.exists()
+
+
+@pytest.mark.parametrize(
+    "weak", ["abc", "correcthors", "aaaaaaaaaaaaaaaa", "123456789012", "password1234", "Qwertyuiop12"]
+)
+def test_a_passphrase_that_is_soon_guessed_is_refused(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weak: str
+) -> None:
+    monkeypatch.setenv("RL_SWARM_PASSPHRASE", weak)
+    for more in ((), ("--with-model",)):
+        assert identity(home, "backup", *more, str(tmp_path / "my.backup")) == 1
+        assert "would soon open it" in capsys.readouterr().err
+    assert list(tmp_path.glob("*.backup")) == []
+
+
+def test_a_backup_of_keys_says_what_stays_behind(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert identity(home, "backup", str(tmp_path / "my.backup")) == 0
+    said = capsys.readouterr().out
+    assert "Only keys are in it" in said and "--with-model" in said
+
+
+def test_a_file_that_is_not_there_is_told_before_a_passphrase_is_asked_for(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RL_SWARM_PASSPHRASE")
+    assert identity(home, "restore", "/nope") == 1
+    assert "/nope can't be read: there is no such file" in capsys.readouterr().err
+
+
+@pytest.fixture
+def trained(home: Home) -> Home:
+    """A home with settings, a record of rounds, and a checkpoint of several chunks."""
+    home.config_file.parent.mkdir(parents=True)
+    home.config_file.write_text("training: {num_generations: 4}\n")
+    home.logs.mkdir()
+    (home.logs / "metrics.jsonl").write_text("{}\n")
+    store = CheckpointStore(home.checkpoints, keep=2)
+    folder = store.staging() / "checkpoint-7"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(os.urandom(3 * CHUNK_BYTES // 2))
+    (folder / "optimizer.pt").write_bytes(os.urandom(CHUNK_BYTES))
+    store.commit(folder, SwarmRecord(step=7, round=9, swarm_id="s", peer_id="p", model_name="m", lora=False))
+    return home
+
+
+def everything(home: Home) -> dict[str, bytes]:
+    return {str(path.relative_to(home.root)): path.read_bytes() for path in home.root.rglob("*") if path.is_file()}
+
+
+def test_a_node_moves_with_its_model_optimizer_and_settings(
+    trained: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backup, other = tmp_path / "my.backup", Home(root=tmp_path / "new machine")
+    assert identity(trained, "backup", "--with-model", str(backup)) == 0
+    assert "m, step 7" in capsys.readouterr().out
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o600
+    assert identity(other, "restore", str(backup)) == 0
+    assert everything(other) == everything(trained)
+    assert stat.S_IMODE(other.identity.stat().st_mode) == 0o600
+    newest = CheckpointStore(other.checkpoints, keep=2).latest()
+    assert newest is not None and newest.record.step == 7
+
+
+def test_restoring_a_node_where_others_settings_are_keeps_both(trained: Home, tmp_path: Path) -> None:
+    backup, other = tmp_path / "my.backup", Home(root=tmp_path / "new machine")
+    assert identity(trained, "backup", "--with-model", str(backup)) == 0
+    other.config_file.parent.mkdir(parents=True)
+    other.config_file.write_text("mine: true\n")
+    assert identity(other, "restore", str(backup)) == 0
+    assert other.config_file.read_text() == "mine: true\n"
+    restored = other.config_file.with_name("rg-swarm.yaml.restored")
+    assert restored.read_bytes() == trained.config_file.read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["cut short", "a chunk left out", "changed", "another key here", "wrong passphrase"])
+def test_a_node_is_restored_whole_or_not_at_all(
+    trained: Home, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backup, other = tmp_path / "my.backup", Home(root=tmp_path / "new machine")
+    other.root.mkdir()
+    assert identity(trained, "backup", "--with-model", str(backup)) == 0
+    content = backup.read_bytes()
+    start = content.index(b"\n") + 1
+    match damage:
+        case "cut short":
+            backup.write_bytes(content[: start + 2 * (CHUNK_BYTES + 16)])
+        case "a chunk left out":
+            backup.write_bytes(content[:start] + content[start + CHUNK_BYTES + 16 :])
+        case "changed":
+            backup.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        case "another key here":
+            other.identity.write_bytes(b"another key")
+        case _:
+            monkeypatch.setenv("RL_SWARM_PASSPHRASE", "another horse")
+    before = everything(other)
+    assert identity(other, "restore", str(backup)) == 1
+    assert "othing was restored" in capsys.readouterr().err
+    assert everything(other) == before
+
+
+def test_a_backup_of_a_node_is_never_overwritten(trained: Home, tmp_path: Path) -> None:
+    backup = tmp_path / "my.backup"
+    backup.write_text("mine")
+    assert identity(trained, "backup", "--with-model", str(backup)) == 1
+    assert backup.read_text() == "mine"

@@ -74,6 +74,15 @@ def test_a_passphrase_of_the_environment_encrypts_the_key_file_and_runs_are_told
     assert "crypto" in json.loads(home.account_key.read_text())
 
 
+def test_a_passphrase_that_is_soon_guessed_encrypts_nothing(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RL_SWARM_ACCOUNT_PASSPHRASE", "abc")
+    assert login(home, "--headless", "--passphrase") == 1
+    assert "has 3 of at least 12 characters" in capsys.readouterr().err
+    assert not home.account_key.exists()
+
+
 def test_a_passphrase_nobody_can_be_asked_for_is_told_by_its_variable(
     home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ def back_up_node(home: Home, target: Path, passphrase: str, *, peer_id: str) -> 
         ) from error
     except OSError as error:
         raise BackupError(
-            f"{target} can't be written: {error}. Check the room on its disk; if a node is running, try again: it "
+            f"{target} can't be written: {error}. Check how much is free on its disk; if a node is running, try again: it "
             "removes its older checkpoints."
         ) from error
     if newest is None:
@@ -79,8 +79,8 @@ def refuse_different(path: Path, data: bytes) -> None:
     if path.exists() and path.read_bytes() != data:
         raise BackupError(
             f"{path} holds a different key, which is not overwritten: its peer or account would be lost. Back it up "
-            f"with `{as_called('identity')} backup`, move it away and restore again, or restore into another folder with "
-            f"`--home DIR`. Nothing was restored."
+            f"with `{as_called('identity')} backup`, move it away and restore again, or restore into another folder "
+            "with `--home DIR`. Nothing was restored."
         )
 
 

@@ -47,7 +47,10 @@ def execute(args: argparse.Namespace) -> int:
     elif args.action == "backup":
         back_up(home, args.file.expanduser(), _new_passphrase())
     else:
-        restore(home, args.file.expanduser(), _passphrase("Passphrase of the backup: "))
+        source: Path = args.file.expanduser()
+        # Before anybody types a passphrase for a file that isn't there.
+        backup = _read_backup(source)
+        restore(home, backup, _passphrase("Passphrase of the backup: "))
     return 0
 
 
@@ -101,16 +104,21 @@ def back_up(home: Home, target: Path, passphrase: str) -> None:
     print("Keep it, and the passphrase, somewhere else than on this machine.")
 
 
-def restore(home: Home, source: Path, passphrase: str) -> None:
-    """Put the files of a backup back. Raises a BackupError, with nothing changed, when a different key is there."""
-    from rgym_exp.base.files import write_new
-    from rgym_exp.commands.backup import MAX_BACKUP_BYTES, unseal
+def _read_backup(source: Path) -> bytes:
+    from rgym_exp.commands.backup import MAX_BACKUP_BYTES
 
     try:
         with source.open("rb") as file:
-            backup = file.read(MAX_BACKUP_BYTES + 1)
+            return file.read(MAX_BACKUP_BYTES + 1)
     except OSError as error:
         raise BackupError(f"{source} can't be read: {error.strerror}.") from error
+
+
+def restore(home: Home, backup: bytes, passphrase: str) -> None:
+    """Put the files of a backup back. Raises a BackupError, with nothing changed, when a different key is there."""
+    from rgym_exp.base.files import write_new
+    from rgym_exp.commands.backup import unseal
+
     files = unseal(backup, passphrase)
     peer_id = _checked_peer_id(files)
     targets = {IDENTITY: home.identity, ACCOUNT: home.account_key}

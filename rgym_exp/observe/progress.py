@@ -34,6 +34,8 @@ class RunInfo:
     dtype: str
     tasks: str
     log_file: Path
+    last_step: int | None = None
+    """The step that this run ends with; None where it goes on until it is stopped."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -269,4 +269,4 @@ def _arguments(shape: Shape, model: Any, rounds: int, *, dtype: torch.dtype) -> 
         num_generations=shape.completions, local_groups=shape.groups, external_groups=0, max_rounds=rounds
     )
     plan = MemoryPlan(groups_at_once=shape.groups, gradient_checkpointing=False, needed_bytes=0, free_bytes=0)
-    return training_arguments(config, find_hardware("cpu"), model, plan, shape.completion_tokens, dtype, 0)
+    return training_arguments(config, find_hardware("cpu"), model, plan, shape.completion_tokens, dtype)

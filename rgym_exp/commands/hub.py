@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -133,6 +134,7 @@ async def _serve(plan: HubPlan, *, stop_with_parent: bool) -> None:
     if stop_with_parent:
         when_parent_is_gone(partial(loop.call_soon_threadsafe, stop.set))
 
+    print("Starting the hub: chain, contracts, bootnode and tasks; some seconds.", file=sys.stderr, flush=True)
     # Loads the peer-to-peer library, which takes seconds: only now, when nothing is in the way.
     from rgym_exp.hub.hub import serve
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from rgym_exp.base.called import as_called
 from rgym_exp.base.text import plain
 from rgym_exp.config.paths import Home
-from rgym_exp.errors import SwarmUserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -128,18 +127,10 @@ def _short(number: int) -> str:
 
 
 def _hub_url(args: argparse.Namespace) -> str:
+    from rgym_exp.commands.where import hub_url_in, hub_url_of
+
     if args.join:
-        from rgym_exp.config.invite import read_invite
-
-        hub_url = read_invite(args.join).hub_url
-        if hub_url is None:
-            raise SwarmUserError(
-                "This invite names no hub, and only a hub keeps a leaderboard. Ask the host for its hub's address and "
-                "give that with `--hub URL`."
-            )
-        return hub_url
-    from rgym_exp.commands.where import hub_url_of
-
+        return hub_url_in(args.join)
     return str(args.hub or hub_url_of(args.home))
 
 

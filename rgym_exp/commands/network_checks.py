@@ -75,7 +75,8 @@ def check_hub(network: NetworkConfig) -> Finding:
         return failure(str(error), "Ask the host whether the hub runs and its port is open to you.")
     if status.get("trouble"):
         return warning(f"the hub has trouble: {plain(status['trouble'])}", "The host's logs/hub.log says more.")
-    summary = f"round {status.get('round')}, {status.get('peer_count')} peers"
+    count = status.get("peer_count")
+    summary = f"round {status.get('round')}, {count} {'peer' if count == 1 else 'peers'}"
     return ok(f"hub {network.hub_url}: {plain(summary)}")
 
 

@@ -34,12 +34,16 @@ METRICS_TAIL_BYTES = 64 * 1024
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``rl-swarm status``."""
     parser.epilog = EPILOG
-    parser.add_argument("--hub", metavar="URL", help="the hub to ask (default: that of the last run)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--hub", metavar="URL", help="the hub to ask (default: that of the last run)")
+    where.add_argument("--join", metavar="INVITE", help="ask the hub that this invite names")
 
 
 def execute(args: argparse.Namespace) -> int:
     """Print what is known from the hub, the contract, the outbox and the last run's metrics."""
-    for line in report(args.home, hub_url=args.hub):
+    from rgym_exp.commands.where import hub_url_in
+
+    for line in report(args.home, hub_url=hub_url_in(args.join) if args.join else args.hub):
         print(line, flush=True)
     return 0
 
@@ -56,7 +60,7 @@ def report(home: Home, *, hub_url: str | None = None) -> Iterator[str]:
     address = hub_url or network.hub_url
     hub = None
     if address:
-        hub, lines = _swarm(address, peer_id)
+        hub, lines = _swarm(address, peer_id, home)
         yield from lines
     login = None
     if network.coordinator == "modal":
@@ -79,7 +83,7 @@ def _me(home: Home) -> Iterator[tuple[str, str]]:
     yield "peer id", peer_id
 
 
-def _swarm(hub_url: str, peer_id: str) -> tuple[Mapping[str, Any] | None, list[str]]:
+def _swarm(hub_url: str, peer_id: str, home: Home) -> tuple[Mapping[str, Any] | None, list[str]]:
     """What the hub says, and the lines for it."""
     from rgym_exp.errors import HubError
     from rgym_exp.hub.client import hub_status
@@ -96,7 +100,7 @@ def _swarm(hub_url: str, peer_id: str) -> tuple[Mapping[str, Any] | None, list[s
         lines.append(_line("trouble", plain(hub["trouble"])))
     peers = [peer for peer in hub.get("peers") or [] if isinstance(peer, Mapping)]
     if peer_id:
-        lines.append(_line("taking part", _taking_part(peers, hub.get("round"), peer_id)))
+        lines.append(_line("taking part", _taking_part(peers, hub.get("round"), peer_id, home)))
     lines.append(_line("peers", plain(hub.get("peer_count", len(peers)))))
     lines += [_peer_line(peer, peer_id) for peer in peers[:PEERS_SHOWN]]
     if len(peers) > PEERS_SHOWN:
@@ -106,17 +110,35 @@ def _swarm(hub_url: str, peer_id: str) -> tuple[Mapping[str, Any] | None, list[s
 
 def _lasting(hub: Mapping[str, Any]) -> str:
     """How long the round has lasted and who is done."""
-    return f"begun {plain(hub.get('round_seconds'))} s ago, {plain(hub.get('announced'))} peers are done with it"
+    done = plain(hub.get("announced"))
+    are = "peer is" if done == "1" else "peers are"
+    return f"begun {plain(hub.get('round_seconds'))} s ago, {done} {are} done with it"
 
 
-def _taking_part(peers: list[Mapping[str, Any]], round: Any, peer_id: str) -> str:
+def _taking_part(peers: list[Mapping[str, Any]], round: Any, peer_id: str, home: Home) -> str:
     """Yes or no, and from what it is seen."""
     last = next((peer.get("last_round") for peer in peers if peer.get("peer_id") == peer_id), None)
+    if isinstance(last, int) and isinstance(round, int) and round - last <= RECENT_ROUNDS:
+        return f"yes: shared round {last}"
+    if _runs(home):
+        return "not yet: the node runs, and is still loading or answering its first round's problems"
     if not isinstance(last, int) or not isinstance(round, int):
         return "no: this node has not shared anything in the last rounds"
-    if round - last > RECENT_ROUNDS:
-        return f"not now: this node's last shared round is {last}"
-    return f"yes: shared round {last}"
+    return f"not now: this node's last shared round is {last}"
+
+
+def _runs(home: Home) -> bool:
+    """Whether a node holds this home's lock. Nothing is made where none has ever run."""
+    from rgym_exp.base.lock import file_lock
+
+    lock = home.state / "run.lock"
+    try:
+        if not lock.exists():
+            return False
+        with file_lock(lock) as held:
+            return held is None
+    except OSError:
+        return False  # Another user's; what the hub says is all that can be known.
 
 
 def _peer_line(peer: Mapping[str, Any], peer_id: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import NetworkConfig
-from rgym_exp.errors import HubError
+from rgym_exp.errors import HubError, InviteError
 from rgym_exp.hub.hub_plan import DEFAULT_PORT
 from rgym_exp.hub.hub_record import load_record
 
@@ -24,6 +24,23 @@ def network_of(home: Home) -> NetworkConfig:
 def hub_url_of(home: Home) -> str:
     """The hub of the node's last run, else this machine's own."""
     return network_of(home).hub_url or own_hub_url(home)
+
+
+def hub_url_in(invite: str) -> str:
+    """The hub that an invite (the line itself, a file or a URL) names.
+
+    Raises:
+        InviteError: it can't be read, or names none.
+    """
+    from rgym_exp.config.invite import read_invite
+
+    hub_url = read_invite(invite).hub_url
+    if hub_url is None:
+        raise InviteError(
+            "This invite names no hub, and only a hub can be asked. Ask the host for its hub's address and give that "
+            "with `--hub URL`."
+        )
+    return hub_url
 
 
 def own_hub_url(home: Home) -> str:

@@ -37,7 +37,8 @@ def plain_table(page: Page) -> str:
 
 
 def _table_lines(page: Page) -> Iterator[str]:
-    yield f"round {page.round}, {page.peer_count} peers, {page.updated:.0f} s ago"
+    count = "1 peer" if page.peer_count == 1 else f"{page.peer_count} peers"
+    yield f"round {page.round}, {count}, {page.updated:.0f} s ago"
     if page.trouble:
         yield f"not up to date: {page.trouble}"
     if page.peers:

@@ -6,6 +6,7 @@ import logging
 import logging.handlers
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def setup_logging(log_file: Path, level: str, *, console: bool, secrets: Sequenc
     terminal.set_name(_CONSOLE)
     _replace(ours, terminal)
     logging.captureWarnings(True)
+    # What libraries will change one day is for us to heed, and nothing that a user can do anything about.
+    warnings.filterwarnings("ignore", category=FutureWarning)
     threading.excepthook = _log_thread_death
     route_third_party_logs()
 

@@ -63,6 +63,15 @@ def test_without_an_identity_show_says_where_one_comes_from(tmp_path: Path, caps
     assert not (tmp_path / "swarm.pem").exists()
 
 
+def test_no_passphrase_is_asked_for_when_there_is_no_such_backup(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RL_SWARM_PASSPHRASE", raising=False)
+    monkeypatch.setattr("getpass.getpass", lambda prompt="": pytest.fail("a passphrase was asked for"))
+    assert cli.main(["identity", "--home", str(home.root), "restore", "/nope"]) == 1
+    assert "/nope can't be read: there is no such file." in capsys.readouterr().err
+
+
 def test_a_backup_restores_the_same_peer_and_account_elsewhere(home: Home, tmp_path: Path) -> None:
     backup = tmp_path / "my.backup"
     other = Home(root=tmp_path / "new machine")

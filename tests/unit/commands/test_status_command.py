@@ -15,13 +15,16 @@ import pytest
 
 from rgym_exp.base.ports import free_port
 from rgym_exp.chain.outbox import Outbox
+from rgym_exp.cli import main
 from rgym_exp.commands.status import report
 from rgym_exp.commands.where import network_of, own_hub_url
+from rgym_exp.config.invite import Invite
 from rgym_exp.config.paths import Home
 from rgym_exp.hub.api import build_app, chain_forwarder, serving
 from rgym_exp.hub.hub_record import HubRecord, save_record
 from rgym_exp.hub.rate_limit import RateLimit
 from rgym_exp.hub.rpc_proxy import RpcProxy
+from rgym_exp.node.lock import only_node_of
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.names import animal_name
 
@@ -107,6 +110,25 @@ def test_taking_part_means_to_have_shared_this_round_or_the_last(
     shown = text(home, hub_url=hub.url)
     assert f"taking part  {answer}" in shown
     assert ("quiet amber otter" in shown and "(me)" in shown) == bool(last_round)
+
+
+def test_a_node_that_runs_and_has_shared_nothing_yet_is_not_said_to_be_absent(home: Home, hub: ServedStatus) -> None:
+    load_or_create_identity(home.identity)
+    hub.status["announced"] = 1
+    with only_node_of(home):
+        shown = text(home, hub_url=hub.url)
+    assert "taking part  not yet: the node runs, and is still loading" in shown
+    assert "1 peer is done with it" in shown
+    assert "taking part  no: " in text(home, hub_url=hub.url)
+
+
+def test_an_invite_names_the_hub_to_ask(home: Home, hub: ServedStatus, capsys: pytest.CaptureFixture[str]) -> None:
+    invite = Invite(
+        swarm_id="s", tasks="starter", model_name="auto", hub_url=hub.url, chain_id=None, rpc_url=None,
+        coordinator_address=None, bootnodes=(),
+    )  # fmt: skip
+    assert main(["status", "--home", str(home.root), "--join", invite.encode()]) == 0
+    assert f"at {hub.url}" in capsys.readouterr().out
 
 
 def test_words_of_strangers_cannot_steer_the_terminal(home: Home, hub: ServedStatus) -> None:

@@ -332,6 +332,13 @@ def test_the_log_has_a_round_line_under_the_view_as_well(caplog: pytest.LogCaptu
     assert "round 71 (step 1) · reward 0.060" in caplog.text
 
 
+def test_a_run_with_an_end_says_how_far_it_is_and_how_long_it_takes() -> None:
+    state = ViewState(run=replace(RUN, last_step=100))
+    for step in (1, 2, 3):
+        state.add(report(step, time=60.0 * step))
+    assert "3 of 100 rounds, about 1 h 37 min left" in "\n".join(lines_at(state, 80, 24))
+
+
 def test_peers_that_do_not_fit_are_counted() -> None:
     state = ViewState(run=RUN, peers=[f"Qm{number}" for number in range(40)])
     lines = [line.plain for line in frame(state, width=80, height=24, now=0.0, name_of=lambda peer: f"peer {peer}")]

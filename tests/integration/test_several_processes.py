@@ -84,4 +84,4 @@ def test_a_mistake_of_the_user_is_told_once_and_ends_all_processes(tmp_path: Pat
     with NodeProgram(tmp_path / "home", nowhere, *SETTINGS, launcher=TORCHRUN) as node:
         wait_until_nothing_is_left(node)
         assert node.status not in (0, None)
-        assert node.output().count(f"The model {nowhere} could not be loaded") == 1
+        assert node.output().count(f"There is no folder {nowhere}") == 1

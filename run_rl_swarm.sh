@@ -242,6 +242,7 @@ print_command() {
 }
 
 main() {
+    local called
     read_arguments "$@"
     [ "$command" != run ] || ask_questions
     export RL_SWARM_HOME="$home"
@@ -257,6 +258,9 @@ main() {
         say "Node.js could not be installed: going on without the node's web page. Install Node.js 20.9 or newer with" \
             "npm ($(distribution_command 'nodejs npm' 'nodejs npm' node); log: $INSTALL_LOG) to have it."
     fi
+    # So messages name commands as this user types them.
+    case "$0" in */*) called="$0" ;; *) called="bash $0" ;; esac
+    export RL_SWARM_COMMAND="${RL_SWARM_COMMAND:-$called}"
     export VIRTUAL_ENV="$VENV" PATH="$VENV/bin:$PATH"
     exec "$VENV/bin/rl-swarm" "$command" ${arguments[@]+"${arguments[@]}"}
 }

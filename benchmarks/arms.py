@@ -228,7 +228,7 @@ def our_arm(shape: Shape, rounds: int, folder: Path, *, with_peer: bool) -> Arm:
     components = Components(
         coordinator=chain.coordinator(""), tasks=tasks, policy=ChatPolicy(tokens, sampler, "benchmark"),
         exchange=exchange, evaluation=Evaluation(tasks, items=1, every_rounds=0), judge_client=None, player=None,
-        sleep=time.sleep, announce_phase=lambda phase, round: None, device="cpu",
+        sleep=time.sleep, announce_phase=lambda phase, detail, round: None, device="cpu",
     )  # fmt: skip
     before = _canned_peer(folder, exchange, tasks, shape, external) if with_peer else (lambda round: None)
     turnstile = RoundTurnstile(components, settings, tokens, before)

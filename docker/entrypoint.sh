@@ -116,6 +116,8 @@ main() {
     fi
     mkdir -p "$RL_SWARM_HOME/modal-login"
     ln -sfn "$RL_SWARM_HOME/modal-login" /tmp/modal-login
+    # As it is called inside a container; docker-compose.yaml says how that is from outside.
+    export RL_SWARM_COMMAND="${RL_SWARM_COMMAND:-rl-swarm}"
     case "$command" in
         run | hub) read_variables "$command" "$@" ;;
         # Several processes as one peer: accelerate launch --num_processes 2 -m rgym_exp.cli run

@@ -68,13 +68,15 @@ def state_of(home: Home, reports: list[RoundReport]) -> ViewState:
     state.started_at = -(reports[-1].time - reports[0].time)
     for report in reports[:-1]:
         state.add(report)
+    state.peers = reports[-2].external_peers
     state.transactions = [
         (row.kind, row.round or 0, row.status, row.detail)
         for row in read_outbox(home.outbox, 12)[1]
         if (row.round or 0) < reports[-1].round
     ]
     for phase in ("wait", "generate", "score", "publish", "gather", "train"):
-        state.enter(phase, "", reports[-1].round, now=-SECONDS_INTO_PHASE)
+        detail = "on local and external groups" if phase == "train" else ""
+        state.enter(phase, detail, reports[-1].round, now=-SECONDS_INTO_PHASE)
     return state
 
 

@@ -7,6 +7,7 @@ Every module in ``rgym_exp.commands`` has ``add_arguments(parser)`` and ``execut
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import os
 import sys
@@ -16,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rgym_exp import __version__
+from rgym_exp.base.called import as_called, examples_as_called, path_for_user
+from rgym_exp.base.machine_errors import sentence_of
 from rgym_exp.config.paths import Home
 from rgym_exp.errors import SwarmUserError
 
@@ -34,6 +37,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 LOG_NAMES: Mapping[str, str] = {"run": "swarm.log"}
 """Where a command logs, when that isn't ``<command>.log``."""
+
+_NEVER_EMPTY = ("home", "join", "network", "hub")
+"""Options that say where to take part. Empty they would silently mean a swarm or a folder that nobody meant."""
 
 EPILOG = """examples:
   rl-swarm run                          train in a swarm of your own on this machine
@@ -70,19 +76,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest and hasattr(args, "overrides") and not any(word.startswith("-") for word in rest):
         args.overrides += rest
     elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        parser.error(f"unrecognized arguments: {' '.join(rest)}{_hint(rest, args)}")
+    for option in _NEVER_EMPTY:
+        if getattr(args, option, None) == "":
+            parser.error(f"--{option} is empty. Is the variable set that should stand there?")
     if args.command is None:
         build_parser(None).print_help(sys.stderr)
         return 2
     return _execute(args)
 
 
+def _hint(unknown: Sequence[str], args: argparse.Namespace) -> str:
+    known = [f"--{name.replace('_', '-')}" for name in vars(args)]
+    words = (word.partition("=")[0] for word in unknown)
+    near = [close[0] for word in words if (close := difflib.get_close_matches(word, known, n=1))]
+    return f". Did you mean {', '.join(near)}?" if near else ""
+
+
 def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     """The parser with every command's name, and the arguments of the chosen one (the only one imported)."""
     parser = argparse.ArgumentParser(
-        prog="rl-swarm",
+        prog=as_called(),
         description="Train your own language model by reinforcement learning, together with a swarm.",
-        epilog=EPILOG,
+        epilog=examples_as_called(EPILOG),
         formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"rl-swarm {__version__}")
@@ -102,13 +118,18 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
         if name == chosen:
             module = importlib.import_module(module_name)
             module.add_arguments(command)
+            command.epilog = examples_as_called(command.epilog or "")
             command.set_defaults(execute=module.execute)
     return parser
 
 
 def _execute(args: argparse.Namespace) -> int:
     """Run the command; a failure becomes one sentence on stderr and, where there is one, the log's path."""
-    args.home = Home.locate(args.home)
+    try:
+        args.home = Home.locate(args.home)
+    except FileNotFoundError:
+        print(f"rl-swarm {args.command}: The current folder is no more. Go to another one.", file=sys.stderr)
+        return 1
     log_file: Path = args.home.logs / LOG_NAMES.get(args.command, f"{args.command}.log")
     started = time.time()
     try:
@@ -116,7 +137,7 @@ def _execute(args: argparse.Namespace) -> int:
     except SwarmUserError as error:
         print(f"rl-swarm {args.command}: {error}", file=sys.stderr)
         if log_file.exists() and log_file.stat().st_mtime >= started - 1:
-            print(f"log: {log_file}", file=sys.stderr)
+            print(f"log: {path_for_user(log_file)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"rl-swarm {args.command}: stopped.", file=sys.stderr)
@@ -126,12 +147,22 @@ def _execute(args: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        # The last border before the terminal: a mistake of ours, kept whole in the log and short on the screen.
-        where = _keep_traceback(log_file)
-        name = type(error).__name__
-        print(f"rl-swarm {args.command}: unexpected {name}: {error}. Please report it with the log.", file=sys.stderr)
-        print(f"log: {where}" if where else traceback.format_exc(), file=sys.stderr)
+        _tell(args.command, error, log_file)
         return 1
+
+
+def _tell(command: str, error: Exception, log_file: Path) -> None:
+    """The last border before the terminal: kept whole in the log and short on the screen."""
+    where = _keep_traceback(log_file)
+    if isinstance(error, OSError) and (sentence := sentence_of(error)) is not None:
+        print(f"rl-swarm {command}: {sentence}", file=sys.stderr)
+        if where:
+            print(f"log: {path_for_user(where)}", file=sys.stderr)
+        return
+    # A mistake of ours.
+    name = type(error).__name__
+    print(f"rl-swarm {command}: unexpected {name}: {error}. Please report it with the log.", file=sys.stderr)
+    print(f"log: {path_for_user(where)}" if where else traceback.format_exc(), file=sys.stderr)
 
 
 def _keep_traceback(log_file: Path) -> Path | None:

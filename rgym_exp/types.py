@@ -15,7 +15,8 @@ _ROUND_BITS = 40
 
 def interim_round(round: int, count: int) -> int:
     """The number of an interim round: the ``count``-th (from 1) that is played after contract round ``round`` while
-    the contract can't be asked. It is no contract round, and stands for none."""
+    the contract can't be asked, or by a node alone while the clock of network offline has no new one. It is no contract
+    round, and stands for none."""
     return (count << _ROUND_BITS) | round
 
 
@@ -165,7 +166,7 @@ class RoundReport:
     round: int
     """The contract's round; of an interim round, the last one that was known."""
     step: int
-    """How many rounds this node has taken part in, this one included."""
+    """How many rounds this node has taken part in, this one included; 0: see ``is_before_training``."""
     time: float
     """When it ended, seconds since the epoch."""
     skipped: int
@@ -212,7 +213,8 @@ class RoundReport:
     bet_tokens: float | None = None
     """Tokens to bet in the prediction market, when last heard of; None where this node doesn't play."""
     interim: int = 0
-    """Which round after ``round`` this was while the hub was away, counted from 1; 0 for a round of the contract."""
+    """Which round after ``round`` this was while the hub was away, or while a node alone had no new one by the clock
+    (network offline); counted from 1; 0 for a round of the contract or the clock."""
     ways: Mapping[str, str] = field(default_factory=dict)
     """Which way each peer's share came: ``direct`` from the peer itself, over a ``circuit`` (libp2p's own relay), or
     passed on by a ``bootnode``."""
@@ -221,6 +223,11 @@ class RoundReport:
     def number(self) -> int:
         """What names the round among peers."""
         return interim_round(self.round, self.interim)
+
+    @property
+    def is_before_training(self) -> bool:
+        """Whether this is step 0: no round, only the held-out accuracy that the model began with."""
+        return self.step == 0
 
     @property
     def way_counts(self) -> Mapping[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rgym_exp.observe.progress import RunInfo, TransactionRow
+from rgym_exp.observe.progress import LiveSources, RunInfo, TransactionRow
 from rgym_exp.types import RoundReport
 
 
@@ -32,10 +32,14 @@ class MemoryProgress:
     reports: list[RoundReport] = field(default_factory=list)
     rows: list[TransactionRow] = field(default_factory=list)
     held_out_values: list[float] = field(default_factory=list)
+    sources: LiveSources | None = None
     closed: bool = False
 
     def started(self, run: RunInfo) -> None:
         self.run = run
+
+    def watch(self, sources: LiveSources) -> None:
+        self.sources = sources
 
     def phase(self, name: str, detail: str = "", *, round: int | None = None) -> None:
         self.phases.append((name, detail, round))

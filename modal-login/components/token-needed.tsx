@@ -7,7 +7,7 @@ export function TokenNeeded({ refused }: { refused: boolean }) {
       )}
       <p className="hint">
         This page only shows. To log in or out, open the address with the token printed in the terminal (
-        <code>rl-swarm login</code> prints it again).
+        the command <code>login</code> prints it again).
       </p>
     </>
   )

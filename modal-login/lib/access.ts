@@ -53,7 +53,7 @@ export async function requireToken(headers: Headers, settings: Settings): Promis
   throw new AccessDenied(
     401,
     `${fault}: send "Authorization: Bearer TOKEN" with what the file "token" in the login server's data folder says; ` +
-      'a browser gets it from the address that `rl-swarm login` prints.',
+      'a browser gets it from the address that the command login prints.',
   )
 }
 

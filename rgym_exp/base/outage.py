@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 
 
 class Outage:
-    """What may fail for a while: however often it does, the log has one line, and one when it is over."""
+    """What may fail for a while: however often it does, the log has one line, and one when it is over.
+
+    The record of the first has it as ``record.outage``, so that a view can tell whether it is over.
+    """
 
     def __init__(
         self, log: logging.Logger, *, failing: str, works: str = "", quiet: int = 0, level: int = logging.WARNING
@@ -29,6 +33,13 @@ class Outage:
         self.trouble: str | None = None
         """Why it fails now; None while it works, or fails quietly."""
 
+    @property
+    def sentence(self) -> str:
+        """What fails, in short: without the reason, unless that is all there is to say."""
+        if self._failing.startswith("%s"):
+            return (self.trouble or "").partition("\n")[0]
+        return re.sub(r" \(%s\)|: %s", "", self._failing)
+
     def fails(self, reason: object, *, level: int | None = None) -> None:
         """It failed (once more). Said again only at a higher level than before."""
         self._failures += 1
@@ -38,7 +49,7 @@ class Outage:
         level = self._level if level is None else level
         if level > self._told:
             self._told = level
-            self._log.log(level, self._failing, self.trouble)
+            self._log.log(level, self._failing, self.trouble, extra={"outage": self})
 
     def works(self) -> None:
         """It did what it should."""

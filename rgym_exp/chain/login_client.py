@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 import requests
 from urllib3.exceptions import NewConnectionError
 
+from rgym_exp.base.called import as_called
 from rgym_exp.base.http_client import fetch
 from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.base.text import one_line
@@ -193,7 +194,8 @@ class LoginClient:
                     "slow; asked again shortly. The file logs/yarn.log of the node that started it may say more."
                 ) from error
             raise LoginServerAway(
-                f"No login server answers at {self.page_url} ({type(error).__name__}). `rl-swarm login` starts it "
+                f"No login server answers at {self.page_url} ({type(error).__name__}). `{as_called('login')}` starts "
+                "it "
                 "again, as every run of a node with a browser login does.",
                 is_unheard=_is_unheard(error),
             ) from error
@@ -239,14 +241,15 @@ class LoginClient:
         if status == 404:
             return NotLoggedIn(
                 f"Nobody is logged in at {self.page_url} any more as the user whose account this node uses, or the "
-                f"login has run out. Log in again at {self.page_url} with the same email (`rl-swarm login` prints the "
+                f"login has run out. Log in again at {self.page_url} with the same email (`{as_called('login')}` "
+                "prints the "
                 "address with its token); what is owed waits in the outbox."
             )
         if status in (401, 403, 421):
             file = f"the token in {self._token_file}" if self._token_file is not None else "a caller without a token"
             return TokenRefused(
                 f"The login server at {self.page_url} doesn't accept {file} (status {status}{told}). It may be a "
-                "server of another checkout or user: stop that one, or start yours with `rl-swarm login`."
+                f"server of another checkout or user: stop that one, or start yours with `{as_called('login')}`."
             )
         return LoginServerTrouble(
             f"The login server at {self.page_url} has trouble (status {status}{told}); asked again shortly."
@@ -255,13 +258,13 @@ class LoginClient:
     def _senseless(self, wanted: str) -> LoginServerTrouble:
         return LoginServerTrouble(
             f"What answers at {self.page_url} doesn't say {wanted}, as a login server does. Another program may have "
-            "taken its port: `rl-swarm login` starts the server on a free one."
+            f"taken its port: `{as_called('login')}` starts the server on a free one."
         )
 
     def _not_a_login_server(self) -> ChainError:
         return ChainError(
             f"What answers at {self.page_url} isn't a login server of this version. Another program may have taken its "
-            "port: `rl-swarm login` starts the server on a free one (LOGIN_PORT chooses it)."
+            f"port: `{as_called('login')}` starts the server on a free one (LOGIN_PORT chooses it)."
         )
 
 

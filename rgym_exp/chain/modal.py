@@ -15,6 +15,7 @@ from typing import Any
 
 from eth_utils.address import to_checksum_address
 
+from rgym_exp.base.called import as_called
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.contract_coordinator import ContractCoordinator
 from rgym_exp.chain.contract_market import FATE_UNKNOWN, Markets
@@ -31,10 +32,6 @@ from rgym_exp.chain.sending import RetryPolicy
 
 logger = logging.getLogger("rl_swarm.chain")
 
-_OTHER_WAYS = (
-    "Or use an account of this node's own with blockchain.coordinator=wallet (`rl-swarm login --headless` makes its "
-    "key), or no chain with blockchain.coordinator=offline."
-)
 _WATCHES_IN_VAIN = 3
 """A write that the server called included, and that the chain doesn't show for so many times
 ``RetryPolicy.confirm_seconds``, was undone (a reorganised or restored chain): it is sent anew."""
@@ -231,7 +228,7 @@ def _require_same_contract(client: LoginClient, address: str, chain_id: int | No
     except LoginServerAway as error:
         raise ChainError(
             f"No login server answers at {client.page_url}, and the account of this node is kept by one. Start it and "
-            f"log in with `rl-swarm login`. {_OTHER_WAYS}"
+            f"log in with `{as_called('login')}`. {_other_ways()}"
         ) from error
     if health.contract is None or health.contract.lower() != address.lower() or chain_id not in (None, health.chain_id):
         raise ChainError(
@@ -260,17 +257,27 @@ def _require_login(client: LoginClient) -> tuple[LoginAccount, str]:
     """The current login and its account's address; raises ChainError when there is none that can be used."""
     login = client.account()
     if login is None:
-        raise ChainError(f"Nobody is logged in at {client.page_url}. Log in with `rl-swarm login`. {_OTHER_WAYS}")
+        raise ChainError(
+            f"Nobody is logged in at {client.page_url}. Log in with `{as_called('login')}`. {_other_ways()}"
+        )
     if login.activation == "expired":
         ended = time.strftime(" on %Y-%m-%d", time.localtime(login.expires_at)) if login.expires_at else ""
         raise ChainError(
             f"The login at {client.page_url} ran out{ended}: its key may not act for the account any more. Log in "
-            f"again with `rl-swarm login`. {_OTHER_WAYS}"
+            f"again with `{as_called('login')}`. {_other_ways()}"
         )
     if login.activation == "pending" or login.address is None:
         raise ChainError(
             f"The login at {client.page_url} isn't finished: the permission for the node's key is still missing. "
-            f"Finish it in the browser (`rl-swarm login` prints the address). {_OTHER_WAYS}"
+            f"Finish it in the browser (`{as_called('login')}` prints the address). {_other_ways()}"
         )
     # One way to write it: the outbox keeps the rows of each account apart by its letters.
     return login, to_checksum_address(login.address)
+
+
+def _other_ways() -> str:
+    return (
+        f"Or use an account of this node's own with blockchain.coordinator=wallet (`{as_called('login')} "
+        "--headless` makes its "
+        "key), or no chain with blockchain.coordinator=offline."
+    )

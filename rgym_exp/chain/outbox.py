@@ -99,7 +99,7 @@ class Outbox:
                 "DO UPDATE SET status = 'waiting', tries = 0, detail = '', hash = NULL, nonce = NULL, "
                 f"raw = NULL, changed = excluded.changed WHERE status IN {_REOPENED[kind]}"
             )
-        changed = self._execute(
+        changed = self._write(
             "INSERT INTO writes (target, account, kind, round, stage, peer_id, contract, payload, changed) VALUES "
             "(:target, :account, :kind, :round, :stage, :peer_id, :contract, :payload, :now) "
             f"ON CONFLICT (target, account, kind, round, stage, peer_id, contract) {on_conflict}",
@@ -108,26 +108,25 @@ class Outbox:
                 "payload": json.dumps(payload or {}),
                 "now": time.time(),
             },
-        ).rowcount
+        )
         return changed > 0
 
     def find(self, kind: Kind, *, peer_id: str, round: int = NONE, stage: int = NONE, contract: str = "") -> Row | None:
         """One write, whatever became of it; None when it was never owed, or was settled too long ago."""
-        found = self._execute(
+        return self._row(
             f"SELECT * FROM writes WHERE {_SAME}",
             self._names(kind, peer_id=peer_id, round=round, stage=stage, contract=contract),
-        ).fetchone()
-        return row_of(found) if found is not None else None
+        )
 
     def open_stakes(self, *, peer_id: str, contract: str) -> int:
         """The sum of the stakes of a peer's bets that aren't settled, in the market's smallest unit."""
-        found = self._execute(
+        found = self._rows(
             f"SELECT payload FROM writes WHERE {_OPEN} AND kind = 'bet' AND peer_id = :peer_id "
             "AND contract = :contract",
             {**self._scope, "peer_id": peer_id, "contract": contract},
         )
         # Summed here: stakes are larger than SQLite's integers.
-        return sum(int(json.loads(each["payload"])["stake"]) for each in found.fetchall())
+        return sum(int(json.loads(each["payload"])["stake"]) for each in found)
 
     def due(self, now: float, *, at_round: int | None = None) -> Row | None:
         """The next row to work on, if any is due at ``now`` (monotonic seconds). With ``at_round``, rewards and votes
@@ -136,8 +135,7 @@ class Outbox:
         due = next((row_id for row_id in ids if self._next_try.get(row_id, 0.0) <= now), None)
         if due is None:
             return None
-        found = self._execute("SELECT * FROM writes WHERE id = :id", {"id": due}).fetchone()
-        return row_of(found) if found is not None else None
+        return self._row("SELECT * FROM writes WHERE id = :id", {"id": due})
 
     def next_due(self, *, at_round: int | None = None) -> float | None:
         """When the next row is due, monotonic seconds; None when nothing is open."""
@@ -160,7 +158,7 @@ class Outbox:
 
     def postpone(self, row: Row, detail: str, *, until: float, counted: bool) -> None:
         """Try again at ``until`` (monotonic seconds), in the state that the row is in now."""
-        self._execute(
+        self._write(
             "UPDATE writes SET tries = tries + :counted, detail = :detail WHERE id = :id",
             {"id": row.id, "counted": int(counted), "detail": detail},
         )
@@ -168,30 +166,30 @@ class Outbox:
 
     def confirmed_before(self, row: Row | None) -> Row | None:
         """The confirmed row next older than ``row``; the newest of all for None."""
-        found = self._execute(
+        return self._row(
             "SELECT * FROM writes WHERE target = :target AND account = :account AND status = 'confirmed' "
             "AND id < :id ORDER BY id DESC LIMIT 1",
             {**self._scope, "id": _LARGEST_ID if row is None else row.id},
-        ).fetchone()
-        return row_of(found) if found is not None else None
+        )
 
     def sent(self) -> list[Row]:
         """Every row whose fate is open."""
-        found = self._execute(
+        found = self._rows(
             "SELECT * FROM writes WHERE target = :target AND account = :account AND status = 'sent'", self._scope
         )
-        return [row_of(each) for each in found.fetchall()]
+        return [row_of(each) for each in found]
 
     def is_ahead(self, at_round: int) -> bool:
         """Whether rewards or votes of rounds after this one are open."""
-        found = self._execute(
-            f"SELECT 1 FROM writes WHERE {_OPEN} AND {_AHEAD} LIMIT 1", {**self._scope, "at_round": at_round}
+        return bool(
+            self._rows(
+                f"SELECT 1 FROM writes WHERE {_OPEN} AND {_AHEAD} LIMIT 1", {**self._scope, "at_round": at_round}
+            )
         )
-        return found.fetchone() is not None
 
     def owe_again(self, row: Row, detail: str) -> None:
         """A confirmed or sent row has to be sent anew, unless another process has seen to it by now."""
-        self._execute(
+        self._write(
             "UPDATE writes SET status = 'waiting', hash = NULL, nonce = NULL, raw = NULL, tries = 0, detail = :detail, "
             "changed = :now WHERE id = :id AND status = :status",
             {"id": row.id, "status": row.status, "detail": detail, "now": time.time()},
@@ -200,14 +198,14 @@ class Outbox:
 
     def block_seen(self) -> BlockSeen | None:
         """What ``see_block`` was told last; None before the first."""
-        found = self._execute("SELECT number, hash, is_behind FROM seen WHERE target = :target", self._scope).fetchone()
-        if found is None:
+        found = self._rows("SELECT number, hash, is_behind FROM seen WHERE target = :target", self._scope)
+        if not found:
             return None
-        return BlockSeen(number=found["number"], hash=found["hash"], is_behind=bool(found["is_behind"]))
+        return BlockSeen(number=found[0]["number"], hash=found[0]["hash"], is_behind=bool(found[0]["is_behind"]))
 
     def see_block(self, number: int, hash: str, *, is_behind: bool) -> None:
         """Remember how far the chain is, also for the next run (see ``BlockSeen``)."""
-        self._execute(
+        self._write(
             "INSERT INTO seen (target, number, hash, is_behind) VALUES (:target, :number, :hash, :is_behind) "
             "ON CONFLICT (target) DO UPDATE SET number = :number, hash = :hash, is_behind = :is_behind",
             {**self._scope, "number": number, "hash": hash, "is_behind": int(is_behind)},
@@ -215,16 +213,16 @@ class Outbox:
 
     def pending(self) -> int:
         """How many rows are neither confirmed nor refused."""
-        return int(self._execute(f"SELECT count(*) FROM writes WHERE {_OPEN}", self._scope).fetchone()[0])
+        return int(self._rows(f"SELECT count(*) FROM writes WHERE {_OPEN}", self._scope)[0][0])
 
     def transactions(self, limit: int) -> list[Transaction]:
         """The last rows, newest first."""
-        found = self._execute(
+        found = self._rows(
             "SELECT * FROM writes WHERE target = :target AND account = :account "
             "ORDER BY changed DESC, id DESC LIMIT :limit",
             {**self._scope, "limit": limit},
         )
-        return [transaction_of(each) for each in found.fetchall()]
+        return [transaction_of(each) for each in found]
 
     def close(self) -> None:
         with self._lock, self._trouble_named():
@@ -236,15 +234,15 @@ class Outbox:
         When each is due is looked up here and not by a function within SQL: SQLite would call it with a lock held that
         another thread may wait for while it holds Python's own, and both would wait for ever.
         """
-        found = self._execute(
+        found = self._rows(
             f"SELECT id FROM writes WHERE {_UNBLOCKED} AND {_not_ahead(at_round)} {_ORDER}",
             {**self._scope, "at_round": at_round},
         )
-        return [row["id"] for row in found.fetchall()]
+        return [row["id"] for row in found]
 
     def _set(self, row: Row, **values: Any) -> None:
         assignments = ", ".join(f"{name} = :{name}" for name in values)
-        self._execute(
+        self._write(
             f"UPDATE writes SET {assignments}, changed = :now WHERE id = :id",
             {**values, "now": time.time(), "id": row.id},
         )
@@ -253,10 +251,10 @@ class Outbox:
     def _forget_old(self) -> None:
         settled = "DELETE FROM writes WHERE status IN ('confirmed', 'refused') AND"
         kept = {"kept": self._finished_kept}
-        self._execute(
+        self._write(
             f"{settled} kind NOT IN ('register', 'bet', 'claim') AND id <= (SELECT max(id) FROM writes) - :kept", kept
         )
-        self._execute(
+        self._write(
             f"{settled} kind IN ('bet', 'claim') AND id <= (SELECT id FROM writes WHERE kind IN ('bet', 'claim') "
             "ORDER BY id DESC LIMIT 1 OFFSET :kept)",
             kept,
@@ -267,9 +265,20 @@ class Outbox:
         own = {"kind": kind, "round": round, "stage": stage, "peer_id": peer_id, "contract": contract}
         return {**self._scope, **own}
 
-    def _execute(self, statement: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
+    def _row(self, statement: str, values: Mapping[str, Any]) -> Row | None:
+        found = self._rows(statement, values)
+        return row_of(found[0]) if found else None
+
+    def _rows(self, statement: str, values: Mapping[str, Any]) -> list[sqlite3.Row]:
+        # All of them within the lock: under a query that is not read to its end, SQLite refuses a write ("database is
+        # locked") as soon as another process has written since.
         with self._lock, self._trouble_named():
-            return self._connection.execute(statement, dict(values))
+            return self._connection.execute(statement, dict(values)).fetchall()
+
+    def _write(self, statement: str, values: Mapping[str, Any]) -> int:
+        """How many rows it changed."""
+        with self._lock, self._trouble_named():
+            return self._connection.execute(statement, dict(values)).rowcount
 
     @contextmanager
     def _trouble_named(self) -> Iterator[None]:

@@ -134,10 +134,12 @@ def shortened(data: bytes) -> bytes:
 
 def _shortened_text(data: bytes) -> bytes:
     """``shortened`` where the text is just as anvil writes it; raises ValueError elsewhere."""
-    before, _, rest = data.partition(_BLOCKS)
+    before, has_blocks, rest = data.partition(_BLOCKS)
     # A block has transactions as well, but no list ends right before them.
-    listed, _, rest = rest.partition(_TRANSACTIONS)
-    made, _, after = rest.rpartition(_AFTER)
+    listed, has_transactions, rest = rest.partition(_TRANSACTIONS)
+    made, has_more, after = rest.rpartition(_AFTER)
+    if not (has_blocks and has_transactions and has_more):
+        raise ValueError("it lacks a list, or has them in another order")
     numbered = sorted((_found(_NUMBER_OF_BLOCK, each, 16), each) for each in _split(listed, _NEXT_BLOCK))
     kept = numbered[-BLOCKS_KEPT:]
     transactions = [

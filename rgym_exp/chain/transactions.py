@@ -120,7 +120,8 @@ class Transactor:
             self._contract.ask(lambda: result_of(sent))
         except RpcRefusal as refusal:
             if not _is_known_already(refusal):
-                if self._unasked == signed.hash:
+                # A chain that is away, or has been asked too much, says nothing about what was sent.
+                if self._unasked == signed.hash and _is_about_number_or_gas(refusal):
                     self._last_sent.failed()
                 raise
         if not receipt.get("result"):
@@ -214,6 +215,12 @@ def _is_known_already(refusal: RpcRefusal) -> bool:
     """Whether the chain refuses a transaction because it has it."""
     said = str(refusal).lower()
     return any(known in said for known in ("already known", "already imported", "known transaction"))
+
+
+def _is_about_number_or_gas(refusal: RpcRefusal) -> bool:
+    """Whether the chain refuses a transaction for what would have been asked for before it was signed."""
+    said = str(refusal).lower()
+    return any(word in said for word in ("nonce", "underpriced", "gas", "fee"))
 
 
 def _fees(block: Any, gas_price: Any, tip: Any) -> TxParams:

@@ -7,6 +7,7 @@ import logging
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
+from rgym_exp.base.called import as_called
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config
 from rgym_exp.errors import LoginError
@@ -40,7 +41,8 @@ def with_account(mode: AccountMode, config: Config, home: Home, life: ExitStack)
     """
     if mode == "chosen key file":
         logger.info(
-            "This node signs with its key file %s, as `rl-swarm login --headless` has it; `rl-swarm login` goes back "
+            f"This node signs with its key file %s, as `{as_called('login')} --headless` has it; "
+            f"`{as_called('login')}` goes back "
             "to the browser.",
             home.account_key,
         )

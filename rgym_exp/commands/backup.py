@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from rgym_exp.base.called import as_called
 from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.errors import SwarmUserError
 
@@ -63,7 +64,7 @@ def _header(backup: bytes) -> dict[str, Any]:
     except ValueError:
         header = None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise BackupError("This file is no backup made by `rl-swarm identity backup`.")
+        raise BackupError(f"This file is no backup made by `{as_called('identity')} backup`.")
     # Costs from a stranger's file are not paid: n = 2**40 would fill the memory.
     if {name: header.get(name) for name in SCRYPT} != SCRYPT or not all(
         isinstance(header.get(name), str) for name in ("salt", "nonce", "sealed")

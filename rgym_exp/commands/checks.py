@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rgym_exp.base.called import as_called
 from rgym_exp.config.paths import Home, cache_dir
 from rgym_exp.errors import SwarmUserError
 
@@ -66,6 +67,24 @@ def check_disk(home: Home, needed_bytes: int = DISK_BYTES) -> Finding:
     if free < needed_bytes:
         return failure(what, f"Make room ({_gib(needed_bytes)} are needed), or choose another --home.")
     return ok(what)
+
+
+def check_folders(home: Home) -> Finding:
+    """Whether a run can write where it keeps its files."""
+    for folder in (home.config_file.parent, home.logs, home.state):
+        existing = folder
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir():
+            return failure(
+                f"{existing} is a file, where a run needs a folder", "Move it, or choose another folder with --home."
+            )
+        if not os.access(existing, os.W_OK | os.X_OK):
+            return failure(
+                f"{existing} can't be written by this user",
+                "Mend its owner and permissions, or choose another folder with --home.",
+            )
+    return ok(f"{home.root} can be written")
 
 
 def check_memory(needed_bytes: int = MEMORY_BYTES) -> Finding:
@@ -156,7 +175,7 @@ def check_identity(home: Home) -> Finding:
     try:
         identity = load_identity(path)
     except IdentityError as error:
-        return failure(str(error), "`rl-swarm identity restore FILE` puts a backup back.")
+        return failure(str(error), f"`{as_called('identity')} restore FILE` puts a backup back.")
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         return warning(

@@ -51,6 +51,7 @@ def findings(home: Home, network: NetworkConfig) -> Iterator[Finding]:
 
     yield checks.check_python()
     yield checks.check_disk(home)
+    yield checks.check_folders(home)
     yield checks.check_memory()
     yield checks.check_identity(home)
     yield checks.check_config(home)

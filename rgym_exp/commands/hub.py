@@ -150,8 +150,8 @@ def _print_invite(invite: Invite) -> None:
 
 
 def _port(text: str) -> int:
-    """A port number; argparse words the error."""
-    port = int(text)
+    """A port number; argparse adds the option's name to the error."""
+    port = int(text) if text.isdecimal() else 0
     if not 1 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is no port (1 to 65535)")
     return port

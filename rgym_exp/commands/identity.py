@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from rgym_exp.base.called import as_called
 from rgym_exp.commands.backup import BackupError
 from rgym_exp.config.paths import Home
 
@@ -129,7 +130,8 @@ def _is_there(path: Path, data: bytes) -> bool:
     if path.read_bytes() != data:
         raise BackupError(
             f"{path} holds a different key, which is not overwritten: its peer or account would be lost. Back it up "
-            f"with `rl-swarm identity backup`, move it away and restore again, or restore into another folder with "
+            f"with `{as_called('identity')} backup`, move it away and restore again, or restore into another "
+            "folder with "
             f"`--home DIR`. Nothing was restored."
         )
     return True
@@ -151,8 +153,9 @@ def _checked_peer_id(files: Mapping[str, bytes]) -> str:
 def _require_identity(home: Home) -> None:
     if not home.identity.exists():
         raise BackupError(
-            f"There is no identity at {home.identity} yet. It is made on the first `rl-swarm run`; with `--home DIR` "
-            f"you look in another folder, and `rl-swarm identity restore FILE` puts a backup back."
+            f"There is no identity at {home.identity} yet. It is made on the first `{as_called('run')}`; with "
+            "`--home DIR` "
+            f"you look in another folder, and `{as_called('identity')} restore FILE` puts a backup back."
         )
 
 

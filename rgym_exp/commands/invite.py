@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import time
 
+from rgym_exp.base.called import as_called
+
 EPILOG = """examples:
   rl-swarm invite                       the invite of the hub on this machine
   rl-swarm invite rlswarm1:...          what is in this invite (also a file or an address), before you join"""
@@ -30,7 +32,7 @@ def execute(args: argparse.Namespace) -> int:
     try:
         print(hub_invite(hub_url))
     except HubError as error:
-        raise HubError(f"{error} Start a hub with `rl-swarm hub`, or name one with `--hub URL`.") from error
+        raise HubError(f"{error} Start a hub with `{as_called('hub')}`, or name one with `--hub URL`.") from error
     return 0
 
 

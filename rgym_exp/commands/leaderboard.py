@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from rgym_exp.base.called import as_called
 from rgym_exp.base.text import plain
 from rgym_exp.config.paths import Home
 from rgym_exp.errors import SwarmUserError
@@ -55,7 +56,8 @@ def execute(args: argparse.Namespace) -> int:
         page = hub_leaderboard(hub_url, limit=args.limit)
     except HubError as error:
         raise HubError(
-            f"{plain(error)} No leaderboard without a hub (of this version or later): start one with `rl-swarm hub`, "
+            f"{plain(error)} No leaderboard without a hub (of this version or later): start one with "
+            f"`{as_called('hub')}`, "
             "or name one with `--hub URL` or `--join INVITE`."
         ) from error
     if args.json:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rgym_exp.base.called import as_called
 from rgym_exp.config.environment import secrets_in
 from rgym_exp.config.paths import Home
 from rgym_exp.errors import SwarmUserError
@@ -92,7 +93,7 @@ def _say_how_to_use_it(config: Config) -> None:
     from rgym_exp.login.choice import uses_login_server
 
     setting = "" if uses_login_server(config) else " blockchain.coordinator=modal"
-    _tell(f"`rl-swarm run --network {config.network.name}{setting}` uses this account.")
+    _tell(f"`{as_called('run')} --network {config.network.name}{setting}` uses this account.")
 
 
 def _config(args: argparse.Namespace) -> Config:
@@ -116,7 +117,7 @@ def _config(args: argparse.Namespace) -> Config:
     except HubError as error:
         raise SwarmUserError(
             f"This machine's own swarm has its accounts on its hub's chain, and no hub answers at {hub_url}. Start one "
-            "first, in another terminal: rl-swarm run, or rl-swarm hub."
+            f"first, in another terminal: {as_called('run')}, or {as_called('hub')}."
         ) from error
     return load_config(args.home, network=args.network, invite=invite)
 
@@ -138,7 +139,8 @@ def _with_key_file(home: Home, source: Path | None, *, encrypt: bool) -> int:
         f"key file  {home.account_key} ({'new' if key.is_new else 'it was there already'}; keep a copy in a safe place)"
     )
     print(
-        "From now on `rl-swarm run` signs with this key, also on networks with a browser login, until `rl-swarm login` "
+        f"From now on `{as_called('run')}` signs with this key, also on networks with a browser login, until "
+        f"`{as_called('login')}` "
         "is used without --headless."
     )
     if is_keystore(home.account_key):

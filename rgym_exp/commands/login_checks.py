@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from rgym_exp.base.called import as_called
 from rgym_exp.commands.checks import Finding, failure, ok, warning
 from rgym_exp.config.paths import Home, login_app_dir, login_token_file
 from rgym_exp.config.schema import NetworkConfig
@@ -92,7 +93,7 @@ def check_account(home: Home, network: NetworkConfig) -> Finding:
         if chosen_mode(home) == "key file":
             return ok(f"the node signs with its key file, account {account_of(home) or 'unknown'}")
     except SwarmUserError as error:
-        return failure(str(error), "`rl-swarm login` writes it anew.")
+        return failure(str(error), f"`{as_called('login')}` writes it anew.")
     url = network.login_url or "http://127.0.0.1:3000/api"
     try:
         account = LoginClient(url, login_token_file(wallet=network.login_wallet)).account()
@@ -100,5 +101,5 @@ def check_account(home: Home, network: NetworkConfig) -> Finding:
         where = urlsplit(url).netloc
         return ok(f"no login server at {where} now: a run starts it, and asks for a login if needed")
     if account is None or account.activation != "activated":
-        return warning("nobody is logged in, or the login has run out", "Run `rl-swarm login`.")
+        return warning("nobody is logged in, or the login has run out", f"Run `{as_called('login')}`.")
     return ok(f"logged in, account {account.address}")

@@ -8,6 +8,7 @@ import socket
 import time
 from email.utils import parsedate_to_datetime
 
+from rgym_exp.base.called import as_called
 from rgym_exp.base.http_client import is_loopback
 from rgym_exp.base.ports import is_free
 from rgym_exp.base.shallow_json import shallow_json
@@ -41,7 +42,7 @@ def check_port(port: int, purpose: str, *, hub_url: str | None) -> Finding:
         return ok(f"port {port} ({purpose}) is in use, by the running hub")
     return warning(
         f"port {port} ({purpose}) is taken by another program",
-        "Stop that program, or choose other ports when you need this one (`rl-swarm hub --help`).",
+        f"Stop that program, or choose other ports when you need this one (`{as_called('hub')} --help`).",
     )
 
 
@@ -70,7 +71,7 @@ def check_hub(network: NetworkConfig) -> Finding:
         status = hub_status(network.hub_url)
     except HubError as error:
         if is_own(network.hub_url):
-            return ok(f"no hub at {network.hub_url} now: `rl-swarm run` starts one")
+            return ok(f"no hub at {network.hub_url} now: `{as_called('run')}` starts one")
         return failure(str(error), "Ask the host whether the hub runs and its port is open to you.")
     if status.get("trouble"):
         return warning(f"the hub has trouble: {plain(status['trouble'])}", "The host's logs/hub.log says more.")

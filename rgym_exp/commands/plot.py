@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rgym_exp.base.called import path_for_user
 from rgym_exp.errors import SwarmUserError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def execute(args: argparse.Namespace) -> int:
     except OSError as error:
         raise PlotError(f"The picture can't be written: {error}. Name another place with --output FILE.") from error
     counted = ", ".join(f"{run.label} ({_rounds(len(run.reports))})" for run in runs)
-    print(f"{counted}: {output}")
+    print(f"{counted}: {path_for_user(output)}")
     return 0
 
 
@@ -104,16 +105,16 @@ def load(file: Path, label: str) -> Run:
     Raises:
         PlotError: it can't be read, or holds no round.
     """
-    from rgym_exp.observe.metrics import read_reports
-    from rgym_exp.observe.plot_data import Run, rounds_that_count
+    from rgym_exp.observe.metrics import read_history
+    from rgym_exp.observe.plot_data import run_of
 
     try:
-        reports = rounds_that_count(read_reports(file))
+        run = run_of(label, read_history(file))
     except OSError as error:
         raise PlotError(f"{file} can't be read: {error}.") from error
-    if not reports:
+    if run is None:
         raise PlotError(f"{file} holds no finished round yet. A run adds a line after each; try again later.")
-    return Run(label=label, reports=reports)
+    return run
 
 
 def labels_of(files: Sequence[Path]) -> list[str]:

@@ -7,11 +7,13 @@ import importlib
 import logging
 import os
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from rgym_exp.base.signal_watch import SignalWatch
 from rgym_exp.commands.account_mode import account_mode, node_page, with_account
 from rgym_exp.config.environment import hugging_face_token, secrets_in
 from rgym_exp.config.invite import read_invite
@@ -19,6 +21,8 @@ from rgym_exp.config.launch import Launch, take_launch
 from rgym_exp.config.load import load_with_notes
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config
+from rgym_exp.node.before_loading import check_before_loading
+from rgym_exp.node.lock import only_node_of
 from rgym_exp.observe.logs import setup_logging
 from rgym_exp.observe.progress import wants_live
 
@@ -59,13 +63,16 @@ def execute(args: argparse.Namespace) -> int:
     invite = read_invite(args.join) if args.join else None
     config, notes = load_with_notes(home, network=args.network, invite=invite, overrides=overrides)
     live = wants_live(config.observe.live, sys.stdout)
-    # Until the full-screen view comes up, lines say what is going on.
-    _log_to(home, config, console=True)
-    for note in notes:
-        logger.info(note)
-    # Told before anything is started, as all that only a person can mend.
-    mode = account_mode(config, home)
     with ExitStack() as life:
+        # Before the log, which is another node's where one runs from here.
+        life.enter_context(only_node_of(home))
+        # Until the full-screen view comes up, lines say what is going on.
+        _log_to(home, config, console=True)
+        for note in notes:
+            logger.info(note)
+        # Told before anything is started, as all that only a person can mend.
+        mode = account_mode(config, home)
+        check_before_loading(config, home)
         if config.network.hub and invite is None:
             logger.info("Looking for this machine's hub, or starting one")
             hub = _hub_while_libraries_load(home, config.network.hub_url)
@@ -109,25 +116,31 @@ def _play(config: Config, home: Home, live: bool, page: NodePage | None, launch:
     from rgym_exp.node.interrupts import Interrupts
     from rgym_exp.node.node import NodeOptions, run_node
     from rgym_exp.observe.live import LiveView
-    from rgym_exp.observe.metrics import read_reports
+    from rgym_exp.observe.metrics import read_history
     from rgym_exp.observe.progress import LineProgress
     from rgym_exp.swarm.names import animal_name
 
     if live:
         _log_to(home, config, console=False)
-    view = LiveView(name_of=animal_name, history=read_reports(home.logs / "metrics.jsonl")) if live else None
+    view = LiveView(name_of=animal_name, history=read_history(home.logs / "metrics.jsonl")) if live else None
     progress = view or LineProgress()
     if view is not None and page is not None:
         page.when_up(view.page_at)
 
+    acknowledged = threading.Event()
+
     def on_first_signal() -> None:
+        # Heard of twice: by the watch at once, by the main thread when it can.
+        if acknowledged.is_set():
+            return
+        acknowledged.set()
         if view is not None:
             view.finishing()
         else:
             logger.info("Finishing: writing a checkpoint and leaving the swarm. Ctrl-C again ends at once.")
 
     try:
-        with Interrupts(on_first_signal, progress.close) as interrupts:
+        with Interrupts(on_first_signal, progress.close) as interrupts, SignalWatch(on_first_signal):
             options = NodeOptions(config=config, home=home, progress=progress, interrupts=interrupts, launch=launch)
             run_node(options)
     finally:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from rgym_exp.base.called import as_called
 from rgym_exp.base.files import last_lines
 from rgym_exp.base.text import plain
 from rgym_exp.config.paths import Home
@@ -71,7 +72,7 @@ def _me(home: Home) -> Iterator[tuple[str, str]]:
     from rgym_exp.swarm.names import animal_name
 
     if not home.identity.exists():
-        yield "me", f"no identity in {home.root} yet; the first `rl-swarm run` makes one"
+        yield "me", f"no identity in {home.root} yet; the first `{as_called('run')}` makes one"
         return
     peer_id = load_identity(home.identity).peer_id
     yield "me", animal_name(peer_id)
@@ -86,7 +87,7 @@ def _swarm(hub_url: str, peer_id: str) -> tuple[Mapping[str, Any] | None, list[s
     try:
         hub = hub_status(hub_url)
     except HubError as error:
-        return None, [_line("hub", f"{plain(error)} It may not run now; `rl-swarm doctor` looks closer.")]
+        return None, [_line("hub", f"{plain(error)} It may not run now; `{as_called('doctor')}` looks closer.")]
     lines = [
         _line("swarm", f"{plain(hub['swarm_id'])} at {hub_url}, tasks {plain(hub.get('tasks'))}"),
         _line("round", f"{plain(hub.get('round'))}, stage {plain(hub.get('stage'))}, {_lasting(hub)}"),
@@ -137,9 +138,9 @@ def _login(network: NetworkConfig) -> tuple[str | None, str]:
     try:
         account = LoginClient(url, login_token_file(wallet=network.login_wallet)).account()
     except SwarmUserError:
-        return None, "its server does not run now; `rl-swarm run` and `rl-swarm login` start it"
+        return None, f"its server does not run now; `{as_called('run')}` and `{as_called('login')}` start it"
     if account is None:
-        return None, "nobody is logged in: `rl-swarm login`"
+        return None, f"nobody is logged in: `{as_called('login')}`"
     return account.address, plain(f"{account.address or account.email or 'an account'}, {account.activation}")
 
 
@@ -206,6 +207,9 @@ def _last_round(home: Home) -> Iterator[str]:
             last = from_json(line)
         except ValueError:
             continue
+        if last.is_before_training:
+            yield _line("last round", f"none yet; held-out accuracy before training {last.held_out or 0.0:.2f}")
+            return
         told = f"{round_name(last.number)}, {_ago(last.time)}: reward {last.local_reward:.2f}"
         told += f"; this node has played {last.step}"
         yield _line("last round", told)

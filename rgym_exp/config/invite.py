@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from rgym_exp.base.called import as_called
 from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.config.invite_source import fetch_invite
 from rgym_exp.config.schema import NetworkConfig
@@ -127,7 +128,7 @@ def read_invite(text: str) -> Invite:
     if not line.startswith(PREFIX):
         raise InviteError(
             f"{_short(text)} holds no invite: an invite is one line that starts with {PREFIX}. Ask the host to run"
-            " `rl-swarm invite` and send you the whole line."
+            f" `{as_called('invite')}` and send you the whole line."
         )
     invite = _checked(_unpack(line))
     if invite.expires is not None and invite.expires < time.time():

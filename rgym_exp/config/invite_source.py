@@ -7,6 +7,7 @@ from pathlib import Path
 
 import requests
 
+from rgym_exp.base.called import as_called
 from rgym_exp.base.http_client import fetch, reason_of
 from rgym_exp.base.shallow_json import shallow_json
 from rgym_exp.errors import InviteError
@@ -31,7 +32,7 @@ def fetch_invite(source: str) -> str:
         short = source if len(source) <= 60 else source[:57] + "..."
         raise InviteError(
             f"{short!r} is neither an invite (a line that starts with rlswarm1:), nor a file that can be read, nor an"
-            " address that starts with http. Ask the host for the whole line that `rl-swarm invite` prints."
+            f" address that starts with http. Ask the host for the whole line that `{as_called('invite')}` prints."
         ) from None
 
 

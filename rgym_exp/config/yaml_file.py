@@ -36,6 +36,8 @@ def read_yaml(path: Path, *, called: str) -> tuple[dict[str, Any], dict[str, int
         raise ConfigError(f"{called} is not valid YAML{_place(error)}: {_reason(error)}.") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{called} is not valid YAML: {str(error).splitlines()[0]}.") from None
+    except RecursionError:
+        raise ConfigError(f"{called} is no configuration: its values lie thousands of levels deep.") from None
     if not isinstance(values, dict):
         raise AssertionError("a DictConfig turns into a dict")
     return {str(key): value for key, value in values.items()}, _lines(root)

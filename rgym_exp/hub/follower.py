@@ -100,22 +100,30 @@ class Follower:
         Raises ChainUnavailable (what was read until then is kept), ChainError for a wrong chain, HubError for the file.
         """
         self._contract.chain_id  # noqa: B018  (raises when this is another chain)
-        newest = int(self._contract.ask(lambda: self._contract.web3.eth.block_number))
+        newest = self._newest()
         last = newest - self._confirmations
         first = self._first_unread(newest)
-        if self._own_chain and newest - first >= BLOCKS_KEPT:
-            log.info(
-                "The leaderboard was %d blocks behind; asking the contract for everybody's totals.", newest - first
-            )
-            self._ledger.unsettle()
         while first <= last and not self._stopped.is_set():
             end = min(last, first + self._span - 1)
             # The hash before the events: should the chain go back in between, the next look finds them at odds.
             upto = Block(number=end, hash=self._hash_of(end) or "")
             logs = self._logs(first, end)
+            self._unsettle_if_behind(first)
             self._ledger.record(read_events(self._contract.web3, logs, self.dropped), upto=upto)
             first = end + 1
         self._settle()
+
+    def _unsettle_if_behind(self, first: int) -> None:
+        """Events were read from block ``first`` on: those that the hub's own chain had cut off by then were missing."""
+        if not self._own_chain:
+            return
+        behind = self._newest() - first
+        if behind >= BLOCKS_KEPT:
+            log.info("The leaderboard was %d blocks behind; asking the contract for everybody's totals.", behind)
+            self._ledger.unsettle()
+
+    def _newest(self) -> int:
+        return int(self._contract.ask(lambda: self._contract.web3.eth.block_number))
 
     def _first_unread(self, newest: int) -> int:
         """Where to go on reading; goes back in the ledger where the chain has."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from urllib.parse import urlsplit
 
+from rgym_exp.base.called import as_called
 from rgym_exp.base.lock import file_lock
 from rgym_exp.config.paths import Home
 from rgym_exp.config.validate import is_http_url
@@ -100,7 +101,8 @@ def _only_hub_of(home: Home) -> Iterator[None]:
     with file_lock(home.hub / "hub.lock") as held:
         if held is None:
             raise HubError(
-                f"Another hub already runs from {home.root}. Use that one (`rl-swarm invite` shows its invite), stop "
+                f"Another hub already runs from {home.root}. Use that one (`{as_called('invite')}` shows its invite), "
+                "stop "
                 f"it first, or give this one a folder of its own with `--home DIR`."
             )
         yield

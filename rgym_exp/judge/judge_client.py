@@ -169,7 +169,11 @@ class JudgeClient:
         judge = self._judge
         if isinstance(judge, JudgeOfMany):
             for round, group in itertools.groupby(answers, key=lambda answer: answer[0]):
-                yield from judge.submit_many([(question, text) for _, question, text in group], round=round)
+                pairs = [(question, text) for _, question, text in group]
+                results = judge.submit_many(pairs, round=round)
+                if len(results) != len(pairs):
+                    raise ValueError(f"submit_many returned {len(results)} scores for {len(pairs)} answers")
+                yield from results
             return
         for round, question, text in answers:
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Literal
 
+from rgym_exp.base.called import as_called
 from rgym_exp.base.files import atomic_write
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config
@@ -49,4 +50,4 @@ def takes_key_file(config: Config, home: Home) -> bool:
 
 
 def _damaged(home: Home) -> LoginError:
-    return LoginError(f"{home.login_choice} is damaged. Remove it, or run `rl-swarm login` again.")
+    return LoginError(f"{home.login_choice} is damaged. Remove it, or run `{as_called('login')}` again.")

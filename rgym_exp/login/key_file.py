@@ -10,6 +10,7 @@ from pathlib import Path
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
+from rgym_exp.base.called import as_called
 from rgym_exp.chain.account import PASSPHRASE_VARIABLE, keep_account, load_account
 from rgym_exp.errors import LoginError
 
@@ -73,7 +74,7 @@ def _existing(path: Path, passphrase: str | None) -> KeyFile:
     if passphrase is not None and not is_keystore(path):
         raise LoginError(
             f"{path} already holds the key of {there.address}, without a passphrase, and is left as it is. To have it "
-            f"encrypted: mv {path} {path}.old, then rl-swarm login --headless --import {path}.old --passphrase."
+            f"encrypted: mv {path} {path}.old, then {as_called('login')} --headless --import {path}.old --passphrase."
         )
     return KeyFile(address=there.address, is_new=False)
 

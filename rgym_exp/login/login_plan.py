@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from rgym_exp.base.called import as_called
 from rgym_exp.base.http_client import is_loopback
 from rgym_exp.config.paths import Home, login_app_dir, login_data_dir
 from rgym_exp.config.schema import Config
@@ -109,8 +110,10 @@ def require_alchemy_key(environ: Mapping[str, str] = os.environ) -> None:
         raise LoginError(
             f"The login on this network goes through Alchemy, and {' and '.join(missing)} "
             f"{'are' if len(missing) > 1 else 'is'} not set. Make an app with embedded wallets and a gas policy at "
-            f"https://dashboard.alchemy.com, then: {exports}. Two ways need neither: `rl-swarm login --headless` makes "
-            "a key file of your own (its account pays for its transactions), and `rl-swarm run --network local` trains "
+            f"https://dashboard.alchemy.com, then: {exports}. Two ways need neither: `{as_called('login')} "
+            "--headless` makes "
+            f"a key file of your own (its account pays for its transactions), and `{as_called('run')} --network "
+            "local` trains "
             "without any login."
         )
 

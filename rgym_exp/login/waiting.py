@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
+from rgym_exp.base.called import as_called
 from rgym_exp.chain.login_client import LoginAccount
 from rgym_exp.chain.login_errors import LoginServerAway, LoginServerTrouble
 from rgym_exp.errors import LoginError
@@ -62,7 +63,7 @@ def wait_for_login(
         words = {"page": page, "who": account.email or "Somebody" if account else "Somebody"}
         if clock() >= deadline:
             raise LoginTimeout(
-                f"Gave up after {_minutes(seconds)}: {STUCK[state].format(**words)}. `rl-swarm login --timeout "
+                f"Gave up after {_minutes(seconds)}: {STUCK[state].format(**words)}. `{as_called('login')} --timeout "
                 "MINUTES` waits longer, and a login is remembered for later runs."
             )
         if state != told:

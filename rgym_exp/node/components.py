@@ -17,13 +17,14 @@ from rgym_exp.config.environment import secrets_in
 from rgym_exp.config.paths import Home, login_token_file
 from rgym_exp.config.resolved import without_secrets
 from rgym_exp.config.schema import Config
-from rgym_exp.config.seams import instantiate_or
+from rgym_exp.config.seams import instantiate_or, target_of
 from rgym_exp.config.validate import is_bootnode
 from rgym_exp.judge.http_judge import HttpJudge
 from rgym_exp.judge.judge import Judge
 from rgym_exp.judge.judge_client import JudgeClient
+from rgym_exp.node.own_classes import guarded_coordinator, guarded_exchange, guarded_tasks
 from rgym_exp.node.prediction import MarketPlayer
-from rgym_exp.observe.metrics import read_reports
+from rgym_exp.observe.metrics import read_history
 from rgym_exp.observe.services import make_tracker
 from rgym_exp.observe.tracker import Tracker
 from rgym_exp.swarm.exchange import Exchange
@@ -45,7 +46,8 @@ _SAMPLE_PROBLEMS = 64
 def make_tasks(config: Config) -> TaskSource:
     """The problems: the network's tasks file, another one, or a class."""
     name = config.network.tasks if config.tasks == "auto" else config.tasks
-    return instantiate_or(config.tasks, lambda: ReasoningGymTasks(name), key="tasks")
+    made: TaskSource = instantiate_or(config.tasks, lambda: ReasoningGymTasks(name), key="tasks")
+    return guarded_tasks(made, target) if (target := target_of(config.tasks)) else made
 
 
 def make_coordinator_of(config: Config, home: Home, clock: SwarmClock) -> Coordinator:
@@ -65,9 +67,10 @@ def make_coordinator_of(config: Config, home: Home, clock: SwarmClock) -> Coordi
         "round_seconds": chain.round_seconds,
         "on_time": clock.observe,
     }
-    return instantiate_or(
+    made: Coordinator = instantiate_or(
         chain.coordinator, lambda: make_coordinator(kind, **given), key="blockchain.coordinator", given=given
     )
+    return guarded_coordinator(made, target) if (target := target_of(chain.coordinator)) else made
 
 
 def make_judge(config: Config) -> Judge | None:
@@ -139,7 +142,7 @@ def make_push(
         run=run,
         frequency=training.hf_push_frequency,
         name_of=animal_name,
-        history=read_reports(home.logs / "metrics.jsonl"),
+        history=read_history(home.logs / "metrics.jsonl"),
     )
 
 
@@ -167,9 +170,10 @@ def make_exchange(
         "max_share_bytes": settings.max_share_bytes,
         "clock": clock,
     }
-    return instantiate_or(
+    made: Exchange = instantiate_or(
         settings.exchange, lambda: LibP2PExchange(**given), key="communications.exchange", given=given
     )
+    return guarded_exchange(made, target) if (target := target_of(settings.exchange)) else made
 
 
 def listen_host(host: str, bootnodes: Sequence[str]) -> str:

@@ -9,14 +9,14 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from rgym_exp.chain.coordinator import ChainError
+from rgym_exp.chain.coordinator import ChainError, Coordinator
 from rgym_exp.node.batch import TrainingBatch
 from rgym_exp.node.current_round import SwarmRounds
 from rgym_exp.node.interrupts import Interrupts
 from rgym_exp.node.round import Components, conclude_round, play_round
 from rgym_exp.node.round_settings import RoundSettings
 from rgym_exp.observe.metrics import peak_memory_bytes
-from rgym_exp.observe.progress import Progress
+from rgym_exp.observe.progress import Progress, TransactionRow
 from rgym_exp.observe.tracker import Tracker
 from rgym_exp.training.checkpoint import CheckpointError
 from rgym_exp.training.heap import return_freed_memory
@@ -67,6 +67,7 @@ class RoundLoop(TrainerCallback):
             resumed=last_round is not None,
             poll_seconds=settings.poll_seconds,
             sleep=components.sleep,
+            nobody_else_waits=lambda: settings.goes_on_alone and not components.exchange.peers(),
         )
         self._steps = steps
         """Optimizer steps made so far, those before a resume included."""
@@ -131,11 +132,11 @@ class RoundLoop(TrainerCallback):
         self._tracker.log_round(report)
         self._progress.round_done(report)
         try:
-            rows = self._components.coordinator.transactions()
+            rows = transaction_rows(self._components.coordinator)
         except ChainError as error:
             logger.warning("The outbox cannot be read: %s", error)
             return
-        self._progress.transactions([(row.kind, row.round, row.status, row.detail) for row in rows])
+        self._progress.transactions(rows)
 
     def _save_if_due(self) -> None:
         if time.monotonic() - self._checkpoint_time < self._checkpoint_seconds:
@@ -157,6 +158,11 @@ class RoundLoop(TrainerCallback):
             report: RoundReport = done.value
             return report
         raise RuntimeError("play_round yielded a second batch; a round makes exactly one optimizer step")
+
+
+def transaction_rows(coordinator: Coordinator) -> list[TransactionRow]:
+    """The last few transactions as views list them, newest first. Raises ChainError."""
+    return [(row.kind, row.round, row.status, row.detail) for row in coordinator.transactions()]
 
 
 def _stats(step: int, logs: dict[str, float], components: Components) -> StepStats:

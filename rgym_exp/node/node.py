@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
+from rgym_exp.base.called import path_for_user
 from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.chain.coordinator import ChainUnavailable, Coordinator
 from rgym_exp.config.launch import Launch
@@ -25,12 +27,13 @@ from rgym_exp.node.components import (
 )
 from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.interrupts import Interrupts, StopRequested
-from rgym_exp.node.lock import only_node_of
-from rgym_exp.node.loop import RoundLoop
+from rgym_exp.node.loop import RoundLoop, transaction_rows
+from rgym_exp.node.own_classes import close_judge
 from rgym_exp.node.round import Components
-from rgym_exp.node.round_settings import RoundSettings
+from rgym_exp.node.round_settings import RoundSettings, is_offline
 from rgym_exp.observe.logs import route_third_party_logs
-from rgym_exp.observe.progress import Progress, RunInfo
+from rgym_exp.observe.metrics import before_training
+from rgym_exp.observe.progress import LiveSources, Progress, RunInfo
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.names import animal_name
 from rgym_exp.tasks.source import TaskSource
@@ -68,13 +71,12 @@ class NodeOptions:
 
 
 def run_node(options: NodeOptions) -> None:
-    """Take part in the swarm until ``max_rounds``, a stop, or a failure.
+    """Take part in the swarm until ``max_rounds``, a stop, or a failure. The caller holds the home's lock.
 
     Raises:
         SwarmUserError: something that a person has to mend; everything is closed by then.
     """
     with ExitStack() as life:
-        life.enter_context(only_node_of(options.home))
         try:
             node = _Node(options, life, _helpers_of(options.launch, life))
             # Registered last, so it comes first: what was trained is written before anything is closed.
@@ -114,15 +116,23 @@ class _Node:
         self._learner = self._build_learner(tasks)
         exchange = make_exchange(config, home, tasks.digest, _contract_bootnodes(coordinator), clock)
         life.callback(exchange.close)
-        tracker = make_tracker_of(config, home, run_name=animal_name(self._peer_id))
-        life.callback(tracker.close)
+        progress.watch(
+            LiveSources(
+                peers=exchange.peers,
+                waiting=coordinator.pending,
+                transactions=lambda: transaction_rows(coordinator),
+            )
+        )
+        self._tracker = make_tracker_of(config, home, run_name=animal_name(self._peer_id))
+        life.callback(self._tracker.close)
         coordinator.register(self._peer_id)
         save_resolved(config, home.logs / "config.yaml")
 
         judge = make_judge(config)
         if judge is not None:
-            life.callback(judge.close)
-        judge_client = make_judge_client(config, judge, peer_id=self._peer_id, model_name=self._model_name)
+            life.callback(close_judge, judge)
+        published = self._learner.policy.model_name
+        judge_client = make_judge_client(config, judge, peer_id=self._peer_id, model_name=published)
         if judge_client is not None:
             life.callback(judge_client.close)
         player = make_player(config, home, judge, coordinator.market, peer_id=self._peer_id)
@@ -138,7 +148,7 @@ class _Node:
             judge_client=judge_client,
             player=player,
             sleep=options.interrupts.sleep,
-            announce_phase=lambda name, round: progress.phase(name, round=round),
+            announce_phase=lambda name, detail, round: progress.phase(name, detail, round=round),
             device=self._hardware.device,
         )
         self._push = make_push(config, home, tasks, self._learner, peer_id=self._peer_id, model_name=self._model_name)
@@ -150,7 +160,7 @@ class _Node:
             RoundSettings.of(config),
             tokens=self._learner.tokens,
             progress=progress,
-            tracker=tracker,
+            tracker=self._tracker,
             interrupts=options.interrupts,
             save=self.save,
             after_round=self._push_if_due,
@@ -167,6 +177,7 @@ class _Node:
             self._options.progress.phase("evaluate", "held-out accuracy before training")
             accuracy = self._evaluation.accuracy(self._learner.policy)
             self._options.progress.held_out(accuracy)
+            self._tracker.log_round(before_training(accuracy, time=time.time()))
             if self._push is not None:
                 self._push.held_out_before(accuracy)
         self._learner.trainer.train(resume_from_checkpoint=str(self._resumed.folder) if self._resumed else None)
@@ -254,7 +265,8 @@ class _Node:
             device=self._hardware.device if launch is None else f"{launch.size} x {self._hardware.device}",
             dtype=str(choose_dtype(config.training.dtype, self._hardware)).removeprefix("torch."),
             tasks=config.network.tasks if config.tasks == "auto" else str(config.tasks),
-            log_file=home.logs / "swarm.log",
+            log_file=path_for_user(home.logs / "swarm.log"),
+            has_hub=not is_offline(config),
         )
 
 

@@ -52,8 +52,8 @@ class Components:
     """Plays the prediction market; None where there is none, or this node doesn't play."""
     sleep: Callable[[float], object]
     """Waits for so many seconds; a stop ends it."""
-    announce_phase: Callable[[str, int | None], None]
-    """Told the phase's name and, once it is known, the round."""
+    announce_phase: Callable[[str, str, int | None], None]
+    """Told the phase's name, what there is to say of it ("" mostly), and the round once it is known."""
     device: str
     """What trains: cpu, cuda or mps; says whose memory to report."""
 
@@ -108,7 +108,7 @@ def play_round(
     batch = assemble(local, external, local_groups=settings.local_groups, total=settings.total_groups, phases=phases)
 
     # 7. One optimizer step on local and external groups.
-    with phases("train"):
+    with phases("train", "on local and external groups" if external else "on local groups"):
         stats = yield batch
 
     # 8. Reward and vote go to the outbox; training never waits for the chain, which knows of no interim rounds.
@@ -126,7 +126,7 @@ def conclude_round(components: Components, report: RoundReport, *, last_step: in
     questions = components.judge_client.questions() if components.judge_client and not report.interim else []
     held_out_due = components.evaluation.is_due(report.step, last_step)
     if held_out_due or questions:
-        components.announce_phase("evaluate" if held_out_due else "judge", None)
+        components.announce_phase("evaluate" if held_out_due else "judge", "", None)
     examined = components.evaluation.examine(components.policy, held_out=held_out_due, questions=questions)
     scores: list[float] = []
     if components.judge_client is not None:

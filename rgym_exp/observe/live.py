@@ -15,11 +15,15 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
+from rgym_exp.errors import SwarmUserError
 from rgym_exp.observe.frame import frame
-from rgym_exp.observe.logs import OURS, route_third_party_logs
-from rgym_exp.observe.progress import RunInfo, TransactionRow
+from rgym_exp.observe.logs import OURS
+from rgym_exp.observe.notices import NoticeHandler, notice_of
+from rgym_exp.observe.progress import LineProgress, LiveSources, RunInfo, TransactionRow
 from rgym_exp.observe.view_state import ViewState
 from rgym_exp.types import RoundReport
+
+logger = logging.getLogger("rl_swarm.observe")
 
 FRAMES_PER_SECOND = 4
 
@@ -51,10 +55,10 @@ class LiveView:
         self._clock = clock
         self._lock = threading.Lock()
         self._state = ViewState(started_at=clock(), phase_since=clock())
-        self._state.reports = list(history)
-        self._state.rounds_before = len(history)
-        for report in history:
-            self._state.peer_rounds.update(report.external_peers)
+        self._state.remember(history)
+        self._sources: LiveSources | None = None
+        # What a run without a view says on the terminal is in the log of one with a view as well.
+        self._lines = LineProgress()
         self._live: Live | None = None
         self._restore = contextlib.ExitStack()
 
@@ -63,7 +67,7 @@ class LiveView:
             self._state.run = run
         if self._live is not None:
             return
-        route_third_party_logs()
+        self._lines.started(run)
         self._watch_warnings()
         self._restore.enter_context(contextlib.redirect_stdout(_LogStream("stdout")))
         self._restore.enter_context(contextlib.redirect_stderr(_LogStream("stderr")))
@@ -79,21 +83,29 @@ class LiveView:
         # A crash between here and close must not leave the terminal on the alternate screen.
         atexit.register(self.close)
 
+    def watch(self, sources: LiveSources) -> None:
+        with self._lock:
+            self._sources = sources
+
     def phase(self, name: str, detail: str = "", *, round: int | None = None) -> None:
         with self._lock:
             self._state.enter(name, detail, round, self._clock())
+        self._lines.phase(name, detail, round=round)
 
     def round_done(self, report: RoundReport) -> None:
         with self._lock:
             self._state.add(report)
+        self._lines.round_done(report)
 
     def transactions(self, rows: Sequence[TransactionRow]) -> None:
         with self._lock:
             self._state.transactions = tuple(rows)
+        self._lines.transactions(rows)
 
     def held_out(self, value: float) -> None:
         with self._lock:
-            self._state.first_held_out = value
+            self._state.held_out_before[len(self._state.reports)] = value
+        self._lines.held_out(value)
 
     def page_at(self, address: str) -> None:
         """Say where the node's web page is. May be called from any thread."""
@@ -109,6 +121,7 @@ class LiveView:
         if self._live is None:
             return
         live, self._live = self._live, None
+        self._look()
         live.stop()
         self._restore.close()
         with self._lock:
@@ -119,33 +132,35 @@ class LiveView:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw one frame; rich's own thread calls this several times a second."""
         width, height = options.size
+        self._look()
         with self._lock:
             lines = frame(self._state, width=width, height=height, now=self._clock(), name_of=self._name_of)
         yield Text("\n").join(lines)
 
+    def _look(self) -> None:
+        """Look up what changes by itself. Of a node that has left the swarm, the last look counts."""
+        with self._lock:
+            sources = None if self._state.closed else self._sources
+        if sources is None:
+            return
+        peers = sources.peers()
+        try:
+            waiting, rows = sources.waiting(), sources.transactions()
+        except SwarmUserError as error:
+            logger.debug("The outbox cannot be read for the view: %s", error)
+            return
+        with self._lock:
+            self._state.peers, self._state.waiting, self._state.transactions = peers, waiting, tuple(rows)
+
     def _watch_warnings(self) -> None:
-        watcher = _Notices(self._notice)
+        watcher = NoticeHandler(self._notice)
         ours = logging.getLogger(OURS)
         ours.addHandler(watcher)
         self._restore.callback(ours.removeHandler, watcher)
 
-    def _notice(self, message: str) -> None:
+    def _notice(self, record: logging.LogRecord) -> None:
         with self._lock:
-            self._state.notice, self._state.notice_at = message, self._clock()
-
-
-class _Notices(logging.Handler):
-    """Hands the first line of every warning to the view: with the log in a file nobody would see it."""
-
-    def __init__(self, show: Callable[[str], None]) -> None:
-        super().__init__(logging.WARNING)
-        self._show = show
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._show(record.getMessage().partition("\n")[0])
-        except Exception:  # A handler must never raise into the code that logs.
-            self.handleError(record)
+            self._state.warn(notice_of(record, self._clock()))
 
 
 class _LogStream(io.TextIOBase):

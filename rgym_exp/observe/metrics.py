@@ -26,9 +26,22 @@ _MAPPINGS = ("phase_seconds", "dropped", "external_weights", "ways")
 _MAY_BE_NONE = ("external_reward", "held_out", "vote", "judge_score", "bet_tokens")
 
 
+_BEFORE_TRAINING = (*_NEEDED, "held_out")
+"""All that a line of step 0 has."""
+
+
+def before_training(held_out: float, *, time: float) -> RoundReport:
+    """Step 0 of a model's curve: its held-out accuracy before the first round, and nothing else."""
+    content = {"round": 0, "step": 0, "time": time, "held_out": held_out}
+    return RoundReport(**{field.name: _value(field.name, content.get(field.name)) for field in fields(RoundReport)})
+
+
 def to_json(report: RoundReport) -> str:
     """One line of standard JSON; a number that isn't finite (a loss of NaN, say) becomes null."""
-    return json.dumps(_finite(asdict(report)), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    content = asdict(report)
+    if report.is_before_training:
+        content = {key: content[key] for key in _BEFORE_TRAINING}
+    return json.dumps(_finite(content), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def from_json(line: str) -> RoundReport:
@@ -51,7 +64,12 @@ def from_json(line: str) -> RoundReport:
 
 
 def read_reports(path: Path) -> list[RoundReport]:
-    """All rounds in the file, oldest first; none if there is no file. Lines that can't be read are left out.
+    """All rounds in the file, oldest first; none if there is no file. Lines that can't be read are left out."""
+    return [report for report in read_history(path) if not report.is_before_training]
+
+
+def read_history(path: Path) -> list[RoundReport]:
+    """The same with what models were like before their first rounds, where that is known.
 
     A crash may tear the last line, so that is no reason to give up the rest of a curve.
     """
@@ -75,6 +93,8 @@ def scalars(report: RoundReport) -> dict[str, float]:
 
     ``docs/metrics.md`` says of each what it is.
     """
+    if report.is_before_training:
+        return {} if report.held_out is None else {"reward/held_out": report.held_out}
     groups = report.local_groups + report.external_groups
     numbers: dict[str, float | None] = {
         "reward/local": report.local_reward,

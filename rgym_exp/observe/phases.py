@@ -11,7 +11,7 @@ from contextlib import contextmanager
 class Phases:
     """Times the phases of one round; a phase entered twice adds up."""
 
-    def __init__(self, announce: Callable[[str, int | None], None]) -> None:
+    def __init__(self, announce: Callable[[str, str, int | None], None]) -> None:
         self._announce = announce
         self.round: int | None = None
         """The round's number among peers, once it is known."""
@@ -19,9 +19,9 @@ class Phases:
         """Seconds by phase."""
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
+    def __call__(self, name: str, detail: str = "") -> Iterator[None]:
         """Announce the phase and time what happens inside."""
-        self._announce(name, self.round)
+        self._announce(name, detail, self.round)
         started = time.perf_counter()
         try:
             yield

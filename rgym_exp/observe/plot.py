@@ -23,7 +23,6 @@ from rgym_exp.observe.plot_data import (
     Run,
     curve,
     first_and_last_level,
-    known_points,
     last_level,
     middle,
     most_of_the_time,
@@ -99,7 +98,7 @@ def _one(figure: Figure, run: Run) -> None:
     _accuracy_of_one(accuracy, run, x)
     _phases_of_one(time, run, x)
     time.set_xlabel(unit)
-    _whole_numbers(time, x)
+    _whole_numbers(time, _places(run, x))
     for panel in (reward, accuracy, time):
         handles, labels = panel.get_legend_handles_labels()
         if handles:
@@ -118,18 +117,17 @@ def _reward_said(run: Run) -> str:
 
 def _accuracy_of_one(panel: Axes, run: Run, x: Sequence[float]) -> None:
     said = []
-    evaluated = known_points(x, run.held_out)
-    if evaluated:
-        said.append(f"{evaluated[0][1]:.2f} in round {evaluated[0][0]:.0f}")
-    if len(evaluated) > 1:
-        said.append(f"{evaluated[-1][1]:.2f} in round {evaluated[-1][0]:.0f}")
+    evaluated = run.evaluations(x)
+    for place, value in dict.fromkeys([*evaluated[:1], *evaluated[-1:]]):
+        said.append(f"{value:.2f} {f'in round {place:.0f}' if place >= x[0] else 'before training'}")
+    titles = [f"Held-out accuracy: {', '.join(said)}"] if said else []
     if (level := last_level(run.scores)) is not None:
         _line(panel, x, run.scores, PURPLE, named="judge's score")
-        said.append(f"the judge's score {level:.2f} of late")
-    _marks(panel, x, run.held_out, VERMILLION, label="held-out")
-    panel.set_title("Held-out accuracy" + (": " if said else "") + ", ".join(said))
+        titles.append(f"{'the judge' if said else 'The judge'}'s score: {level:.2f} of late")
+    _marks(panel, evaluated, VERMILLION, label="held-out")
+    panel.set_title("; ".join(titles) or "Held-out accuracy")
     _from_zero(panel)
-    if not said:
+    if not titles:
         _nothing(panel)
 
 
@@ -154,16 +152,17 @@ def _several(figure: Figure, runs: Sequence[Run]) -> None:
     for number, run in enumerate(runs):
         colour, style = RUN_COLOURS[number % len(RUN_COLOURS)], LINE_STYLES[number // len(RUN_COLOURS) % 3]
         _line(reward, run.steps, run.rewards, colour, label=_plain(run.label), style=style)
-        _marks(accuracy, run.steps, run.held_out, colour, style=style)
+        _marks(accuracy, run.evaluations(run.steps), colour, style=style)
         _line(accuracy, run.steps, run.scores, colour, style=":", raw=False)
         _line(time, run.steps, run.seconds, colour, style=style, highest=_far_beyond(run.seconds))
     judged = any(last_level(run.scores) is not None for run in runs)
-    evaluated = any(last_level(run.held_out) is not None for run in runs)
+    evaluated = any(run.evaluations(run.steps) for run in runs)
     reward.set_title(_winner("Reward, highest at the end: {} ({:.2f})", runs, lambda run: last_level(run.rewards), max))
-    accuracy.set_title(
-        _winner("Held-out accuracy, highest at the end: {} ({:.2f})", runs, _last_held_out, max)
-        + ("; dotted: the judge's score" if judged else "")
-    )
+    compared = _winner("Held-out accuracy, highest at the end: {} ({:.2f})", runs, _last_held_out, max)
+    if judged and evaluated:
+        accuracy.set_title(f"{compared}; dotted: the judge's score")
+    else:
+        accuracy.set_title("The judge's score" if judged else compared)
     if not judged and not evaluated:
         _nothing(accuracy)
     _from_zero(reward)
@@ -172,7 +171,7 @@ def _several(figure: Figure, runs: Sequence[Run]) -> None:
     time.set_title(shortest + _scale_seconds(time, [seconds for run in runs for seconds in run.seconds]))
     time.set_ylabel("seconds")
     time.set_xlabel("rounds taken part in")
-    _whole_numbers(time, [step for run in runs for step in run.steps])
+    _whole_numbers(time, [place for run in runs for place in _places(run, run.steps)])
     figure.legend(*reward.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(runs)))
 
 
@@ -190,8 +189,13 @@ def _winner(
     return said.format(_plain(runs[place].label), value)
 
 
+def _places(run: Run, x: Sequence[float]) -> list[float]:
+    """Where something is drawn: at the rounds, and before them."""
+    return [*x, *(place for place, _ in run.evaluations(x))]
+
+
 def _last_held_out(run: Run) -> float | None:
-    evaluated = known_points(run.steps, run.held_out)
+    evaluated = run.evaluations(run.steps)
     return evaluated[-1][1] if evaluated else None
 
 
@@ -225,15 +229,9 @@ def _line(
 
 
 def _marks(
-    panel: Axes,
-    x: Sequence[float],
-    values: Sequence[float | None],
-    colour: str,
-    *,
-    label: str | None = None,
-    style: str = "-",
+    panel: Axes, points: Sequence[tuple[float, float]], colour: str, *, label: str | None = None, style: str = "-"
 ) -> None:
-    drawn = curve(x, values)
+    drawn = curve([place for place, _ in points], [value for _, value in points])
     if drawn.x:
         size = 8 if len(drawn.x) <= _FEW / 2 else 4
         panel.plot(

@@ -27,6 +27,8 @@ class Run:
     label: str
     reports: tuple[RoundReport, ...]
     """At least one, oldest first, their steps increasing (``rounds_that_count``)."""
+    held_out_before: float | None = None
+    """Held-out accuracy before the first round, where it is known."""
 
     @property
     def steps(self) -> list[float]:
@@ -36,9 +38,10 @@ class Run:
     def rewards(self) -> list[float | None]:
         return [report.local_reward for report in self.reports]
 
-    @property
-    def held_out(self) -> list[float | None]:
-        return [report.held_out for report in self.reports]
+    def evaluations(self, x: Sequence[float]) -> list[tuple[float, float]]:
+        """(place, held-out accuracy), for rounds that lie at ``x``; the one before the first is a step left of it."""
+        known = known_points(x, [report.held_out for report in self.reports])
+        return known if self.held_out_before is None else [(x[0] - 1, self.held_out_before), *known]
 
     @property
     def scores(self) -> list[float | None]:
@@ -61,8 +64,16 @@ class Run:
         return self.steps, "round taken part in"
 
 
+def run_of(label: str, history: Sequence[RoundReport]) -> Run | None:
+    """The newest model's run; None when it has played no round yet."""
+    kept = rounds_that_count(history)
+    before = kept[0].held_out if kept and kept[0].is_before_training else None
+    rounds = tuple(report for report in kept if not report.is_before_training)
+    return Run(label=label, reports=rounds, held_out_before=before) if rounds else None
+
+
 def rounds_that_count(reports: Sequence[RoundReport]) -> tuple[RoundReport, ...]:
-    """The rounds that made the newest model what it is.
+    """The rounds that made the newest model what it is, after its step 0 where there is one.
 
     A node that was killed resumes from its last checkpoint and makes some steps again, and one that starts afresh in
     the same home begins at step 1: what was recorded of those steps before belongs to weights that are gone.

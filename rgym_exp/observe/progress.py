@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
@@ -34,6 +34,20 @@ class RunInfo:
     dtype: str
     tasks: str
     log_file: Path
+    has_hub: bool = True
+    """Whether rounds are a hub's or a contract's; else a clock's, as on network offline."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveSources:
+    """What may be asked for at any time, from any thread, and takes no time to answer."""
+
+    peers: Callable[[], Sequence[str]]
+    """Ids of the other peers that are in the swarm now."""
+    waiting: Callable[[], int]
+    """Transactions that are neither confirmed nor refused. Raises SwarmUserError, as the next does."""
+    transactions: Callable[[], Sequence[TransactionRow]]
+    """The last few, newest first."""
 
 
 class Progress(Protocol):
@@ -41,6 +55,9 @@ class Progress(Protocol):
 
     def started(self, run: RunInfo) -> None:
         """Called once, first of all."""
+
+    def watch(self, sources: LiveSources) -> None:
+        """Called once when the node is in the swarm: what changes while it works can be looked up from here on."""
 
     def phase(self, name: str, detail: str = "", *, round: int | None = None) -> None:
         """Called when the node turns to something else: one of ``PHASES``, or anything else by name ("load model").
@@ -78,6 +95,9 @@ class LineProgress:
             "%s (%s) on network %s: %s, %s %s, tasks %s. Log: %s",
             run.peer_name, run.peer_id, run.network, run.model_name, run.device, run.dtype, run.tasks, run.log_file,
         )  # fmt: skip
+
+    def watch(self, sources: LiveSources) -> None:
+        """Lines are of what has happened."""
 
     def phase(self, name: str, detail: str = "", *, round: int | None = None) -> None:
         where = "" if round is None else f"round {round_name(round)}: "

@@ -28,7 +28,8 @@ class Tracker(Protocol):
     """Keeps what rounds were like."""
 
     def log_round(self, report: RoundReport) -> None:
-        """Called once after every finished round. May raise; the run goes on (see ``Trackers``)."""
+        """Called once after every finished round, and before the first one of a new model with its held-out accuracy
+        alone (``report.is_before_training``). May raise; the run goes on (see ``Trackers``)."""
 
     def close(self) -> None:
         """Called once at the end; writes out what is still held back."""
@@ -74,7 +75,7 @@ class Trackers:
             try:
                 tracker.log_round(report)
             except Exception as error:  # Services, plug-ins and full disks fail in any way they like.
-                outage.fails(error)
+                outage.fails(_reason(error))
             else:
                 outage.works()
 
@@ -83,7 +84,12 @@ class Trackers:
             try:
                 tracker.close()
             except Exception as error:  # As above.
-                outage.fails(error)
+                outage.fails(_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """With its kind: a KeyError alone is but a word in quotes."""
+    return str(error) if isinstance(error, SwarmUserError) else f"{type(error).__name__}: {error}"
 
 
 class BehindTheRounds:

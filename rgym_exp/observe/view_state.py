@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from rgym_exp.observe.notices import Notice
 from rgym_exp.observe.progress import RunInfo, TransactionRow
 from rgym_exp.types import RoundReport
 
@@ -29,8 +30,12 @@ class ViewState:
     """All rounds, those of earlier runs of this node included, oldest first."""
     rounds_before: int = 0
     """How many of ``reports`` are from earlier runs."""
-    first_held_out: float | None = None
-    """An evaluation before the first round of this run."""
+    held_out_before: dict[int, float] = field(default_factory=dict)
+    """Evaluations before a model's first round, by how many of ``reports`` came before."""
+    peers: Sequence[str] | None = None
+    """Ids of the other peers that are in the swarm now; None before this node is in it."""
+    waiting: int = 0
+    """Transactions that wait in the outbox now."""
     transactions: Sequence[TransactionRow] = ()
     dropped: Counter[str] = field(default_factory=Counter)
     """Records and shares dropped in this run, by reason."""
@@ -38,15 +43,24 @@ class ViewState:
     """In how many rounds a peer's groups were used, by peer id."""
     peer_ways: dict[str, str] = field(default_factory=dict)
     """Which way a peer's last share came (see ``RoundReport.ways``), by peer id."""
-    notice: str = ""
-    """The last warning in our log."""
-    notice_at: float = 0.0
+    notices: list[Notice] = field(default_factory=list)
+    """Warnings of our log, oldest first; those that are no longer true are taken out as others come."""
     page: str = ""
     """Address of the node's web page, once there is one."""
     closing: bool = False
     """The node is finishing, after Ctrl-C."""
     closed: bool = False
     """The view is over: this is its last frame."""
+
+    def remember(self, history: Sequence[RoundReport]) -> None:
+        """What earlier runs of this node have left, oldest first."""
+        for report in history:
+            if not report.is_before_training:
+                self.reports.append(report)
+                self.peer_rounds.update(report.external_peers)
+            elif report.held_out is not None:
+                self.held_out_before[len(self.reports)] = report.held_out
+        self.rounds_before = len(self.reports)
 
     def enter(self, phase: str, detail: str, round: int | None, now: float) -> None:
         """The node turns to ``phase``."""
@@ -69,6 +83,11 @@ class ViewState:
         self.done_phases.clear()
         self.round = None
 
+    def warn(self, notice: Notice) -> None:
+        """A warning is in the log. Said again, it is no news, but lasts anew."""
+        self.notices = [old for old in self.notices if old.is_true(notice.at) and old.text != notice.text]
+        self.notices.append(notice)
+
     def curve(self) -> tuple[list[float], list[float | None]]:
         """Rewards and held-out accuracies by round."""
         rewards, held_out = [], []
@@ -76,7 +95,7 @@ class ViewState:
             if math.isnan(report.local_reward):  # A line of metrics.jsonl without it.
                 continue
             rewards.append(report.local_reward)
-            at_start = self.first_held_out if index == self.rounds_before else None
+            at_start = self.held_out_before.get(index)
             held_out.append(at_start if report.held_out is None else report.held_out)
         return rewards, held_out
 
@@ -91,4 +110,5 @@ class ViewState:
     def last_held_out(self) -> float | None:
         """The latest evaluation."""
         found = [value for value in self.curve()[1] if value is not None]
-        return found[-1] if found else self.first_held_out
+        # One of a model that has played no round yet is of no round's place.
+        return self.held_out_before.get(len(self.reports), found[-1] if found else None)

@@ -106,6 +106,8 @@ def load_tasks_file(path: Path) -> TasksFile:
         raise TasksError(f"The tasks file {path} can't be read: {error}") from error
     except yaml.YAMLError as error:
         raise TasksError(f"The tasks file {path} is not valid yaml: {error}") from error
+    except RecursionError:
+        raise TasksError(f"The tasks file {path} is none: its values lie thousands of levels deep.") from None
     try:
         return _parse(loaded)
     except TasksError as error:

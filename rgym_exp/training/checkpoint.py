@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -93,7 +93,7 @@ class CheckpointStore:
         Args:
             written: the folder below ``staging()`` that the Trainer wrote.
         """
-        atomic_write(written / _RECORD, json.dumps(asdict(record), indent=2).encode())
+        atomic_write(written / _RECORD, _packed(record))
         for file in (*written.iterdir(), written):
             sync(file)
         target = self._folder / f"step-{record.step:08d}"
@@ -130,9 +130,23 @@ class CheckpointStore:
         found = []
         for folder in sorted(self._folder.glob("step-*")):
             try:
-                record = SwarmRecord(**json.loads((folder / _RECORD).read_text()))
-            except (OSError, ValueError, TypeError) as error:
+                record = _unpacked((folder / _RECORD).read_text())
+            except (OSError, ValueError, TypeError, AttributeError) as error:
                 logger.warning("Leaving aside %s: it is not a complete checkpoint (%s).", folder, error)
                 continue
             found.append(Checkpoint(folder=folder, record=record))
         return sorted(found, key=lambda checkpoint: checkpoint.record.step)
+
+
+def _packed(record: SwarmRecord) -> bytes:
+    told = asdict(record)
+    # Version 0.1.0 takes a record with another key for no checkpoint.
+    if not record.interim:
+        del told["interim"]
+    return json.dumps(told, indent=2).encode()
+
+
+def _unpacked(text: str) -> SwarmRecord:
+    """Keys of later versions are left alone. Raises ValueError, TypeError or AttributeError for what is no record."""
+    known = {field.name for field in fields(SwarmRecord)}
+    return SwarmRecord(**{name: value for name, value in json.loads(text).items() if name in known})

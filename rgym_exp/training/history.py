@@ -58,12 +58,15 @@ class TrainingHistory:
         self.last: RoundReport | None = None
         """The newest report of this run."""
         self.held_out_before: float | None = None
-        """Held-out accuracy before the first step, where this run has measured it."""
+        """Held-out accuracy before the first step, where it was measured."""
 
     def add(self, report: RoundReport) -> None:
         """The report of a round that was just played. The first one decides which of the history came before it."""
         for earlier in _of_this_model(self._history, report.step):
-            self._take(earlier)
+            if earlier.is_before_training:
+                self.held_out_before = earlier.held_out
+            else:
+                self._take(earlier)
         self._history.clear()
         self._take(report)
         self.last = report
@@ -115,6 +118,8 @@ def _of_this_model(history: Sequence[RoundReport], step: int) -> list[RoundRepor
     found: list[RoundReport] = []
     for report in reversed(history):
         if step <= 1:
+            # What the model began with is right before its first round, or nowhere.
+            found += [report] if step == 1 and report.is_before_training else []
             break
         if report.step < step:
             found.append(report)

@@ -172,7 +172,7 @@ class FaultyRpc:
     target: str
     mode: str = "pass"
     """pass; away (the connection is cut); lose (raw transactions never arrive, and get no answer); mute (they arrive,
-    but get no answer); garbage (a web page); refuse (an RPC error)."""
+    but get no answer); garbage (a web page); refuse (an RPC error); refuse each (one for each question of a batch)."""
     swallowed: threading.Event = field(default_factory=threading.Event)
     """Set when a raw transaction was lost or muted."""
     methods: list[str] = field(default_factory=list)
@@ -218,6 +218,9 @@ class FaultyRpc:
             return None
         if self.mode == "garbage":
             return b"<html>Please log in to this network</html>"
+        if self.mode == "refuse each" and isinstance(request, list):
+            error = {"code": -32000, "message": "The hub's chain does not answer just now; try again."}
+            return json.dumps([{"jsonrpc": "2.0", "id": each["id"], "error": error} for each in request]).encode()
         if self.mode == "refuse":
             number = None if isinstance(request, list) else request["id"]
             return json.dumps(

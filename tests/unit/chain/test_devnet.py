@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -161,6 +162,19 @@ def test_a_state_is_cut_the_same_way_however_it_is_written(tmp_path, monkeypatch
     made = [each for each in whole["transactions"] if each["block_number"] >= numbers[0]]
     assert cut["transactions"] == made and 0 < len(made) < len(whole["transactions"])
     assert all(cut[name] == whole[name] for name in whole if name not in ("blocks", "transactions"))
+
+
+@pytest.mark.parametrize("names", [("blocks", "transactions"), ("transactions", "blocks", "historical_states")])
+def test_a_state_of_another_order_or_with_a_list_less_is_cut_all_the_same(names, monkeypatch):
+    monkeypatch.setattr(saved_state, "BLOCKS_KEPT", 1)
+    lists: dict[str, Any] = {
+        "blocks": [{"header": {"number": f"0x{number}"}, "transactions": [], "ommers": []} for number in (1, 2)],
+        "transactions": [{"info": {"hash": number}, "block_number": number} for number in (1, 2)],
+        "historical_states": None,
+    }
+    state = {"best_block_number": "0x2", **{name: lists[name] for name in names}}
+    cut = json.loads(saved_state.shortened(json.dumps(state, separators=(",", ":")).encode()))
+    assert cut == {**state, "blocks": lists["blocks"][1:], "transactions": lists["transactions"][1:]}
 
 
 def test_to_cut_a_state_does_not_parse_it(tmp_path, monkeypatch):

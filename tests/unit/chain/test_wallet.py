@@ -111,6 +111,35 @@ def test_on_a_chain_without_fees_only_the_first_reward_and_vote_ask_before_they_
     assert faulty_rpc.methods.count("eth_estimateGas") == faulty_rpc.methods.count("eth_gasPrice") == 3
 
 
+def test_a_chain_that_was_away_for_a_moment_is_not_asked_more_afterwards(chain, make_node, faulty_rpc, wait_until):
+    def play(round: int) -> None:
+        node.submit_reward(round=round, stage=0, reward=1, peer_id="QmA")
+        node.submit_winners(round=round, winners=["QmB"], peer_id="QmA")
+
+        wait_until(lambda: node.pending() == 0)
+        chain.owner.advance_round()
+
+    def refuses_one() -> bool:
+        return faulty_rpc.methods.count("eth_sendRawTransaction") > sent
+
+    node = make_node(rpc_url=faulty_rpc.url)
+    node.register("QmA")
+    for round in range(2):
+        play(round)
+    sent = faulty_rpc.methods.count("eth_sendRawTransaction")
+    faulty_rpc.mode = "refuse each"
+    node.submit_reward(round=2, stage=0, reward=1, peer_id="QmA")
+    wait_until(refuses_one)
+    faulty_rpc.mode = "pass"
+    wait_until(lambda: node.pending() == 0)
+    chain.owner.advance_round()
+    play(3)
+    asked = faulty_rpc.methods.count("eth_estimateGas")
+    play(4)
+    assert faulty_rpc.methods.count("eth_estimateGas") == asked
+    assert node.peer_totals("QmA").total_reward == 5
+
+
 def test_a_report_that_the_contract_has_already_is_found_out_without_asking_before(chain, make_node, wait_until):
     account = Account.create()
     node = make_node(account=account)

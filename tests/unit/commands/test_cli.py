@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import subprocess
@@ -124,3 +125,82 @@ def test_an_unknown_option_is_wrong_usage(tmp_path: Path, capsys: pytest.Capture
         cli.main(["run", "--home", str(tmp_path), "a.b=1", "--nonsense", "c.d=1"])
     assert end.value.code == 2
     assert "--nonsense" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "meant"), [("--netwrok", "--network"), ("--jion=x", "--join"), ("--nonsense", "")])
+def test_a_mistyped_option_is_answered_with_the_one_that_was_meant(
+    given: str, meant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--home", str(tmp_path), given, "offline"])
+    told = capsys.readouterr().err
+    assert (f"Did you mean {meant}?" in told) if meant else ("Did you mean" not in told)
+
+
+@pytest.mark.parametrize("option", ["--join", "--network", "--home"])
+def test_an_empty_value_is_no_swarm_of_ones_own(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    # As from --join "$INVITE" where that variable isn't set.
+    with pytest.raises(SystemExit) as end:
+        cli.main(["run", option, ""])
+    assert end.value.code == 2
+    assert f"{option} is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["run", "--network", "offline"], ["hub"]])
+def test_a_home_that_cannot_be_written_is_told_in_one_sentence(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "logs").write_text("a file where a folder belongs")
+    assert cli.main([*command, "--home", str(tmp_path)]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith(f"rl-swarm {command[0]}: {tmp_path / 'logs'}: File exists. Where a folder belongs is a file")
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "No space left on device. Make room"),
+        (errno.EACCES, "/data/x: Permission denied. Mend its owner and permissions"),
+        (errno.EROFS, "/data/x: Read-only file system. Mend its owner"),
+        (errno.EMFILE, "Too many open files. Allow more open files"),
+    ],
+)
+def test_what_the_machine_refuses_is_no_mistake_to_report(
+    number: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(args: object) -> int:
+        raise OSError(number, os.strerror(number), *(["/data/x"] if "/data/x" in said else []))
+
+    monkeypatch.setattr(invite_command, "execute", fails)
+    assert cli.main(["invite", "--home", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"rl-swarm invite: {said}")
+    assert "report" not in told
+    assert "in fails" in (tmp_path / "logs" / "invite.log").read_text()
+
+
+@pytest.mark.parametrize("given", ["abc", "0", "99999", "-1", "8.5"])
+def test_what_is_no_port_is_said_so(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["hub", f"--port={given}"])
+    assert f"argument --port: {given} is no port (1 to 65535)" in capsys.readouterr().err
+
+
+def test_a_folder_that_was_removed_is_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    monkeypatch.delenv("RL_SWARM_HOME", raising=False)
+    gone.rmdir()
+    assert cli.main(["status"]) == 1
+    assert capsys.readouterr().err == "rl-swarm status: The current folder is no more. Go to another one.\n"
+
+
+def test_a_configuration_without_end_is_no_crash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "configs" / "rg-swarm.yaml"
+    file.parent.mkdir()
+    file.write_text("training:\n  max_rounds: " + "[" * 3000)
+    assert cli.main(["run", "--home", str(tmp_path)]) == 1
+    assert "configs/rg-swarm.yaml is no configuration" in capsys.readouterr().err

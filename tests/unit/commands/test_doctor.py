@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -272,3 +273,25 @@ def test_the_doctor_exits_with_1_when_something_must_be_repaired(
     assert cli.main(["doctor", "--home", str(home.root)]) == 1
     shown = capsys.readouterr().out
     assert "FAILURE" in shown and "1 to repair" in shown
+
+
+@pytest.mark.parametrize("place", ["", "logs", ".rl-swarm", "configs"])
+def test_a_file_where_a_run_needs_a_folder_is_no_ready_machine(place: str, tmp_path: Path) -> None:
+    home = Home(root=tmp_path / "home", identity_path=None)
+    assert checks.check_folders(home).level == "ok"
+    assert not home.root.exists()
+    if place:
+        home.root.mkdir()
+    (home.root / place).write_text("not a folder")
+    finding = checks.check_folders(home)
+    assert finding.level == "failure"
+    assert finding.what.startswith(f"{home.root / place} is a file")
+    assert "--home" in finding.remedy
+
+
+def test_a_folder_of_somebody_elses_is_to_be_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As for a user who isn't root.
+    monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != tmp_path / "logs")
+    (tmp_path / "logs").mkdir()
+    finding = checks.check_folders(Home(root=tmp_path, identity_path=None))
+    assert (finding.level, finding.what) == ("failure", f"{tmp_path / 'logs'} can't be written by this user")

@@ -15,7 +15,8 @@ def home_with_rounds(folder: Path, count: int = 5) -> Path:
     """A home as an older version may have left it: lines with few keys, and one torn by a crash."""
     (folder / "logs").mkdir(parents=True)
     lines = [
-        json.dumps({"round": 7 + step, "step": step, "time": 0, "local_reward": 0.1 * step}) for step in range(count)
+        json.dumps({"round": 7 + step, "step": step + 1, "time": 0, "local_reward": 0.1 * step})
+        for step in range(count)
     ]
     (folder / "logs" / "metrics.jsonl").write_text("\n".join([*lines, '{"round": 99, "st']))
     return folder

@@ -149,6 +149,12 @@ def test_bets_and_claims_are_told_by_their_game(home: Home, hub: ServedStatus) -
     assert "claim of game 6 waiting" in shown
 
 
+def test_before_the_first_round_the_accuracy_is_told(home: Home, hub: ServedStatus) -> None:
+    home.logs.mkdir()
+    (home.logs / "metrics.jsonl").write_text('{"round":0,"step":0,"time":1.0,"held_out":0.07}\n')
+    assert "last round   none yet; held-out accuracy before training 0.07" in text(home, hub_url=hub.url)
+
+
 def test_the_last_round_is_read_from_the_metrics_torn_lines_and_all(home: Home, hub: ServedStatus) -> None:
     home.logs.mkdir()
     lines = [json.dumps({"round": 3, "step": 2, "local_reward": 0.25, "time": time.time() - 120}), '{"round": 4, "st']

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rgym_exp.config.invite import Invite
+from rgym_exp.config.invite import HUB_CAPABILITIES, Invite
 from rgym_exp.config.load import load_config, load_with_notes
 from rgym_exp.config.networks import network_names
 from rgym_exp.config.paths import Home
@@ -26,6 +26,7 @@ INVITE = Invite(
     coordinator_address="0x" + "ab" * 20,
     bootnodes=(BOOTNODE,),
     protocol=PROTOCOL,
+    capabilities=tuple(HUB_CAPABILITIES),
 )
 
 

@@ -251,6 +251,28 @@ def test_a_ledger_that_fell_behind_what_the_chain_keeps_has_the_sums_all_the_sam
     assert {peer: each[1:] for peer, each in sums(ledger).items()} == truth(swarm, "QmA") == {"QmA": (11, 1)}
 
 
+def test_blocks_that_are_cut_off_while_the_ledger_reads_cost_no_sums(
+    swarm: Swarm, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = Follower(swarm.contract, ledger, own_chain=True)
+    swarm.reward("QmA", 0, 5)
+    follower.look()
+    swarm.advance()
+    swarm.reward("QmA", 1, 6)
+    swarm.advance(BLOCKS_KEPT - 20)
+    read = follower._logs
+
+    def read_late(first: int, last: int) -> Any:
+        swarm.advance(30)
+        return read(first, last)
+
+    monkeypatch.setattr(follower, "_logs", read_late)
+    follower.look()
+    monkeypatch.setattr(follower, "_logs", read)
+    follower.look()
+    assert {peer: each[1:] for peer, each in sums(ledger).items()} == truth(swarm, "QmA") == {"QmA": (11, 0)}
+
+
 def test_a_ledger_that_begins_late_takes_the_sums_from_the_contract(swarm: Swarm, ledger: Ledger) -> None:
     swarm.reward("QmA", 0, 5)
     swarm.vote("QmB", 0, "QmA")

@@ -144,6 +144,23 @@ def test_an_answer_that_a_judge_of_many_refuses_is_told_and_the_others_count(
     assert of_judge(caplog) == [(logging.INFO, "1 of 2 answers don't count: Its time is over.")]
 
 
+class JudgeThatForgets(JudgeOfManyInMemory):
+    """Scores the first answer only."""
+
+    def submit_many(self, answers: Sequence[tuple[Question, str]], *, round: int) -> list[float | JudgeRefusal]:
+        return super().submit_many(answers, round=round)[:1]
+
+
+def test_a_judge_of_many_that_gives_too_few_scores_is_named_and_none_counts(
+    make_judge_client: MakeJudgeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge_client = make_judge_client(JudgeThatForgets())
+    play(judge_client, 7)
+    assert judge_client.take_scores() == []
+    assert "The judge (JudgeThatForgets) failed" in caplog.text
+    assert "1 scores for 2 answers" in caplog.text
+
+
 def test_it_asks_every_so_many_rounds_and_never_when_turned_off(make_judge_client: MakeJudgeClient) -> None:
     judge = MemoryJudge()
     judge_client = make_judge_client(judge, every_rounds=3, questions=1)

@@ -54,6 +54,7 @@ if "--editable" in sys.argv:
         "#!/usr/bin/env bash\\n"
         'echo "rl-swarm: pid=$$ home=$RL_SWARM_HOME venv=$VIRTUAL_ENV token=${HF_TOKEN-unset}'
         ' push=${HUGGINGFACE_ACCESS_TOKEN-unset}"\\n'
+        'echo "called: $RL_SWARM_COMMAND"\\n'
         "printf 'argument: %s\\\\n' \\"$@\\"\\n"
     )
     command.chmod(0o755)

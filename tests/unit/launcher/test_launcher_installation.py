@@ -39,6 +39,8 @@ def test_the_first_run_installs_in_order_and_hands_over(ready: Any) -> None:
     assert f"home={ready.root} venv={ready.environ['VIRTUAL_ENV']}" in done.stdout
     arguments = re.findall("argument: (.*)", done.stdout)
     assert arguments == ["run", "--rounds", "2", "training.lora=true"]
+    # For messages that name a command to type.
+    assert f"called: {ready.root / 'run_rl_swarm.sh'}\n" in done.stdout
 
 
 def test_the_second_run_installs_nothing_and_says_nothing(ready: Any) -> None:

@@ -112,7 +112,7 @@ def make_components(chain: MemoryChain) -> MakeComponents:
             judge_client=judge_client,
             player=player,
             sleep=lambda seconds: chain.advance(),
-            announce_phase=lambda name, round: None,
+            announce_phase=lambda name, detail, round: None,
             device="cpu",
         )
 

@@ -6,16 +6,21 @@ import math
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from rgym_exp.base.outage import Outage
+from rgym_exp.errors import SwarmUserError
 from rgym_exp.observe.chart import Curve, chart, smoothed
 from rgym_exp.observe.frame import duration, frame, plain
 from rgym_exp.observe.live import LiveView
-from rgym_exp.observe.progress import PHASES
+from rgym_exp.observe.metrics import before_training
+from rgym_exp.observe.notices import Notice, notice_of
+from rgym_exp.observe.progress import PHASES, LiveSources
 from rgym_exp.observe.view_state import ViewState
 from rgym_exp.types import RoundReport, interim_round
 from tests.support.round_reports import RUN
@@ -50,6 +55,7 @@ def busy_state() -> ViewState:
     for step in range(1, 31):
         state.add(report(step))
     state.add(report(31, external_peers=("QmA", "QmC"), dropped={"late": 2}))
+    state.peers, state.waiting = ("QmA", "QmC"), 1
     state.transactions = (
         ("reward", 101, "waiting", ""),
         ("winners", 101, "confirmed", ""),
@@ -97,7 +103,7 @@ def test_a_person_reads_everything_that_matters(width: int, height: int) -> None
         "236 tokens/s · 2.3 GiB",
         "12.5 s · generate 7.3 · train 5.2",
         "2 late",
-        "Peers  3",
+        "Peers  2",
         "● brisk golden heron",
         "○ silent mossy lynx",
         "Transactions  1 waiting",
@@ -174,8 +180,8 @@ def test_a_registration_is_of_no_round() -> None:
 
 
 def test_before_the_first_round_the_view_says_that_nothing_is_missing() -> None:
-    text = "\n".join(lines_at(ViewState(run=RUN, first_held_out=0.08), 80, 24))
-    for part in ("no round yet", "the curve begins with the first round", "nobody else yet: training alone", "0.08"):
+    text = "\n".join(lines_at(ViewState(run=RUN, held_out_before={0: 0.08}), 80, 24))
+    for part in ("no round yet", "the curve begins with the first round", "not in the swarm yet", "0.08"):
         assert part in text
 
 
@@ -205,6 +211,14 @@ def test_a_round_without_the_hub_is_named_after_the_last_one_that_was_known() ->
     assert "└ round 12+3 " in "\n".join(lines_at(state, 80, 24))
     state.enter("generate", "", interim_round(12, 4), 0.0)
     assert "round 12+4" in lines_at(state, 80, 24)[3]
+    assert "without the hub, which is away" in lines_at(state, 120, 24)[3]
+
+
+def test_a_round_alone_between_two_of_a_clock_is_no_trouble_of_a_hub() -> None:
+    state = ViewState(run=replace(RUN, has_hub=False))
+    state.enter("generate", "", interim_round(12, 4), 0.0)
+    assert "round 12+4" in lines_at(state, 80, 24)[3]
+    assert "hub" not in lines_at(state, 120, 24)[3]
 
 
 def test_anything_else_that_the_node_does_is_shown_by_its_name() -> None:
@@ -217,15 +231,109 @@ def test_anything_else_that_the_node_does_is_shown_by_its_name() -> None:
 
 def test_a_warning_stays_in_sight_for_some_minutes() -> None:
     state = busy_state()
-    state.notice, state.notice_at = "The chain does not answer.", 100.0
+    state.warn(Notice(text="The chain does not answer.", at=100.0))
     assert " ! The chain does not answer. (4 s ago)" in "\n".join(lines_at(state, 80, 24, now=104.0))
     assert "The chain" not in "\n".join(lines_at(state, 80, 24, now=1000.0))
 
 
-def test_peers_that_do_not_fit_are_counted() -> None:
+def record_of(say: Callable[[logging.Logger], None]) -> logging.LogRecord:
+    """What a logger was told."""
+    heard: list[logging.LogRecord] = []
+    log = logging.Logger("test")
+    handler = logging.Handler()
+    handler.emit = heard.append  # type: ignore[method-assign, assignment]
+    log.addHandler(handler)
+    say(log)
+    return heard[0]
+
+
+def test_an_alarm_is_gone_when_what_failed_works_again_and_a_later_one_does_not_hide_it() -> None:
+    log = logging.Logger("test")
+    heard: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = heard.append  # type: ignore[method-assign, assignment]
+    log.addHandler(handler)
+    chain = Outage(log, failing="The chain does not answer (%s). Waiting for it.")
+    judge = Outage(log, failing="The judge is away: %s")
+    state = busy_state()
+    chain.fails("HTTPConnectionPool(host='x', port=1): Max retries exceeded")
+    judge.fails("TimeoutError()")
+    log.warning("A bootnode is away.")
+    for second, record in enumerate(heard):
+        state.warn(notice_of(record, 100.0 + second))
+    text = "\n".join(lines_at(state, 120, 36, now=110.0))
+    # Neither the exceptions nor more than fits: the first is the likely cause.
+    assert " ! The chain does not answer. Waiting for it. (10 s ago)" in text
+    assert " ! The judge is away (9 s ago) · 1 more warning in the log" in text
+    chain.works()
+    text = "\n".join(lines_at(state, 120, 36, now=110.0))
+    assert "The chain" not in text and "The judge is away" in text and "A bootnode is away." in text
+    # An outage is shown for as long as it lasts, a warning that nothing takes back for some minutes.
+    text = "\n".join(lines_at(state, 120, 36, now=5000.0))
+    assert "The judge is away" in text and "A bootnode" not in text
+
+
+def test_the_text_of_an_exception_belongs_in_the_log() -> None:
+    odd = record_of(lambda log: log.warning("The list cannot be read now (%s); using the network's.", KeyError("x")))
+    assert notice_of(odd, 0.0).text == "The list cannot be read now (see the log); using the network's."
+    ours = record_of(lambda log: log.warning("%s Training goes on.", SwarmUserError("The disk is full.")))
+    assert notice_of(ours, 0.0).text == "The disk is full. Training goes on."
+
+
+def test_peers_and_transactions_are_those_of_now() -> None:
+    peers, waiting = ["QmA"], [2]
+    rows = [("reward", 71, "waiting", "")]
+    console = Console(file=io.StringIO(), width=80, height=24)
+    view = LiveView(name_of=NAMES.__getitem__, console=console, clock=lambda: 100.0)
+    view.watch(LiveSources(peers=lambda: peers, waiting=lambda: waiting[0], transactions=lambda: rows))
+    view.round_done(report(1, external_groups=0, external_peers=(), outbox_depth=2))
+
+    def shown() -> str:
+        with console.capture() as capture:
+            console.print(view)
+        return capture.get()
+
+    # A peer is there before any of its groups was chosen.
+    assert "Peers  1" in shown() and "● brisk golden heron" in shown() and "2 waiting" in shown()
+    peers.clear()
+    waiting[0], rows[0] = 0, ("reward", 71, "confirmed", "")
+    assert "nobody else now" in shown() and "waiting" not in shown() and "round 71    confirmed" in shown()
+
+
+def test_an_outbox_that_cannot_be_read_leaves_what_was_last_known() -> None:
+    def fails() -> int:
+        raise SwarmUserError("closed")
+
+    view = LiveView(name_of=str, console=Console(file=io.StringIO()), clock=lambda: 100.0)
+    view._state.waiting = 2
+    view.watch(LiveSources(peers=list, waiting=fails, transactions=list))
+    view._look()
+    assert view._state.waiting == 2
+
+
+def test_it_says_what_is_trained_on() -> None:
     state = ViewState(run=RUN)
-    peers = tuple(f"Qm{number}" for number in range(40))
-    state.add(report(1, external_peers=peers))
+    state.enter("train", "on local groups", 7, 0.0)
+    assert "round 7  training on local groups" in lines_at(state, 80, 24)[3]
+
+
+def test_a_reward_that_is_where_it_was_has_no_arrow() -> None:
+    state = ViewState(run=RUN)
+    for step in range(1, 11):
+        state.add(report(step, local_reward=0.2 - step / 10_000))
+    text = "\n".join(lines_at(state, 80, 24))
+    assert "as in the first rounds" in text and "▲" not in text and "▼" not in text
+
+
+def test_the_log_has_a_round_line_under_the_view_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    view = LiveView(name_of=str, console=Console(file=io.StringIO()), clock=lambda: 100.0)
+    with caplog.at_level(logging.INFO, logger="rl_swarm"):
+        view.round_done(report(1))
+    assert "round 71 (step 1) · reward 0.060" in caplog.text
+
+
+def test_peers_that_do_not_fit_are_counted() -> None:
+    state = ViewState(run=RUN, peers=[f"Qm{number}" for number in range(40)])
     lines = [line.plain for line in frame(state, width=80, height=24, now=0.0, name_of=lambda peer: f"peer {peer}")]
     assert any("and 34 more" in line for line in lines)
     assert any("Peers  40" in line for line in lines)
@@ -235,6 +343,7 @@ def test_each_peer_is_shown_with_the_way_that_its_last_share_came() -> None:
     state = ViewState(run=RUN)
     state.add(report(1, external_peers=("QmA", "QmB"), ways={"QmA": "bootnode", "QmB": "direct"}))
     state.add(report(2, external_peers=("QmA",), ways={"QmA": "direct"}))
+    state.peers = ("QmA",)
     shown = [line.plain for line in frame(state, width=80, height=24, now=0.0, name_of=lambda peer: f"peer {peer}")]
     assert any(re.search(r"● peer QmA +direct +2 *$", line) for line in shown)
     assert any(re.search(r"○ peer QmB +direct +1 *$", line) for line in shown)
@@ -248,6 +357,13 @@ def test_a_resumed_run_continues_its_curve() -> None:
     assert rewards == pytest.approx([0.06, 0.07, 0.08])
     assert held_out == [None, None, 0.5]
     assert "3 rounds" in plain(frame(view._state, width=80, height=24, now=0.0, name_of=NAMES.__getitem__))
+
+
+def test_a_resumed_run_still_shows_the_accuracy_before_training() -> None:
+    history = [before_training(0.07, time=0.0), report(1), report(2)]
+    view = LiveView(name_of=NAMES.__getitem__, history=history, console=Console(file=io.StringIO()))
+    assert view._state.curve()[1] == [0.07, None] and view._state.last_held_out() == 0.07
+    assert "2 rounds" in plain(frame(view._state, width=80, height=24, now=0.0, name_of=NAMES.__getitem__))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rgym_exp.aliases import REPORT_KEYS
-from rgym_exp.observe.metrics import from_json, peak_memory_bytes, read_reports, scalars, to_json
+from rgym_exp.observe.metrics import (
+    before_training,
+    from_json,
+    peak_memory_bytes,
+    read_history,
+    read_reports,
+    scalars,
+    to_json,
+)
 from rgym_exp.observe.tracker import JsonLinesTracker
 from rgym_exp.types import RoundReport
 
@@ -113,6 +121,16 @@ BIG = '{"round": Infinity, "step": 1, "time": 0}'
 def test_what_is_no_round_is_refused(line: str) -> None:
     with pytest.raises(ValueError):
         from_json(line)
+
+
+def test_the_accuracy_before_training_is_a_line_of_its_own_and_no_round(tmp_path: Path) -> None:
+    before = before_training(0.07, time=5.0)
+    assert json.loads(to_json(before)) == {"round": 0, "step": 0, "time": 5.0, "held_out": 0.07}
+    assert scalars(before) == {"reward/held_out": 0.07}
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f"{to_json(before)}\n{to_json(report())}\n")
+    assert [read.is_before_training for read in read_history(path)] == [True, False]
+    assert read_reports(path) == [report()]
 
 
 ANY_VALUE = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers())

@@ -34,7 +34,7 @@ def test_every_name_in_a_tracker_is_explained() -> None:
 def test_every_phase_of_a_round_is_explained_and_drawn() -> None:
     timed = set()
     for path in (REPOSITORY / "rgym_exp" / "node").glob("*.py"):
-        timed |= set(re.findall(r"with phases\(\"(\w+)\"\)", path.read_text(encoding="utf-8")))
+        timed |= set(re.findall(r"with phases\(\"(\w+)\"[,)]", path.read_text(encoding="utf-8")))
     assert timed == set(PHASES)
     assert {f"seconds/{phase}" for phase in timed} <= WORDS
 

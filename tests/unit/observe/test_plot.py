@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
+from rgym_exp.observe.metrics import before_training
 from rgym_exp.observe.plot import draw, figure_of
-from rgym_exp.observe.plot_data import PHASES, Run, curve, first_and_last_level, phase_bars, rounds_that_count
+from rgym_exp.observe.plot_data import PHASES, Run, curve, first_and_last_level, phase_bars, rounds_that_count, run_of
 from rgym_exp.types import RoundReport
 
 
@@ -119,6 +120,22 @@ def test_titles_say_what_is_seen_in_one_run() -> None:
     ]
 
 
+def test_the_accuracy_before_training_is_where_the_curve_begins() -> None:
+    history = [before_training(0.07, time=0.0), *run(range(1, 11)).reports]
+    # Of a model that began afresh, the older one's step 0 is gone as well.
+    made = run_of("otter", [before_training(0.5, time=0.0), report(1), *history])
+    assert made is not None and made.evaluations(made.steps) == [(0.0, 0.07), (5.0, 0.2), (10.0, 0.2)]
+    assert len(made.reports) == 10 and heading(made) == "otter: rounds 100 to 109"
+    assert titles(made)[1] == "Held-out accuracy: 0.07 before training, 0.20 in round 109"
+    assert run_of("otter", history[:1]) is None
+
+
+def test_the_judges_score_is_not_called_held_out_accuracy() -> None:
+    judged = run(held_out=None, judge_score=0.4)
+    assert titles(judged)[1] == "The judge's score: 0.40 of late"
+    assert titles(judged, replace(judged, label="beaver"))[1] == "The judge's score"
+
+
 def test_titles_say_which_of_several_runs_is_first() -> None:
     better = run(label="beaver", local_reward=0.9, held_out=0.7, judge_score=0.4, phase_seconds={"train": 9.0})
     assert heading(run(), better) == "2 runs side by side"
@@ -134,7 +151,7 @@ def test_one_round_is_shown_as_one() -> None:
     assert heading(single) == "otter: round 100"
     assert titles(single) == [
         "Reward: 0.01",
-        "Held-out accuracy: 0.25 in round 100, the judge's score 0.50 of late",
+        "Held-out accuracy: 0.25 in round 100; the judge's score: 0.50 of late",
         "Seconds a round: median 8.5, longest phase generate",
     ]
 

@@ -55,7 +55,10 @@ def test_a_tracker_that_fails_stops_neither_the_run_nor_the_others(caplog: pytes
     assert kept.closed and broken.asked == 4
     said = [record.getMessage() for record in caplog.records]
     # Once when it fails, not again while it stays away, and once more after it had come back.
-    assert said == ["Broken failed: service is away. The run goes on; it is tried again after each round."] * 2
+    assert (
+        said
+        == ["Broken failed: ConnectionError: service is away. The run goes on; it is tried again after each round."] * 2
+    )
 
 
 class Hanging:
@@ -110,4 +113,6 @@ def test_a_service_that_fails_behind_the_rounds_is_named_once(caplog: pytest.Log
             behind.log_round(report(step))
         behind.close()
     said = [record.getMessage() for record in caplog.records]
-    assert said == ["Broken failed: service is away. The run goes on; it is tried again after each round."]
+    assert said == [
+        "Broken failed: ConnectionError: service is away. The run goes on; it is tried again after each round."
+    ]

@@ -50,6 +50,19 @@ def test_a_checkpoint_of_the_version_before_which_counted_no_interim_rounds_is_r
     assert before is not None and before.record == record(3)
 
 
+def test_a_checkpoint_can_be_read_by_the_version_before_and_one_of_a_later_version_here(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep=2)
+    write(store, 3)
+    written = store.latest()
+    assert written is not None
+    file = written.folder / "swarm.json"
+    content = json.loads(file.read_text())
+    assert content.keys() == {"step", "round", "swarm_id", "peer_id", "model_name", "lora"}
+    file.write_text(json.dumps({**content, "of_tomorrow": 7}))
+    later = store.latest()
+    assert later is not None and later.record == record(3)
+
+
 class DiskWatched:
     """Notes what is flushed to the disk and what is renamed, in order, and lets both happen."""
 

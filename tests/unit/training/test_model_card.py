@@ -11,6 +11,7 @@ import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.utils import validate_repo_id
 
+from rgym_exp.observe.metrics import before_training
 from rgym_exp.training.history import Stretch, TrainingHistory
 from rgym_exp.training.hub_names import base_model_on_the_hub, base_model_to_show, is_user_name, repo_name
 from rgym_exp.training.model_card import CardFacts, TrainedHere, model_card
@@ -211,6 +212,16 @@ def test_a_resumed_run_goes_on_with_the_reports_of_this_model_only() -> None:
     history.add(round_report(6, local_reward=100))
     told = [(stretch.first_step, stretch.reward) for stretch in history.curve()]
     assert told == [(1, 7), (2, 8), (3, 9), (4, 12), (5, 13), (6, 100)]
+
+
+def test_a_resumed_run_knows_how_good_its_model_was_before_training() -> None:
+    older, newer = before_training(0.5, time=0.0), before_training(0.07, time=0.0)
+    history = TrainingHistory([older, round_report(1), newer, round_report(1), round_report(2)])
+    history.add(round_report(3))
+    assert (history.held_out_before, history.rounds) == (0.07, 3)
+    unmeasured = TrainingHistory([older, round_report(1), round_report(1), round_report(2)])
+    unmeasured.add(round_report(3))
+    assert unmeasured.held_out_before is None
 
 
 def test_a_new_model_inherits_no_history() -> None:

@@ -36,9 +36,14 @@ export function compile(folder, names) {
   return Object.fromEntries(names.map((name) => [name, artifact(output.contracts[`${name}.sol`][name])]));
 }
 
+/** A second function of a name, which would make every call by that name ambiguous; only old clients call it. */
+function isForFirstClients(entry) {
+  return entry.type === "function" && entry.name === "submitReward" && entry.inputs[2].type === "uint256";
+}
+
 function artifact(compiled) {
   return {
-    abi: compiled.abi,
+    abi: compiled.abi.filter((entry) => !isForFirstClients(entry)),
     bytecode: `0x${compiled.evm.bytecode.object}`,
     compiler: { version: solc.version(), evmVersion: SETTINGS.evmVersion, optimizerRuns: SETTINGS.optimizer.runs },
   };

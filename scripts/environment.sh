@@ -149,8 +149,10 @@ torch_build() {
             echo default
             ;;
         *)
+            # Any word but one for no, as the node reads it.
             case "${CPU_ONLY:-}" in
-                [Tt]rue | TRUE | 1 | [Yy]es | [Yy]) echo cpu && return 0 ;;
+                "" | 0 | [Ff]alse | FALSE | [Nn]o | NO | [Nn] | [Oo]ff | OFF) ;;
+                *) echo cpu && return 0 ;;
             esac
             if nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then echo cuda; else echo cpu; fi
             ;;

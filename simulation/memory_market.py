@@ -14,7 +14,7 @@ from threading import RLock
 
 from rgym_exp.chain.coordinator import ChainUnavailable
 from rgym_exp.chain.market import ONE_TOKEN, Bet, GameResult, GameStatus, is_number, require_bet
-from rgym_exp.chain.verdict import meaning, settled_detail, verdict
+from rgym_exp.chain.verdict import is_settled_for_owner, meaning, settled_detail
 from rgym_exp.chain.writes import Kind, Status, Transaction
 
 WELCOME = 100 * ONE_TOKEN
@@ -191,7 +191,7 @@ class MemoryMarket:
     def _settle(self, kind: Kind, game: int, clue: int | None, refusal: str | None) -> tuple[Status, str]:
         status: Status = "confirmed"
         detail = ""
-        if refusal is not None and verdict(refusal) == "confirmed":
+        if refusal is not None and is_settled_for_owner(refusal):
             detail = settled_detail(refusal)
         elif refusal is not None:
             status, detail = "refused", meaning(refusal)

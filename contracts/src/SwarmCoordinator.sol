@@ -105,12 +105,12 @@ contract SwarmCoordinator is ISwarmCoordinator {
     function updateStageAndRound() external onlyStageManager returns (uint256 round, uint256 stage) {
         if (currentStage + 1 < stageCount) {
             currentStage++;
-            emit StageAdvanced(currentRound, currentStage);
         } else {
             currentRound++;
             currentStage = 0;
             emit RoundAdvanced(currentRound);
         }
+        emit StageAdvanced(currentRound, currentStage);
         return (currentRound, currentStage);
     }
 
@@ -141,6 +141,15 @@ contract SwarmCoordinator is ISwarmCoordinator {
     // ----------------------------------------------------------------- rewards
 
     function submitReward(uint256 roundNumber, uint256 stageNumber, int256 reward, string calldata peerId) external {
+        _submitReward(roundNumber, stageNumber, reward, peerId);
+    }
+
+    function submitReward(uint256 roundNumber, uint256 stageNumber, uint256 reward, string calldata peerId) external {
+        if (reward > uint256(type(int256).max)) revert RewardTooLarge();
+        _submitReward(roundNumber, stageNumber, int256(reward), peerId);
+    }
+
+    function _submitReward(uint256 roundNumber, uint256 stageNumber, int256 reward, string calldata peerId) private {
         if (roundNumber > currentRound) revert InvalidRoundNumber();
         bool stageHasBegun = roundNumber < currentRound ? stageNumber < stageCount : stageNumber <= currentStage;
         if (!stageHasBegun) revert InvalidStageNumber();
@@ -261,7 +270,6 @@ contract SwarmCoordinator is ISwarmCoordinator {
     // ----------------------------------------------------------------- private
 
     function _grant(bytes32 role, address account) private {
-        if (_roles[role][account]) return;
         _roles[role][account] = true;
         emit RoleGranted(role, account, msg.sender);
     }

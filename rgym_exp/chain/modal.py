@@ -193,6 +193,11 @@ class ModalSender:
                 raise TransactionRefused(FATE_UNKNOWN)
         else:
             taken = self.views.has(row)
+        if taken:
+            # There for whom? A stranger's peer has its owner's writes there.
+            owner = self.registered_to(row.peer_id)
+            if owner is not None and owner.lower() != self.account.lower():
+                raise TransactionRefused("InvalidVoterPeerId")
         # Of a contract that can't be asked, the server's word that it was included must do.
         return taken is not False
 

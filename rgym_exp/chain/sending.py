@@ -17,7 +17,14 @@ from rgym_exp.chain.outbox import Outbox
 from rgym_exp.chain.outbox_rows import Row
 from rgym_exp.chain.sender import Absent, Retry, Sender, TransactionRefused
 from rgym_exp.chain.set_back import LOOK_SECONDS, SetBackWatch
-from rgym_exp.chain.verdict import meaning, settled_detail, someone_elses_peer, verdict
+from rgym_exp.chain.verdict import (
+    Verdict,
+    is_settled_for_owner,
+    meaning,
+    settled_detail,
+    someone_elses_peer,
+    verdict,
+)
 from rgym_exp.chain.writes import title
 
 logger = logging.getLogger("rl_swarm.chain")
@@ -203,7 +210,7 @@ class Sending:
             look = min(2 * look, self._retry_policy.longest_look_seconds)
 
     def _settle_refusal(self, row: Row, name: str) -> None:
-        said = verdict(name)
+        said: Verdict | Literal["confirmed"] = verdict(name)
         if said == "ask owner":
             owner = self._sender.registered_to(row.peer_id)
             said = self._verdict_by_owner(row, name, owner)
@@ -229,7 +236,7 @@ class Sending:
             return "retry"
         if owner.lower() != self._sender.account.lower():
             return "refused"
-        return "confirmed" if name == "PeerIdAlreadyRegistered" else "retry"
+        return "confirmed" if is_settled_for_owner(name) else "retry"
 
     def _due(self) -> Row | None:
         return self._outbox.due(time.monotonic(), at_round=self._set_back.at_round)

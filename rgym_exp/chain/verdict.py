@@ -1,31 +1,38 @@
 """What a refusal of the contract means for the write that was refused.
 
-The contracts take each registration, reward, vote, bet and claim once, so a refusal for "already there" is success:
-whatever happened between sending and asking (a crash, a lost answer, a copy of this outbox elsewhere), the write is on
-chain.
+The contracts take each registration, reward, vote, bet and claim once, so a refusal for "already there" is success,
+whatever happened between sending and asking (a crash, a lost answer, a copy of this outbox elsewhere): the write is on
+chain. But only for the peer's own account. The public contract looks whether something is there before it looks whose
+peer it is, and a stranger's peer has its owner's writes there.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-Verdict = Literal["confirmed", "retry", "refused", "ask owner"]
+Verdict = Literal["retry", "refused", "ask owner"]
+
+_ALREADY_THERE = frozenset(
+    {
+        "PeerIdAlreadyRegistered",
+        "RewardAlreadySubmitted",
+        "WinnerAlreadyVoted",
+        "AlreadyGuessed",
+        "AlreadyClaimed",
+        # A lost game: there is no transaction to be had, and nothing left to do.
+        "NothingToClaim",
+    }
+)
 
 _VERDICTS: dict[str, Verdict] = {
-    "RewardAlreadySubmitted": "confirmed",
-    "WinnerAlreadyVoted": "confirmed",
     # Ours or somebody else's? Only the registered owner tells.
-    "PeerIdAlreadyRegistered": "ask owner",
+    **dict.fromkeys(_ALREADY_THERE, "ask owner"),
     # The endpoint may lag behind the one that told us the round, or the chain was restored from a little earlier.
     "InvalidRoundNumber": "retry",
     "InvalidStageNumber": "retry",
     # The registration may not have arrived yet.
     "InvalidVoterPeerId": "ask owner",
     "NotPeerOwner": "ask owner",
-    "AlreadyGuessed": "confirmed",
-    "AlreadyClaimed": "confirmed",
-    # A lost game: there is no transaction to be had, and nothing left to do.
-    "NothingToClaim": "confirmed",
     # Every other refusal of a bet is final: its clue passes, and a late bet would be one on another clue. A claim that
     # comes too early (GameStillOpen) is for the player to owe once more.
 }
@@ -57,6 +64,11 @@ def verdict(error_name: str) -> Verdict:
     return _VERDICTS.get(error_name, "refused")
 
 
+def is_settled_for_owner(error_name: str) -> bool:
+    """Whether a refusal with the verdict "ask owner" means, for the peer's own account, that all is done."""
+    return error_name in _ALREADY_THERE
+
+
 def meaning(error_name: str) -> str:
     """The error with its meaning, e.g. ``InvalidVote: the vote is empty or names a peer twice``."""
     explained = _MEANINGS.get(error_name)
@@ -64,7 +76,7 @@ def meaning(error_name: str) -> str:
 
 
 def settled_detail(error_name: str) -> str:
-    """What to note about a write that a refusal with the verdict "confirmed" has settled."""
+    """What to note about a write of the peer's own account that a refusal has settled (``is_settled_for_owner``)."""
     return _MEANINGS["NothingToClaim"] if error_name == "NothingToClaim" else "was on chain already"
 
 

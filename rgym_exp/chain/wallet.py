@@ -136,7 +136,10 @@ class WalletSender:
         taken = self._markets.is_taken(row)
         if taken is None:
             raise TransactionRefused(FATE_UNKNOWN)
-        return "confirmed" if taken else "void"
+        if taken:
+            # Whose it is, the owner tells, as after the contract's own refusal.
+            raise TransactionRefused("AlreadyGuessed")
+        return "void"
 
     def _transactor_of(self, row: Row) -> Transactor:
         """Names errors as the row's own contract does."""

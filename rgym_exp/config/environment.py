@@ -18,8 +18,11 @@ SECRET_VARIABLES = (
 """Variables whose values must never reach a file or a screen."""
 
 
-def is_set(variable: str, environ: Mapping[str, str]) -> bool | None:
+def is_set(variable: str, environ: Mapping[str, str], *, any_word: bool = False) -> bool | None:
     """A yes-or-no variable; None when it is unset or empty.
+
+    Args:
+        any_word: whatever is no word for no means yes, as the first RL Swarm read this variable.
 
     Raises:
         ConfigError: its value is neither.
@@ -29,6 +32,8 @@ def is_set(variable: str, environ: Mapping[str, str]) -> bool | None:
         return True
     if text in ("0", "false", "no", "n", "off"):
         return False
+    if text and any_word:
+        return True
     if text:
         raise ConfigError(f"{variable} must be true or false, not {environ[variable]!r}.")
     return None
@@ -45,7 +50,7 @@ def environment_settings(environ: Mapping[str, str]) -> tuple[list[Setting], lis
         ("CPU_ONLY", "training.device", {True: "cpu"}),
     ):
         try:
-            answer = is_set(variable, environ)
+            answer = is_set(variable, environ, any_word=variable == "CPU_ONLY")
         except ConfigError as error:
             problems.append(str(error))
             continue

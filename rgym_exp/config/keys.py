@@ -52,13 +52,20 @@ def owner_of(name: str) -> Key | None:
 def nearest(name: str) -> str:
     """A hint that names the key somebody most likely meant, as a sentence that starts with a space; "" without one."""
     known = [*schema_keys(), *sections()]
-    # A right name in the wrong section is the likelier slip than a similar name in the right one.
-    last = name.rpartition(".")[2]
-    same_name = [key for key in known if key.rpartition(".")[2] == last]
-    close = same_name or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if not close:
-        close = [key for key in known if difflib.get_close_matches(last, [key.rpartition(".")[2]], cutoff=0.7)]
+    # A right name in the wrong section is the likelier slip than a similar name in the right one. Sections are no part
+    # of the likeness: two keys of one section have most of their letters in common.
+    section, _, last = name.rpartition(".")
+    places = {key: key.rpartition(".") for key in known}
+    close = [key for key in known if places[key][2] == last]
+    close = close or _alike(last, {key: own for key, (where, _, own) in places.items() if where == section}, 0.6)
+    close = close or _alike(last, {key: own for key, (_, _, own) in places.items()}, 0.7)
     return f" Did you mean {close[0]}?" if close else ""
+
+
+def _alike(word: str, names: Mapping[str, str], cutoff: float) -> list[str]:
+    """The keys whose own names are like ``word``, the nearest first."""
+    alike = difflib.get_close_matches(word, list(names.values()), n=1, cutoff=cutoff)
+    return [key for key, own in names.items() if own in alike]
 
 
 def _collect(section: Any, prefix: str, found: dict[str, Key]) -> None:

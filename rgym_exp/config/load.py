@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rgym_exp.config.environment import environment_settings, network_from
+from rgym_exp.config.first_swarm import note_on_variables
 from rgym_exp.config.invite import Invite, note_on_version
 from rgym_exp.config.keys import owner_of
 from rgym_exp.config.networks import DEFAULT_NETWORK, invite_settings, network_settings
@@ -63,7 +64,7 @@ def load_with_notes(
     Raises:
         ConfigError: every mistake found, one sentence each.
     """
-    notes = _prepared_file(home, environ)
+    notes = note_on_variables(environ) + _prepared_file(home, environ)
     from_file, problems = _user_file(home)
     from_variables, wrong_variables = environment_settings(environ)
     from_line, wrong_overrides = parse_overrides(overrides)
@@ -104,11 +105,6 @@ def _prepared_file(home: Home, environ: Mapping[str, str]) -> list[str]:
 def _user_file(home: Home) -> tuple[list[Setting], list[str]]:
     called = file_name(home)
     mapping, lines = read_yaml(home.config_file, called=called)
-    if "game_manager" in mapping:
-        raise ConfigError(
-            f"{called} is from an earlier RL Swarm and has other keys. Start once with GENSYN_RESET_CONFIG=1: it is"
-            " kept beside the new one, so that you can carry your changes over."
-        )
     if isinstance(name := mapping.get("network"), str):
         mapping["network"] = {"name": name}
         lines[NETWORK_NAME] = lines["network"]

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rgym_exp.aliases import CONFIG_KEYS
+from rgym_exp.aliases import CONFIG_KEYS, FIRST_SWARM_KEYS, FIRST_SWARM_REPLACED
 from rgym_exp.config.keys import nearest, owner_of, schema_keys, sections
 
 
@@ -76,6 +76,8 @@ def literal(value: Any) -> Any:
 
 def unknown_key(name: str, where: str) -> str:
     """The sentence about a key that doesn't exist."""
+    if instead := FIRST_SWARM_KEYS.get(name) or FIRST_SWARM_REPLACED.get(name):
+        return f"{where}: {name} is a key of an earlier RL Swarm. Here it is {instead}."
     return f"{where}: there is no key {name}.{nearest(name)}"
 
 

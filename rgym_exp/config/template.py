@@ -14,6 +14,7 @@ from typing import Any
 
 from rgym_exp.base.files import atomic_write
 from rgym_exp.config.environment import is_set
+from rgym_exp.config.first_swarm import is_first_swarms, is_untouched, renewed
 from rgym_exp.config.paths import Home
 from rgym_exp.config.settings import settings_from, shown
 from rgym_exp.config.yaml_file import read_yaml
@@ -27,29 +28,50 @@ def file_name(home: Home) -> str:
 
 
 def prepare_user_file(home: Home, environ: Mapping[str, str]) -> list[str]:
-    """Make the user's file on the first run, renew it when GENSYN_RESET_CONFIG asks, and compare it with the template.
+    """Make the user's file on the first run, renew it when GENSYN_RESET_CONFIG asks or when it is the first RL Swarm's,
+    and compare it with the template.
 
     Returns:
         Sentences about what was done or differs, for the log.
 
     Raises:
-        ConfigError: GENSYN_RESET_CONFIG is neither true nor false, or the user's file isn't YAML.
+        ConfigError: the user's file isn't YAML.
         OSError: the folder can't be written.
     """
     if not home.config_file.exists():
         _copy_template(home)
         return [f"Made {file_name(home)} from the template. It is yours to edit: this file is what runs read."]
-    if is_set("GENSYN_RESET_CONFIG", environ) and home.config_file.read_bytes() != TEMPLATE.read_bytes():
+    if is_set("GENSYN_RESET_CONFIG", environ, any_word=True) and home.config_file.read_bytes() != TEMPLATE.read_bytes():
         backup = _back_up(home.config_file)
         _copy_template(home)
         return [f"GENSYN_RESET_CONFIG: renewed {file_name(home)} from the template; the old one is {backup.name}."]
+    mapping, _ = read_yaml(home.config_file, called=file_name(home))
+    if is_first_swarms(mapping):
+        return _renew_first_swarms(home, mapping)
     return _differences(home)
 
 
-def _copy_template(home: Home) -> None:
-    content = TEMPLATE.read_bytes()
-    atomic_write(home.config_file, content)
-    atomic_write(home.template_copy, content)
+def _copy_template(home: Home, content: str | None = None) -> None:
+    """Make the user's file: the template, or ``content``, which is the template with other values."""
+    atomic_write(home.config_file, TEMPLATE.read_bytes() if content is None else content.encode())
+    atomic_write(home.template_copy, TEMPLATE.read_bytes())
+
+
+def _renew_first_swarms(home: Home, mapping: Mapping[str, Any]) -> list[str]:
+    name = file_name(home)
+    untouched = is_untouched(home.config_file.read_bytes())
+    backup = _back_up(home.config_file)
+    if untouched:
+        _copy_template(home)
+        return [f"{name} was the untouched template of an earlier RL Swarm: renewed, the old one is {backup.name}."]
+    renewal = renewed(mapping, TEMPLATE.read_text(encoding="utf-8"))
+    _copy_template(home, renewal.content)
+    notes = [f"{name} was of an earlier RL Swarm, which has other keys: renewed, the old one is {backup.name}."]
+    if renewal.carried:
+        notes.append(f"Carried over from it: {', '.join(renewal.carried)}.")
+    if renewal.left:
+        notes.append(f"Not carried over from it, each with what replaces it: {', '.join(renewal.left)}.")
+    return notes
 
 
 def _back_up(file: Path) -> Path:

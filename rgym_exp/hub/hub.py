@@ -87,7 +87,11 @@ async def serve(plan: HubPlan, *, stop: asyncio.Event, on_ready: Callable[[Invit
         await keeper.learn_round()
         invite = _invite(plan, chain, record, plan.hub_url, bootnode)
         rate_limit = RateLimit(per_second=REQUESTS_PER_SECOND, burst=REQUEST_BURST)
-        proxy = RpcProxy(forward=await stack.enter_async_context(_to_chain(chain)), rate_limit=rate_limit)
+        proxy = RpcProxy(
+            forward=await stack.enter_async_context(_to_chain(chain)),
+            rate_limit=rate_limit,
+            free_chain_id=chain.chain_id if chain.devnet is not None else None,
+        )
         judged = await stack.enter_async_context(_judging(plan, chain, owner, record, keeper))
         leaderboard = await stack.enter_async_context(_leaderboard(plan, chain, record, keeper, judged, is_new))
         app = build_app(

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from rgym_exp.base.shallow_json import shallow_json
+from rgym_exp.hub.free_chain import about_fees, chain_signed_for, wrong_chain
 from rgym_exp.hub.rate_limit import RateLimit
 
 log = logging.getLogger("rl_swarm.hub.rpc_proxy")
@@ -81,9 +82,11 @@ class CallRefused(Exception):
 class RpcProxy:
     """Answers JSON-RPC bodies of strangers with the help of the chain behind it."""
 
-    def __init__(self, *, forward: Forward, rate_limit: RateLimit) -> None:
+    def __init__(self, *, forward: Forward, rate_limit: RateLimit, free_chain_id: int | None = None) -> None:
+        """``free_chain_id``: the chain is the hub's own, without fees, and this is its id."""
         self._forward = forward
         self._rate_limit = rate_limit
+        self._free_chain_id = free_chain_id
 
     async def answer(self, body: bytes, client: str) -> Any:
         """The JSON-RPC answer (an object, or a list for a batch) to one body from one client. Never raises."""
@@ -105,8 +108,15 @@ class RpcProxy:
             except CallRefused as refusal:
                 answers[place] = _error(_id_of(call), refusal)
         for place, result in (await self._ask(admitted)).items():
-            answers[place] = {"jsonrpc": "2.0", "id": batch[place]["id"], **result}
+            answers[place] = {"jsonrpc": "2.0", "id": batch[place]["id"], **self._explained(result)}
         return answers
+
+    def _explained(self, result: dict[str, Any]) -> dict[str, Any]:
+        """The chain's answer, where it is an error of one without fees with what to do about it."""
+        error = result.get("error")
+        if self._free_chain_id is None or not isinstance(error, dict) or not isinstance(error.get("message"), str):
+            return result
+        return {"error": {**error, "message": about_fees(error["message"])}}
 
     async def _admit(self, call: Any, place: int, client: str) -> dict[str, Any]:
         """The call rebuilt for the chain, with its place in the batch as id. Raises CallRefused."""
@@ -117,6 +127,10 @@ class RpcProxy:
             )
         if method == "eth_getLogs":
             await self._check_log_range(params)
+        if method == SEND and self._free_chain_id is not None:
+            signed_for = chain_signed_for(bytes.fromhex(params[0][2:]))
+            if signed_for is not None and signed_for != self._free_chain_id:
+                raise CallRefused(INVALID_PARAMS, wrong_chain(signed_for, self._free_chain_id))
         return {"jsonrpc": "2.0", "id": place, "method": method, "params": params}
 
     async def _check_log_range(self, params: list[Any]) -> None:

@@ -27,7 +27,7 @@ def repo_name(model_name: str, animal_name: str, *, user: str = "") -> str:
 
     The model is the last part of its name or path, shortened where all of it, with ``user``, would be too long.
 
-    Example: ``repo_name("Qwen/Qwen3-0.6B", "quiet amber otter") == "Qwen3-0.6B-Gensyn-Swarm-quiet_amber_otter"``
+    Example: ``repo_name("Qwen/Qwen3-0.6B", "keen cow") == "Qwen3-0.6B-Gensyn-Swarm-keen_cow"``
     """
     animal = _allowed("_".join(animal_name.split())) or "peer"
     ending = f"-Gensyn-Swarm-{animal}"

@@ -70,7 +70,11 @@ def test_the_image_for_gpus_is_nvidias_with_the_matching_pytorch_and_a_reservati
 
 
 @pytest.mark.parametrize(
-    "variable", ["HF_TOKEN", "MODEL_NAME", "PRG_GAME", "GENSYN_RESET_CONFIG", "SWARM_INVITE", "SWARM_NETWORK"]
+    "variable",
+    [
+        *("HF_TOKEN", "HF_HUB_DOWNLOAD_TIMEOUT", "MODEL_NAME", "PRG_GAME"),
+        *("GENSYN_RESET_CONFIG", "SWARM_INVITE", "SWARM_NETWORK"),
+    ],
 )
 def test_a_setting_reaches_the_node_only_when_it_is_set(variable: str) -> None:
     # Set to nothing would count as an answer, and a person would no longer be asked.

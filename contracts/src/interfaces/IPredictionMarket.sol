@@ -44,7 +44,7 @@ interface IPredictionMarket {
 
     /// @notice `peerId` has bet.
     event NewGuess(
-        uint256 indexed game, address indexed caller, string peerId, uint256 round, uint256 choice, uint256 bet
+        uint256 indexed game, address caller, string peerId, uint256 round, uint256 choice, uint256 bet
     );
 
     /// @notice The next clue is out.
@@ -58,7 +58,7 @@ interface IPredictionMarket {
 
     /// @notice `peerId` has been paid `betTokensOut` for its tokens of the answer. These are 0 for a refund.
     event RewardClaimed(
-        uint256 indexed game, address indexed caller, string peerId, uint256 correctChoiceTokensIn, uint256 betTokensOut
+        uint256 indexed game, address caller, string peerId, uint256 correctChoiceTokensIn, uint256 betTokensOut
     );
 
     // ------------------------------------------------------------------ errors

@@ -23,7 +23,7 @@ interface ISwarmCoordinator {
     /// @notice A peer has voted in a round.
     event WinnerSubmitted(address indexed account, string peerId, uint256 indexed round, string[] winners);
 
-    /// @notice The swarm moved on to `newStage` of `round`.
+    /// @notice The swarm moved on to `newStage` of `round`; 0 with each `RoundAdvanced`, after it.
     event StageAdvanced(uint256 indexed round, uint256 newStage);
 
     /// @notice The swarm moved on to `newRound`, stage 0.
@@ -38,7 +38,7 @@ interface ISwarmCoordinator {
     /// @notice `manager` removed all bootnodes.
     event AllBootnodesCleared(address indexed manager);
 
-    /// @notice `sender` gave `role` to `account`.
+    /// @notice `sender` gave `role` to `account`, which may have had it.
     event RoleGranted(bytes32 indexed role, address indexed account, address indexed sender);
 
     /// @notice `sender` took `role` from `account`.
@@ -67,6 +67,9 @@ interface ISwarmCoordinator {
     /// @notice This peer has reported its reward of this round and stage.
     error RewardAlreadySubmitted();
 
+    /// @notice The reward doesn't fit in an int256.
+    error RewardTooLarge();
+
     /// @notice There is no bootnode at this index.
     error InvalidBootnodeIndex();
 
@@ -90,7 +93,7 @@ interface ISwarmCoordinator {
     /// @notice Gives `owner` all three roles. Once, and only by the account that deployed the contract.
     function initialize(address owner) external;
 
-    /// @notice Lets `account` have `role`. Owners only. Granting twice changes nothing.
+    /// @notice Lets `account` have `role`. Owners only. Granting twice changes nothing, and is told twice.
     function grantRole(bytes32 role, address account) external;
 
     /// @notice Takes `role` from `account`. Owners only. An owner can revoke itself, and then nobody can grant roles.
@@ -137,6 +140,10 @@ interface ISwarmCoordinator {
     /// @notice Reports a peer's reward, once per peer, round and stage. Past rounds are accepted, rewards may be negative.
     /// @param peerId The caller's own peer.
     function submitReward(uint256 roundNumber, uint256 stageNumber, int256 reward, string calldata peerId) external;
+
+    /// @notice The same as the first clients of the swarm call it. The built ABI leaves it out: with two functions of a
+    /// name, most libraries can't tell which one is meant.
+    function submitReward(uint256 roundNumber, uint256 stageNumber, uint256 reward, string calldata peerId) external;
 
     /// @notice The rewards reported in a round and stage, summed over the peers of each account.
     function getRoundStageReward(uint256 roundNumber, uint256 stageNumber, address[] calldata accounts)

@@ -7,12 +7,12 @@ const ROOT = path.resolve(import.meta.dirname, '..', '..')
 
 it.each([
   // Printed by rgym_exp.swarm.names.animal_name.
-  ['', 'easy oak pelican'],
-  ['a', 'mild fawn woodpecker'],
-  ['QmQ2gEXoPJg6iMBSUFWGzAabS2VhnzuS782Y637hGjfsRJ', 'mellow bisque camel'],
-  ['QmWhiaLrx3HRZfgXc2i7KW5nMUNK7P9tRc71yFJdGEZKkC', 'cheery hazel eider'],
-  ['QmQa1SCfYTxx7RvU7qJJRo79Zm1RAwPpkeLueDVJuBBmFp', 'airy marble carp'],
-  ['Überpeer 🦦', 'tidy indigo weasel'],
+  ['', 'quick diving whale'],
+  ['a', 'noisy spotted barracuda'],
+  ['QmQ2gEXoPJg6iMBSUFWGzAabS2VhnzuS782Y637hGjfsRJ', 'beaked fishy cat'],
+  ['QmWhiaLrx3HRZfgXc2i7KW5nMUNK7P9tRc71yFJdGEZKkC', 'masked carnivorous bison'],
+  ['QmQa1SCfYTxx7RvU7qJJRo79Zm1RAwPpkeLueDVJuBBmFp', 'elusive omnivorous clam'],
+  ['Überpeer 🦦', 'alert fanged finch'],
 ])('peer "%s" has the name that the node itself shows', (peerId, name) => {
   expect(animalName(peerId)).toBe(name)
 })

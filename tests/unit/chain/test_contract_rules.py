@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from eth_account import Account
+from web3 import Web3
 from web3.logs import DISCARD
 
 from rgym_exp.chain.contract import Reverted, artifact, error_selectors
@@ -63,7 +64,12 @@ def test_only_a_stage_manager_moves_the_round(chain):
     assert refusal(chain.person(), "updateStageAndRound") == "OnlyStageManager"
     receipt = chain.owner_person.do("updateStageAndRound")
     assert events(chain.owner_person, receipt, "RoundAdvanced") == [{"newRound": 1}]
-    assert events(chain.owner_person, receipt, "StageAdvanced") == []
+    assert events(chain.owner_person, receipt, "StageAdvanced") == [{"round": 1, "newStage": 0}]
+    # In this order, as the public contract tells them.
+    assert [log["topics"][0].to_0x_hex() for log in receipt["logs"]] == [
+        Web3.keccak(text="RoundAdvanced(uint256)").to_0x_hex(),
+        Web3.keccak(text="StageAdvanced(uint256,uint256)").to_0x_hex(),
+    ]
     assert chain.contract.round_and_stage() == (1, 0)
     assert chain.contract.read("stageCount") == 1
 
@@ -190,6 +196,42 @@ def test_a_reward_for_somebody_elses_peer_is_refused(chain):
     assert refusal(ben, "submitReward", 0, 0, 7, "QmNobody") == "InvalidVoterPeerId"
 
 
+OLD_ABI = [
+    {
+        "type": "function",
+        "name": "submitReward",
+        "stateMutability": "nonpayable",
+        "inputs": [
+            {"name": "roundNumber", "type": "uint256"},
+            {"name": "stageNumber", "type": "uint256"},
+            {"name": "reward", "type": "uint256"},
+            {"name": "peerId", "type": "string"},
+        ],
+        "outputs": [],
+    }
+]
+
+
+def test_the_first_clients_report_rewards_by_a_function_of_their_own(chain):
+    anna = chain.person()
+    anna.do("registerPeer", "QmA")
+    old = anna.contract.web3.eth.contract(address=anna.contract.address, abi=OLD_ABI)
+    transactor = Transactor(anna.contract, anna.account)
+    receipt = transactor.execute(old.functions.submitReward(0, 0, 7, "QmA"))
+    assert [each["reward"] for each in events(anna, receipt, "RewardSubmitted")] == [7]
+    assert anna.contract.read("getTotalRewards", ["QmA"]) == [7]
+    assert refusal(anna, "submitReward", 0, 0, 7, "QmA") == "RewardAlreadySubmitted"
+
+
+def test_a_reward_of_the_first_clients_that_fits_in_no_reward_is_refused(chain):
+    anna = chain.person()
+    anna.do("registerPeer", "QmA")
+    old = anna.contract.web3.eth.contract(address=anna.contract.address, abi=OLD_ABI)
+    with pytest.raises(Reverted, match="RewardTooLarge"):
+        Transactor(anna.contract, anna.account).execute(old.functions.submitReward(0, 0, 2**255, "QmA"))
+    assert anna.contract.read("getTotalRewards", ["QmA"]) == [0]
+
+
 # ---------------------------------------------------------------------------------------------------------------- votes
 
 
@@ -280,7 +322,7 @@ def test_the_owner_has_all_roles_and_hands_them_out(chain):
     receipt = owner.do("grantRole", stage_manager, anna.address)
     named = {"role": stage_manager, "account": anna.address, "sender": owner.address}
     assert events(owner, receipt, "RoleGranted") == [named]
-    assert events(owner, owner.do("grantRole", stage_manager, anna.address), "RoleGranted") == []
+    assert events(owner, owner.do("grantRole", stage_manager, anna.address), "RoleGranted") == [named]
     anna.do("updateStageAndRound")
     assert refusal(anna, "addBootnodes", ["/a"]) == "OnlyBootnodeManager"
 

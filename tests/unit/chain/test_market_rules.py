@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from rgym_exp.chain.contract import Reverted, artifact, error_selectors
 from rgym_exp.chain.coordinator import ChainError
 from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.transactions import Transactor
-from tests.support.compiler import CONTRACTS, node_with_compiler
+from tests.support.compiler import compiled_for_tests
 from tests.support.market_table import DAY, TOKEN, MarketTable, account_of
 
 NOBODY = "0x" + 40 * "0"
@@ -426,15 +424,7 @@ def test_a_price_is_told_for_rounds_and_choices_of_the_game_only(table):
 @pytest.fixture(scope="module")
 def reentering() -> Any:
     """The ReenteringCoordinator, compiled for this test alone."""
-    printed = subprocess.run(
-        [node_with_compiler(), "test/compile.mjs", "ReenteringCoordinator"],
-        cwd=CONTRACTS,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return json.loads(printed.stdout)
+    return compiled_for_tests("ReenteringCoordinator")
 
 
 def _inner_calls(trace: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -713,3 +713,17 @@ def test_what_a_chain_that_was_set_back_has_lost_is_handed_over_again(login, mak
     assert node.peer_totals("QmA").total_reward == 0
     node.submit_reward(round=0, stage=0, reward=3, peer_id="QmA")  # owed already: nothing but a reason to look
     wait_until(lambda: node.peer_totals("QmA").total_reward == 3 and node.peer_totals("QmB").total_wins == 1)
+
+
+def test_what_the_contract_shows_for_a_strangers_peer_is_not_taken_for_ones_own(chain, login, make_modal, wait_until):
+    owner = chain.person()
+    owner.do("registerPeer", "QmOwners")
+    owner.do("submitReward", 0, 0, 5, "QmOwners")
+    # A server that gives the hash of a transaction which does nothing: what the contract shows is the owner's.
+    login.before = lambda asked: says({"hash": "0x" + 64 * "1"}) if asked.route == "submit-reward" else "go on"
+    node = make_modal()
+    node.submit_reward(round=0, stage=0, reward=1, peer_id="QmOwners")
+    wait_until(lambda: node.pending() == 0)
+    (row,) = [each for each in node.transactions(10) if each.kind == "reward"]
+    assert row.status == "refused"
+    assert f"is registered to account {owner.address}" in row.detail

@@ -15,11 +15,14 @@ import pytest
 from eth_account import Account
 
 from rgym_exp.chain.account import load_or_create_account
+from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.coordinator import ChainError, ChainUnavailable, PeerTotals
 from rgym_exp.chain.deploy import deploy_coordinator
 from rgym_exp.chain.devnet import Devnet
 from rgym_exp.chain.outbox_reading import read_outbox
+from rgym_exp.chain.transactions import Transactor
 from rgym_exp.chain.wallet import WalletCoordinator
+from tests.support.compiler import compiled_for_tests
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -455,3 +458,48 @@ def test_close_settles_what_it_can_and_leaves_the_rest(make_node, faulty_rpc, tm
     left.close(flush_seconds=0.3)
     assert time.monotonic() - began < 5.0
     assert read_outbox(tmp_path / "left.sqlite")[0] == 1
+
+
+# ---------------------------------------------------------------------------------------------------- a stranger's peer
+
+
+@pytest.fixture(scope="module")
+def already_there_first(devnet) -> str:
+    """The address of a coordinator that looks what is there before it looks whose peer it is."""
+    built = compiled_for_tests("AlreadyThereFirst")
+    contract = SwarmContract(devnet.rpc_url, f"0x{0:040x}")
+    factory = contract.web3.eth.contract(abi=built["abi"], bytecode=built["bytecode"])
+    return str(Transactor(contract, devnet.owner).execute(factory.constructor())["contractAddress"])
+
+
+def test_what_a_strangers_peer_has_there_is_not_taken_for_ones_own(make_node, already_there_first, wait_until):
+    owner = make_node(name="owner", contract_address=already_there_first)
+    owner.register("QmOwners")
+    owner.submit_reward(round=0, stage=0, reward=5, peer_id="QmOwners")
+    owner.submit_winners(round=0, winners=["QmB"], peer_id="QmOwners")
+    wait_until(lambda: owner.pending() == 0)
+    assert statuses(owner) == ["confirmed"] * 3
+
+    # The same swarm.pem, with another account.
+    stranger = make_node(name="stranger", contract_address=already_there_first)
+    stranger.register("QmOwners")
+    stranger.submit_reward(round=0, stage=0, reward=1, peer_id="QmOwners")
+    stranger.submit_winners(round=0, winners=["QmC"], peer_id="QmOwners")
+    wait_until(lambda: stranger.pending() == 0)
+    assert statuses(stranger) == ["refused"] * 3
+    assert all(f"is registered to account {owner.account}" in detail for detail in details(stranger))
+
+
+def test_what_ones_own_peer_has_there_is_done(make_node, already_there_first, wait_until):
+    account = Account.create()
+    first = make_node(name="first", account=account, contract_address=already_there_first)
+    first.register("QmTwice")
+    first.submit_reward(round=0, stage=0, reward=5, peer_id="QmTwice")
+    wait_until(lambda: first.pending() == 0)
+
+    again = make_node(name="again", account=account, contract_address=already_there_first)
+    again.register("QmTwice")
+    again.submit_reward(round=0, stage=0, reward=5, peer_id="QmTwice")
+    wait_until(lambda: again.pending() == 0)
+    assert statuses(again) == ["confirmed"] * 2
+    assert set(details(again)) == {"was on chain already"}

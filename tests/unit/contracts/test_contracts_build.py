@@ -35,7 +35,21 @@ ERRORS = """
 PeerIdAlreadyRegistered InvalidRoundNumber InvalidStageNumber InvalidVote InvalidVoterPeerId WinnerAlreadyVoted
 RewardAlreadySubmitted InvalidBootnodeIndex StageOutOfBounds OnlyOwner OnlyStageManager OnlyBootnodeManager
 """
-ONLY_OURS = {"InvalidInitialization()"}
+ONLY_OURS = {"InvalidInitialization()", "RewardTooLarge()"}
+
+# Which arguments of the public contracts' events are topics, by which everybody looks for them; the others are data.
+TOPICS = {
+    "SwarmCoordinator": """
+        PeerRegistered:eoa RewardSubmitted:account,round,stage CumulativeRewardsUpdated:account
+        WinnerSubmitted:account,round StageAdvanced:round RoundAdvanced:newRound BootnodesAdded:manager
+        BootnodeRemoved:manager AllBootnodesCleared:manager RoleGranted:role,account,sender
+        RoleRevoked:role,account,sender
+    """,
+    "PredictionMarket": """
+        NewGameCreated:game NewGuess:game RoundIncremented:game AnswerRevealed:game RewardClaimed:game
+        OwnershipTransferred:previousOwner,newOwner
+    """,
+}
 
 # What is known of the public testnet's market; ours has more.
 MARKET = """
@@ -80,6 +94,13 @@ def test_the_interface_is_that_of_the_public_contract(kind, expected):
     built = {abi_to_signature(entry) for entry in artifact()["abi"] if entry["type"] == kind} - ONLY_OURS
     names = expected.split() if kind != "error" else [f"{name}()" for name in expected.split()]
     assert built == set(names)
+
+
+@pytest.mark.parametrize("name", CONTRACT_NAMES)
+def test_the_events_have_the_topics_of_the_public_contracts(name):
+    events = [entry for entry in artifact(name)["abi"] if entry["type"] == "event" and entry["name"] != "GameCancelled"]
+    built = {f"{each['name']}:{','.join(one['name'] for one in each['inputs'] if one['indexed'])}" for each in events}
+    assert built == set(TOPICS[name].split())
 
 
 def test_the_lock_file_names_no_registry():

@@ -142,10 +142,13 @@ def test_a_driver_that_does_not_answer_is_no_gpu(ready: Any) -> None:
     assert any(call.endswith(f" torch=={TORCH}+cpu") for call in ready.pip_installs())
 
 
-def test_cpu_only_takes_the_cpu_build_on_a_machine_with_a_gpu(ready: Any) -> None:
+@pytest.mark.parametrize(("word", "build"), [("true", "+cpu"), ("yes please", "+cpu"), ("False", ""), ("0", "")])
+def test_cpu_only_takes_the_cpu_build_on_a_machine_with_a_gpu_by_any_word_but_no(
+    ready: Any, word: str, build: str
+) -> None:
     ready.add_program("nvidia-smi", "echo 'GPU 0: NVIDIA H100 (UUID: GPU-1)'")
-    ready.run(CPU_ONLY="true")
-    assert any(call.endswith(f" torch=={TORCH}+cpu") for call in ready.pip_installs())
+    ready.run(CPU_ONLY=word)
+    assert any(call.endswith(f" torch=={TORCH}{build}") for call in ready.pip_installs())
 
 
 def test_an_image_says_which_build_it_wants_whatever_the_machine_has(ready: Any) -> None:

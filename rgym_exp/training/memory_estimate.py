@@ -46,9 +46,11 @@ class Shape:
     def of(cls, config: PretrainedConfig, **rest: int | bool) -> Shape:
         """Take the model's part from its configuration."""
         text = config.get_text_config()
+        # Some families list a size for every layer (Gemma 3n), some name none (GPT-2, Mamba).
+        wide = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
         return cls(
             hidden_size=text.hidden_size,
-            intermediate_size=getattr(text, "intermediate_size", 4 * text.hidden_size),
+            intermediate_size=max(wide) if isinstance(wide, list | tuple) else wide,
             layers=text.num_hidden_layers,
             vocabulary=text.vocab_size,
             **rest,  # type: ignore[arg-type]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -15,7 +14,7 @@ from trl import GRPOTrainer
 
 from rgym_exp.training.answer_scores import score_answers
 from rgym_exp.training.out_of_memory import halve_until_it_fits
-from rgym_exp.training.sampling import SampledTokens, SamplingSettings, sample_groups
+from rgym_exp.training.sampling import SampledTokens, SamplingSettings, evaluating, sample_groups
 
 
 class InferenceCopy:
@@ -68,7 +67,7 @@ class SharedPrefillSampler:
             return [group for chunk in chunks for group in sample_groups(model, chunk, copies, settings)]
 
         wanted = min(self._prompts_at_once or len(prompts), len(prompts))
-        with _evaluating(model):
+        with evaluating(model):
             answers, fitted = halve_until_it_fits(wanted, run, "prompts")
         if fitted < wanted:
             self._prompts_at_once = fitted
@@ -77,15 +76,20 @@ class SharedPrefillSampler:
     def score(self, prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
         """See ``Sampler.score``."""
         self._inference.refresh()
-        with _evaluating(self._inference.model):
+        with evaluating(self._inference.model):
             return score_answers(self._inference.model, prompt, answers)
 
 
 class TrlSampler:
-    """TRL's own generation: transformers, continuous batching or vLLM, whichever the trainer was told to use."""
+    """TRL's own generation: transformers, continuous batching or vLLM, whichever the trainer was told to use.
 
-    def __init__(self, trainer: GRPOTrainer) -> None:
+    Args:
+        repeats_cache: whether the model's cache of a prompt can be repeated (``Abilities.shares_prefill``).
+    """
+
+    def __init__(self, trainer: GRPOTrainer, *, repeats_cache: bool = True) -> None:
         self._trainer = trainer
+        self._repeats_cache = repeats_cache
 
     def sample(
         self, prompts: Sequence[Sequence[int]], copies: int, *, greedy: bool = False
@@ -109,8 +113,8 @@ class TrlSampler:
     def score(self, prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
         """See ``Sampler.score``. By the model that is trained: none of the three backends tells what we ask for."""
         model = cast(PreTrainedModel, self._trainer.model)
-        with _evaluating(model), self._trainer.accelerator.autocast():
-            return score_answers(model, prompt, answers)
+        with evaluating(model), self._trainer.accelerator.autocast():
+            return score_answers(model, prompt, answers, repeats_cache=self._repeats_cache)
 
     def _generate(
         self, prompts: list[list[int]], copies: int, greedy: bool
@@ -125,14 +129,3 @@ class TrlSampler:
             return trainer._generate_single_turn(prompts, None, {}, copies)
         finally:
             trainer.generation_config = sampling
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """The model without dropout; afterwards as it was."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

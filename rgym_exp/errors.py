@@ -23,6 +23,10 @@ class TasksError(SwarmUserError):
     """The tasks file can't be used as written."""
 
 
+class ModelError(SwarmUserError):
+    """The model cannot be had or cannot be trained here."""
+
+
 class SandboxError(SwarmUserError):
     """The scoring worker can't be started, so nothing can be scored."""
 

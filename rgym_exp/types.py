@@ -15,7 +15,8 @@ _ROUND_BITS = 40
 
 def interim_round(round: int, count: int) -> int:
     """The number of an interim round: the ``count``-th (from 1) that is played after contract round ``round`` while
-    the contract can't be asked. It is no contract round, and stands for none."""
+    the contract can't be asked, or by a node alone while the clock of network offline has no new one. It is no contract
+    round, and stands for none."""
     return (count << _ROUND_BITS) | round
 
 
@@ -212,7 +213,8 @@ class RoundReport:
     bet_tokens: float | None = None
     """Tokens to bet in the prediction market, when last heard of; None where this node doesn't play."""
     interim: int = 0
-    """Which round after ``round`` this was while the hub was away, counted from 1; 0 for a round of the contract."""
+    """Which round after ``round`` this was while the hub was away, or while a node alone had no new one by the clock
+    (network offline); counted from 1; 0 for a round of the contract or the clock."""
     ways: Mapping[str, str] = field(default_factory=dict)
     """Which way each peer's share came: ``direct`` from the peer itself, over a ``circuit`` (libp2p's own relay), or
     passed on by a ``bootnode``."""

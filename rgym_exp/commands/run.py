@@ -19,6 +19,8 @@ from rgym_exp.config.launch import Launch, take_launch
 from rgym_exp.config.load import load_with_notes
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config
+from rgym_exp.node.before_loading import check_before_loading
+from rgym_exp.node.lock import only_node_of
 from rgym_exp.observe.logs import setup_logging
 from rgym_exp.observe.progress import wants_live
 
@@ -59,13 +61,16 @@ def execute(args: argparse.Namespace) -> int:
     invite = read_invite(args.join) if args.join else None
     config, notes = load_with_notes(home, network=args.network, invite=invite, overrides=overrides)
     live = wants_live(config.observe.live, sys.stdout)
-    # Until the full-screen view comes up, lines say what is going on.
-    _log_to(home, config, console=True)
-    for note in notes:
-        logger.info(note)
-    # Told before anything is started, as all that only a person can mend.
-    mode = account_mode(config, home)
     with ExitStack() as life:
+        # Before the log, which is another node's where one runs from here.
+        life.enter_context(only_node_of(home))
+        # Until the full-screen view comes up, lines say what is going on.
+        _log_to(home, config, console=True)
+        for note in notes:
+            logger.info(note)
+        # Told before anything is started, as all that only a person can mend.
+        mode = account_mode(config, home)
+        check_before_loading(config, home)
         if config.network.hub and invite is None:
             logger.info("Looking for this machine's hub, or starting one")
             hub = _hub_while_libraries_load(home, config.network.hub_url)

@@ -28,9 +28,7 @@ def instantiate_or(
     """
     if not isinstance(value, Mapping):
         return default_factory()
-    target = value.get("_target_")
-    if not isinstance(target, str):
-        raise ConfigError(f"{key} is a mapping without _target_: name the class there, e.g. _target_: my_package.Mine.")
+    target = _target_of(value, key)
     # Imported here since most runs swap nothing.
     from hydra.errors import InstantiationException
     from hydra.utils import get_object, instantiate
@@ -40,15 +38,43 @@ def instantiate_or(
         # Partial, so that what the run offers is handed over as it is and not turned into configuration values.
         make = instantiate(dict(value), _partial_=True, _convert_="all")
     except (InstantiationException, ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ConfigError(
-            f"{key}: there is no {target} ({_reason(error)}). _target_ is a dotted Python name, and its package must be"
-            " installed or on PYTHONPATH."
-        ) from error
+        raise _not_there(key, target, error) from error
     try:
         made: Made = make(**{name: offer for name, offer in offered.items() if name not in value})
     except Exception as error:  # Somebody else's code, which may raise anything.
         raise ConfigError(f"{key}: {target} can't be made: {_reason(error)}.") from error
     return made
+
+
+def check_target(value: Any, *, key: str) -> None:
+    """Import the class that ``value`` names, if it names one.
+
+    Raises:
+        ConfigError: it can't be found.
+    """
+    if not isinstance(value, Mapping):
+        return
+    target = _target_of(value, key)
+    from hydra.utils import get_object
+
+    try:
+        get_object(target)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise _not_there(key, target, error) from error
+
+
+def _target_of(value: Mapping[str, Any], key: str) -> str:
+    target = value.get("_target_")
+    if not isinstance(target, str):
+        raise ConfigError(f"{key} is a mapping without _target_: name the class there, e.g. _target_: my_package.Mine.")
+    return target
+
+
+def _not_there(key: str, target: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{key}: there is no {target} ({_reason(error)}). _target_ is a dotted Python name, and its package must be"
+        " installed or on PYTHONPATH."
+    )
 
 
 def _accepted(target: Any, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """Which round it is: waiting for the next one, jumping over missed ones, going back with a chain that was set back, and
-playing interim rounds while the hub is away."""
+playing interim rounds while the hub is away or nobody else waits for the next round."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ class SwarmRounds:
         poll_seconds: float,
         sleep: Callable[[float], object],
         clock: Callable[[], float] = time.monotonic,
+        nobody_else_waits: Callable[[], bool] = lambda: False,
     ) -> None:
         """
         Args:
@@ -67,6 +68,8 @@ class SwarmRounds:
             resumed: that was in a run before this one.
             poll_seconds: pause between two looks at the chain.
             sleep: waits for so many seconds (an event's ``wait``, so that a stop ends it).
+            nobody_else_waits: whether a round need not last until the next one is there: interim rounds are played
+                meanwhile, whose numbers leave the round's own to it, so that whoever comes finds it where it should be.
         """
         self.last_round = last_round
         """The last of the contract's rounds that was played. An interim round is none of them: a hub that comes back
@@ -77,6 +80,7 @@ class SwarmRounds:
         self._poll_seconds = poll_seconds
         self._sleep = sleep
         self._clock = clock
+        self._nobody_else_waits = nobody_else_waits
         # A coordinator of somebody's own may know no long poll.
         self._polls_long = "after" in inspect.signature(coordinator.round_and_stage).parameters
         self._repeats_round = resumed
@@ -125,6 +129,8 @@ class SwarmRounds:
             self._heard(round_number)
             if self._is_new(round_number):
                 return self._round(round_number, stage)
+            if self._nobody_else_waits():
+                return self._next_interim()
             # A long poll has waited already.
             self._sleep(max(0.0, self._poll_seconds - (self._clock() - began)))
 
@@ -224,5 +230,8 @@ class SwarmRounds:
                 "joining its round when it is back.",
                 SILENCE_SECONDS,
             )
+        return self._next_interim()
+
+    def _next_interim(self) -> CurrentRound:
         self._interim += 1
         return CurrentRound(round=self._base, stage=0, skipped=0, interim=self._interim)

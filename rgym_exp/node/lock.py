@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rgym_exp.base.lock import file_lock
 from rgym_exp.config.paths import Home
@@ -20,9 +20,17 @@ def only_node_of(home: Home) -> Iterator[None]:
 
     Raises:
         HomeTaken: another process holds it.
+        SwarmUserError: the home can't be written.
     """
-    home.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with file_lock(home.state / "run.lock") as held:
+    with ExitStack() as life:
+        try:
+            home.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            held = life.enter_context(file_lock(home.state / "run.lock"))
+        except OSError as error:
+            raise SwarmUserError(
+                f"Nothing can be written in {home.state} ({error.strerror}). Mend its owner and permissions, or choose"
+                " another folder with --home."
+            ) from error
         if held is None:
             raise HomeTaken(
                 f"A node already runs from {home.root}. Stop it first, or give this one a folder of its own with "

@@ -67,6 +67,7 @@ class RoundLoop(TrainerCallback):
             resumed=last_round is not None,
             poll_seconds=settings.poll_seconds,
             sleep=components.sleep,
+            nobody_else_waits=lambda: settings.goes_on_alone and not components.exchange.peers(),
         )
         self._steps = steps
         """Optimizer steps made so far, those before a resume included."""

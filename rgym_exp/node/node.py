@@ -25,10 +25,9 @@ from rgym_exp.node.components import (
 )
 from rgym_exp.node.evaluation import Evaluation
 from rgym_exp.node.interrupts import Interrupts, StopRequested
-from rgym_exp.node.lock import only_node_of
 from rgym_exp.node.loop import RoundLoop
 from rgym_exp.node.round import Components
-from rgym_exp.node.round_settings import RoundSettings
+from rgym_exp.node.round_settings import RoundSettings, is_offline
 from rgym_exp.observe.logs import route_third_party_logs
 from rgym_exp.observe.progress import Progress, RunInfo
 from rgym_exp.swarm.identity import load_or_create_identity
@@ -68,13 +67,12 @@ class NodeOptions:
 
 
 def run_node(options: NodeOptions) -> None:
-    """Take part in the swarm until ``max_rounds``, a stop, or a failure.
+    """Take part in the swarm until ``max_rounds``, a stop, or a failure. The caller holds the home's lock.
 
     Raises:
         SwarmUserError: something that a person has to mend; everything is closed by then.
     """
     with ExitStack() as life:
-        life.enter_context(only_node_of(options.home))
         try:
             node = _Node(options, life, _helpers_of(options.launch, life))
             # Registered last, so it comes first: what was trained is written before anything is closed.
@@ -255,6 +253,7 @@ class _Node:
             dtype=str(choose_dtype(config.training.dtype, self._hardware)).removeprefix("torch."),
             tasks=config.network.tasks if config.tasks == "auto" else str(config.tasks),
             log_file=home.logs / "swarm.log",
+            has_hub=not is_offline(config),
         )
 
 

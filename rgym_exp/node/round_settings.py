@@ -23,6 +23,9 @@ class RoundSettings:
     groups_per_peer: int
     gather_timeout_seconds: float
     poll_seconds: float
+    goes_on_alone: bool = False
+    """Whether the next round begins at once where nobody else is known: a clock makes the rounds, and no bootnode leads
+    to others who keep to it. Whoever comes later is waited for."""
 
     @property
     def total_groups(self) -> int:
@@ -42,4 +45,15 @@ class RoundSettings:
             groups_per_peer=config.communications.groups_per_peer,
             gather_timeout_seconds=config.communications.gather_timeout_seconds,
             poll_seconds=config.blockchain.poll_seconds,
+            goes_on_alone=is_offline(config) and not _has_bootnodes(config),
         )
+
+
+def is_offline(config: Config) -> bool:
+    """Whether a clock makes the rounds."""
+    chosen = config.blockchain.coordinator
+    return (config.network.coordinator if chosen == "auto" else chosen) == "offline"
+
+
+def _has_bootnodes(config: Config) -> bool:
+    return bool(config.network.bootnodes or config.communications.bootnodes)

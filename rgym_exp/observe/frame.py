@@ -86,7 +86,7 @@ def _round(state: ViewState, width: int, now: float) -> list[Text]:
     where = f" round {round_name(state.round)}" if state.round is not None else ""
     doing = WORDS.get(state.phase, state.phase)
     left = Text.assemble(" ", (spinner, ACCENT), (where, STRONG), "  ", doing)
-    if state.round is not None and interim_count(state.round):
+    if state.round is not None and interim_count(state.round) and (state.run is None or state.run.has_hub):
         left.append(" · without the hub, which is away", style=WARN)
     if state.detail:
         left.append(f" · {state.detail}", style=LABEL)

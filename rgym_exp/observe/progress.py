@@ -34,6 +34,8 @@ class RunInfo:
     dtype: str
     tasks: str
     log_file: Path
+    has_hub: bool = True
+    """Whether rounds are a hub's or a contract's; else a clock's, as on network offline."""
 
 
 class Progress(Protocol):

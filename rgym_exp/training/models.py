@@ -12,14 +12,11 @@ from typing import Any, cast
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from rgym_exp.errors import SwarmUserError
+from rgym_exp.errors import ModelError
 from rgym_exp.training.bundled import BUNDLED_MODEL, bundled_model_folder
+from rgym_exp.training.model_place import could_not_be_loaded
 
 logger = logging.getLogger("rl_swarm.training")
-
-
-class ModelError(SwarmUserError):
-    """The model cannot be had or cannot be trained here."""
 
 
 def choose_model(wanted: str, network_default: str, pool: Sequence[str], peer_id: str) -> str:
@@ -59,10 +56,7 @@ def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 def _why_not(name: str, error: Exception) -> str:
     if Path(name).exists():
         return f"{name} is a folder, but not one with a model that transformers can load ({_first_line(error)})."
-    return (
-        f"The model {name} could not be loaded ({_first_line(error)}). Check the name, the connection to the model hub "
-        f"(HF_ENDPOINT, proxy variables), and HF_TOKEN if it is gated; or use {BUNDLED_MODEL}, which needs no hub."
-    )
+    return str(could_not_be_loaded(name, _first_line(error)))
 
 
 def _first_line(error: Exception) -> str:

@@ -6,12 +6,16 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from rgym_exp.chain.coordinator import ChainUnavailable
+from rgym_exp.config.load import load_config
+from rgym_exp.config.paths import Home
 from rgym_exp.node.current_round import SwarmRounds
-from rgym_exp.types import contract_round, interim_count
+from rgym_exp.node.round_settings import RoundSettings
+from rgym_exp.types import contract_round, interim_count, interim_round
 from simulation.memory_chain import MemoryChain, MemoryCoordinator
 from tests.support.processes import wait_for
 
@@ -53,6 +57,7 @@ class Node:
         *,
         last_interim: int = 0,
         resumed: bool = False,
+        nobody_else_waits: Callable[[], bool] = lambda: False,
     ) -> SwarmRounds:
         return SwarmRounds(
             coordinator,
@@ -62,6 +67,7 @@ class Node:
             poll_seconds=1,
             sleep=self.time.sleep,
             clock=lambda: self.time.now,
+            nobody_else_waits=nobody_else_waits,
         )
 
     def play(self) -> tuple[int, int]:
@@ -315,3 +321,48 @@ def test_a_coordinator_that_can_wait_for_a_round_is_told_which_one_is_played() -
     node.time.events = [node.chain.advance]
     assert [node.play(), node.play()] == [(0, 0), (1, 0)]
     assert polling.after == [None, 0, 0], "the first look after a resume wants to know at once"
+
+
+def test_alone_with_a_clock_a_round_begins_when_the_last_one_is_over() -> None:
+    node = Node()
+    others: list[str] = []
+    node.rounds = node.rounds_with(node.chain.coordinator("0x1"), nobody_else_waits=lambda: not others)
+    assert [node.play() for _ in range(3)] == [(0, 0), (0, 1), (0, 2)]
+    assert node.time.slept == []
+    # The clock's own rounds are where somebody who comes would look for this node: none is left out.
+    node.chain.advance()
+    assert [node.play() for _ in range(2)] == [(1, 0), (1, 1)]
+    # Somebody came, who waits for the clock.
+    others.append("bea")
+    node.time.events = [nothing, node.chain.advance]
+    assert node.play() == (2, 0)
+    assert node.time.slept == [1, 1]
+
+
+def test_rounds_played_alone_are_counted_on_after_a_resume() -> None:
+    node = Node()
+    node.chain.round = 7
+    node.rounds = node.rounds_with(
+        node.chain.coordinator("0x1"),
+        7,
+        last_interim=interim_round(7, 3),
+        resumed=True,
+        nobody_else_waits=lambda: True,
+    )
+    assert [node.play() for _ in range(2)] == [(7, 0), (7, 4)]
+
+
+@pytest.mark.parametrize(
+    ("network", "overrides", "alone"),
+    [
+        ("offline", [], True),
+        ("local", ["blockchain.coordinator=offline"], True),
+        ("local", [], False),
+        ("offline", [f"communications.bootnodes=[/ip4/203.0.113.5/tcp/38600/p2p/Qm{'a' * 44}]"], False),
+    ],
+)
+def test_only_a_node_of_a_clock_without_bootnodes_goes_on_alone(
+    network: str, overrides: list[str], alone: bool, tmp_path: Path
+) -> None:
+    config = load_config(Home(root=tmp_path), network=network, overrides=overrides, environ={})
+    assert RoundSettings.of(config).goes_on_alone is alone

@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -205,6 +206,14 @@ def test_a_round_without_the_hub_is_named_after_the_last_one_that_was_known() ->
     assert "└ round 12+3 " in "\n".join(lines_at(state, 80, 24))
     state.enter("generate", "", interim_round(12, 4), 0.0)
     assert "round 12+4" in lines_at(state, 80, 24)[3]
+    assert "without the hub, which is away" in lines_at(state, 120, 24)[3]
+
+
+def test_a_round_alone_between_two_of_a_clock_is_no_trouble_of_a_hub() -> None:
+    state = ViewState(run=replace(RUN, has_hub=False))
+    state.enter("generate", "", interim_round(12, 4), 0.0)
+    assert "round 12+4" in lines_at(state, 80, 24)[3]
+    assert "hub" not in lines_at(state, 120, 24)[3]
 
 
 def test_anything_else_that_the_node_does_is_shown_by_its_name() -> None:

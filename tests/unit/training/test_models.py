@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from rgym_exp.errors import ModelError
 from rgym_exp.training.hardware import Hardware, HardwareError, choose_dtype, find_hardware
-from rgym_exp.training.models import ModelError, choose_model, eos_token_ids, load_model, with_lora
+from rgym_exp.training.models import choose_model, eos_token_ids, load_model, with_lora
 
 POOL = ["one", "two", "three"]
 

@@ -120,7 +120,8 @@ class _Node:
         judge = make_judge(config)
         if judge is not None:
             life.callback(judge.close)
-        judge_client = make_judge_client(config, judge, peer_id=self._peer_id, model_name=self._model_name)
+        published = self._learner.policy.model_name
+        judge_client = make_judge_client(config, judge, peer_id=self._peer_id, model_name=published)
         if judge_client is not None:
             life.callback(judge_client.close)
         player = make_player(config, home, judge, coordinator.market, peer_id=self._peer_id)

@@ -14,6 +14,7 @@ from trl import GRPOConfig
 
 from rgym_exp.config.schema import TrainingConfig
 from rgym_exp.training.hardware import Hardware, choose_dtype
+from rgym_exp.training.hub_names import published_name
 from rgym_exp.training.memory_estimate import CPU_WASTE, MemoryPlan, Shape, plan_memory
 from rgym_exp.training.models import eos_token_ids, load_model, with_lora
 from rgym_exp.training.policy import Chat, ChatPolicy, ChatTokens, Sampler
@@ -98,7 +99,7 @@ def build_learner(
         sampler = SharedPrefillSampler(inference, _sampling(config, model, tokenizer, max_completion_length))
     return Learner(
         trainer=trainer,
-        policy=ChatPolicy(tokens, sampler, model_name),
+        policy=ChatPolicy(tokens, sampler, published_name(model_name)),
         sampler=sampler,
         tokens=tokens,
         plan=plan,

@@ -50,6 +50,11 @@ def base_model_to_show(model_name: str) -> str:
     return base_model_on_the_hub(model_name) or _last_part(model_name)
 
 
+def published_name(model_name: str) -> str:
+    """What the swarm and its judge are told that this node trains: a folder's name, never where it lies."""
+    return model_name if base_model_on_the_hub(model_name) else _last_part(model_name)
+
+
 def _last_part(name: str) -> str:
     return re.split(r"[/\\]", name.rstrip("/\\"))[-1]
 

@@ -17,6 +17,7 @@ class Policy(Protocol):
     """The model being trained. The trainer's is ``ChatPolicy``; tests and simulations script their own."""
 
     model_name: str
+    """What the swarm is told that this is: a name, never a path."""
 
     def complete(self, prompts: Sequence[Chat], copies: int) -> list[list[Completion]]:
         """Sample ``copies`` completions of each chat in one batched call: ``[len(prompts)][copies]``."""

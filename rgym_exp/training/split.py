@@ -61,7 +61,7 @@ def build_split_learner(
         # vLLM and TRL's batching have schedules of their own: they stay on rank 0.
         return learner
     sampler = SplitSampler(learner.sampler, helpers, trainer)
-    return replace(learner, sampler=sampler, policy=ChatPolicy(learner.tokens, sampler, model_name))
+    return replace(learner, sampler=sampler, policy=ChatPolicy(learner.tokens, sampler, learner.policy.model_name))
 
 
 class SplitGradient:

@@ -10,6 +10,7 @@ import pytest
 from rgym_exp.config.schema import TrainingConfig
 from rgym_exp.training.build import Learner, build_learner
 from rgym_exp.training.hardware import find_hardware
+from rgym_exp.training.hub_names import published_name
 from rgym_exp.training.memory_estimate import NotEnoughMemory
 from tests.unit.training.conftest import GROUP_SIZE, make_rollout
 
@@ -33,3 +34,12 @@ def test_on_a_cpu_the_reserve_of_a_gigabyte_and_a_quarter_more_must_be_free(tiny
     assert built(tiny_model_folder, memory_bytes=int(1.4 * GIB)).plan.needed_bytes > 1.25 * GIB
     with pytest.raises(NotEnoughMemory):
         built(tiny_model_folder, memory_bytes=int(1.2 * GIB))
+
+
+def test_the_swarm_is_told_a_models_folder_name_and_not_where_it_lies(tiny_model_folder: Path) -> None:
+    learner = built(tiny_model_folder, memory_bytes=64 * GIB)
+    assert learner.policy.model_name == tiny_model_folder.name
+    # What comes from the Hub or from a package has no path to hide.
+    assert published_name("Qwen/Qwen3-0.6B") == "Qwen/Qwen3-0.6B"
+    assert published_name("SmolLM2-135M-Instruct") == "SmolLM2-135M-Instruct"
+    assert published_name("~/models/mine/") == "mine"

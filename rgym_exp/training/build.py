@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from trl import GRPOConfig
 
 from rgym_exp.config.schema import TrainingConfig
-from rgym_exp.training.hardware import Hardware, choose_dtype
+from rgym_exp.training.hardware import Hardware, HardwareError, choose_dtype
 from rgym_exp.training.hub_names import published_name
 from rgym_exp.training.memory_estimate import CPU_WASTE, MemoryPlan, Shape, plan_memory
 from rgym_exp.training.models import eos_token_ids, load_model, with_lora
@@ -62,7 +62,10 @@ def build_learner(
     Raises:
         ModelError: the model cannot be had, or cannot be trained.
         NotEnoughMemory: it does not fit.
+        HardwareError: it is to generate with what this device does not have.
     """
+    if config.use_vllm and hardware.device != "cuda":
+        raise HardwareError(f"training.use_vllm needs an NVIDIA GPU, and this node trains on {hardware.device}.")
     model, tokenizer = load_model(model_name)
     dtype = choose_dtype(config.dtype, hardware)
     if config.lora:

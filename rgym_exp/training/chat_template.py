@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from rgym_exp.training.models import ModelError
+from rgym_exp.errors import ModelError
 
 Chat = list[dict[str, str]]
 """Messages with a role and a content."""

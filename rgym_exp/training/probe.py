@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rgym_exp.training.models import ModelError
+from rgym_exp.errors import ModelError
 from rgym_exp.training.out_of_memory import is_out_of_memory
 from rgym_exp.training.packing import enable_packing, pack_groups, packed_log_probs
 from rgym_exp.training.sampling import evaluating, next_logits, prefill

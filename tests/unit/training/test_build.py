@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rgym_exp.config.schema import TrainingConfig
 from rgym_exp.training.build import Learner, build_learner
-from rgym_exp.training.hardware import find_hardware
+from rgym_exp.training.hardware import HardwareError, find_hardware
 from rgym_exp.training.hub_names import published_name
 from rgym_exp.training.memory_estimate import NotEnoughMemory
 from tests.unit.training.conftest import GROUP_SIZE, make_rollout
@@ -17,10 +18,10 @@ from tests.unit.training.conftest import GROUP_SIZE, make_rollout
 GIB = 1024**3
 
 
-def built(model: Path, *, memory_bytes: int) -> Learner:
+def built(model: Path, *, memory_bytes: int, **changes: Any) -> Learner:
     """On a CPU with so much memory."""
     return build_learner(
-        TrainingConfig(device="cpu", dtype="float32", num_generations=GROUP_SIZE, max_rounds=1),
+        TrainingConfig(device="cpu", dtype="float32", num_generations=GROUP_SIZE, max_rounds=1, **changes),
         replace(find_hardware("cpu"), memory_bytes=memory_bytes),
         model_name=str(model),
         max_completion_length=5,
@@ -43,3 +44,8 @@ def test_the_swarm_is_told_a_models_folder_name_and_not_where_it_lies(tiny_model
     assert published_name("Qwen/Qwen3-0.6B") == "Qwen/Qwen3-0.6B"
     assert published_name("SmolLM2-135M-Instruct") == "SmolLM2-135M-Instruct"
     assert published_name("~/models/mine/") == "mine"
+
+
+def test_vllm_without_a_gpu_is_refused(tiny_model_folder: Path) -> None:
+    with pytest.raises(HardwareError, match=r"training\.use_vllm needs an NVIDIA GPU"):
+        built(tiny_model_folder, memory_bytes=64 * GIB, use_vllm=True)

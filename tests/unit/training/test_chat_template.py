@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from rgym_exp.errors import ModelError
 from rgym_exp.training.chat_template import Chat
-from rgym_exp.training.models import ModelError
 from rgym_exp.training.policy import ChatTokens
 
 # As Gemma 1 and 2 have it.

@@ -11,9 +11,9 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from rgym_exp.config.schema import TrainingConfig
+from rgym_exp.errors import ModelError
 from rgym_exp.training.build import Learner, build_learner
 from rgym_exp.training.hardware import find_hardware
-from rgym_exp.training.models import ModelError
 from rgym_exp.training.probe import probe
 from rgym_exp.training.rollout import Rollout
 from rgym_exp.training.sampling import SampledTokens

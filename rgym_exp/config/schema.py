@@ -90,7 +90,6 @@ class TrainingConfig:
     """Compute a group's prompt once (packed step, shared prefill). False: TRL's own path."""
     use_vllm: bool = False
     vllm_gpu_memory_utilization: float = 0.3
-    use_continuous_batching: bool = False
     checkpoint_minutes: float = 10.0
     """Minutes between checkpoints; one is always written at the end."""
     checkpoints_to_keep: int = 2

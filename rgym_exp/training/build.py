@@ -210,7 +210,6 @@ def training_arguments(
         use_vllm=config.use_vllm,
         vllm_mode="colocate",
         vllm_gpu_memory_utilization=config.vllm_gpu_memory_utilization,
-        use_transformers_continuous_batching=config.use_continuous_batching,
         ignore_data_skip=True,
         logging_steps=1,
         logging_nan_inf_filter=False,

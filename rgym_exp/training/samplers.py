@@ -81,7 +81,7 @@ class SharedPrefillSampler:
 
 
 class TrlSampler:
-    """TRL's own generation: transformers, continuous batching or vLLM, whichever the trainer was told to use.
+    """TRL's own generation: transformers or vLLM, whichever the trainer was told to use.
 
     Args:
         repeats_cache: whether the model's cache of a prompt can be repeated (``Abilities.shares_prefill``).
@@ -94,9 +94,9 @@ class TrlSampler:
     def sample(
         self, prompts: Sequence[Sequence[int]], copies: int, *, greedy: bool = False
     ) -> list[list[SampledTokens]]:
-        """See ``Sampler.sample``. Greedy answers need transformers' generation; vLLM and batching draw theirs."""
+        """See ``Sampler.sample``. Greedy answers need transformers' generation; vLLM draws its own."""
         repeated = [list(ids) for ids in prompts for _ in range(copies)]
-        # The one call that covers all three backends. It is private: `trl` is pinned to a minor version, and a
+        # The one call that covers both backends. It is private: `trl` is pinned to a minor version, and a
         # contract test holds its shape.
         ids, logprobs = self._generate(repeated, copies, greedy)
         eos = set(self._trainer.eos_token_ids)
@@ -111,7 +111,7 @@ class TrlSampler:
         return [answers[start : start + copies] for start in range(0, len(answers), copies)]
 
     def score(self, prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
-        """See ``Sampler.score``. By the model that is trained: none of the three backends tells what we ask for."""
+        """See ``Sampler.score``. By the model that is trained: neither backend tells what we ask for."""
         model = cast(PreTrainedModel, self._trainer.model)
         with evaluating(model), self._trainer.accelerator.autocast():
             return score_answers(model, prompt, answers, repeats_cache=self._repeats_cache)
@@ -120,7 +120,7 @@ class TrlSampler:
         self, prompts: list[list[int]], copies: int, greedy: bool
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         trainer = self._trainer
-        if not greedy or trainer.use_vllm or trainer.use_transformers_continuous_batching:
+        if not greedy or trainer.use_vllm:
             return trainer._generate_single_turn(prompts, None, {}, copies)
         sampling = trainer.generation_config
         trainer.generation_config = copy.deepcopy(sampling)

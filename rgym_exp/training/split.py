@@ -58,7 +58,7 @@ def build_split_learner(
     helpers.use(hardware.device)
     trainer.gradient = SplitGradient(helpers)
     if not isinstance(learner.sampler, SharedPrefillSampler):
-        # vLLM and TRL's batching have schedules of their own: they stay on rank 0.
+        # TRL's own generation, vLLM's above all, has a schedule of its own: it stays on rank 0.
         return learner
     sampler = SplitSampler(learner.sampler, helpers, trainer)
     return replace(learner, sampler=sampler, policy=ChatPolicy(learner.tokens, sampler, learner.policy.model_name))

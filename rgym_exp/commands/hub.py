@@ -8,6 +8,8 @@ import signal
 from functools import partial
 from typing import TYPE_CHECKING
 
+from rgym_exp.base.stop_signals import let_go_of_the_terminal, stop_signals
+
 if TYPE_CHECKING:
     from rgym_exp.config.invite import Invite
     from rgym_exp.hub.hub_plan import HubPlan
@@ -126,8 +128,8 @@ async def _serve(plan: HubPlan, *, stop_with_parent: bool) -> None:
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(sign, stop.set)
+    for sign in stop_signals():
+        loop.add_signal_handler(sign, _stop_by, sign, stop)
     if stop_with_parent:
         when_parent_is_gone(partial(loop.call_soon_threadsafe, stop.set))
 
@@ -135,6 +137,12 @@ async def _serve(plan: HubPlan, *, stop_with_parent: bool) -> None:
     from rgym_exp.hub.hub import serve
 
     await serve(plan, stop=stop, on_ready=_print_invite)
+
+
+def _stop_by(sign: signal.Signals, stop: asyncio.Event) -> None:
+    if sign == signal.SIGHUP:
+        let_go_of_the_terminal()
+    stop.set()
 
 
 def _print_invite(invite: Invite) -> None:

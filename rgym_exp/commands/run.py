@@ -131,8 +131,14 @@ def _play(config: Config, home: Home, live: bool, page: NodePage | None, launch:
         else:
             logger.info("Finishing: writing a checkpoint and leaving the swarm. Ctrl-C again ends at once.")
 
+    def end_at_once(lost: str) -> None:
+        progress.close()
+        with suppress(OSError):
+            # Past every lock, which whoever was interrupted may hold.
+            os.write(2, f"rl-swarm run: {lost}\n".encode())
+
     try:
-        with Interrupts(on_first_signal, progress.close) as interrupts:
+        with Interrupts(on_first_signal, end_at_once) as interrupts:
             options = NodeOptions(config=config, home=home, progress=progress, interrupts=interrupts, launch=launch)
             run_node(options)
     finally:

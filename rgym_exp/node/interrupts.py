@@ -1,4 +1,5 @@
-"""Ctrl-C and `docker stop`: once to finish cleanly, twice to end at once."""
+"""Ctrl-C, `docker stop`, a terminal that is closed: once to finish cleanly; the first two end it at once the second
+time."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+
+from rgym_exp.base.stop_signals import let_go_of_the_terminal, stop_signals
 
 
 class StopRequested(BaseException):
@@ -19,22 +22,30 @@ class StopRequested(BaseException):
 
 
 class Interrupts:
-    """Turns SIGINT and SIGTERM into ``StopRequested``, but never inside a section that must not be cut in two.
+    """Turns SIGINT, SIGTERM and SIGHUP into ``StopRequested``, but never inside a section that must not be cut in two.
 
-    Use as a context manager around the node's life. A second signal calls ``end_at_once`` and leaves.
+    Use as a context manager around the node's life. A second SIGINT or SIGTERM calls ``end_at_once`` and leaves. A
+    second SIGHUP does nothing: the kernel and the shell both send one when a terminal is closed, and nobody asked for
+    what was trained to be lost.
+
+    Args:
+        on_first: called at the first signal.
+        end_at_once: called before the process ends at once, with a sentence about what is lost by it.
     """
 
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self, on_first: Callable[[], None], end_at_once: Callable[[], None]) -> None:
+    def __init__(self, on_first: Callable[[], None], end_at_once: Callable[[str], None]) -> None:
         self._on_first = on_first
         self._end_at_once = end_at_once
         self._requested = False
+        self._asked = 0
+        """SIGINT and SIGTERM so far."""
+        self.what_is_lost: Callable[[], str] = lambda: "Ended at once, before the first round."
+        """Says what an end at this moment costs; whoever trains puts its own here."""
         self._shields = 0
         self._before: dict[int, signal.Handlers | Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __enter__(self) -> Interrupts:
-        for number in self._SIGNALS:
+        for number in stop_signals():
             self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -45,10 +56,16 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._requested:
-            self._end_at_once()
+        if number == signal.SIGHUP:
+            let_go_of_the_terminal()
+        else:
+            self._asked += 1
+        if self._asked > 1:
+            self._end_at_once(self.what_is_lost())
             # Threads of libraries may hold locks that an orderly exit would wait for.
             os._exit(128 + number)
+        if self._requested:
+            return
         self._requested = True
         self._on_first()
         if self._shields == 0:

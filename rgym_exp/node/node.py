@@ -6,6 +6,7 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.chain.coordinator import ChainUnavailable, Coordinator
@@ -29,12 +30,13 @@ from rgym_exp.node.loop import RoundLoop
 from rgym_exp.node.round import Components
 from rgym_exp.node.round_settings import RoundSettings, is_offline
 from rgym_exp.observe.logs import route_third_party_logs
-from rgym_exp.observe.progress import Progress, RunInfo
+from rgym_exp.observe.progress import Progress, RunInfo, counted
 from rgym_exp.swarm.identity import load_or_create_identity
 from rgym_exp.swarm.names import animal_name
 from rgym_exp.tasks.source import TaskSource
 from rgym_exp.training.build import Learner, build_learner
-from rgym_exp.training.checkpoint import CheckpointStore, SwarmRecord
+from rgym_exp.training.checkpoint import Checkpoint, CheckpointStore, SwarmRecord, TrainedModel
+from rgym_exp.training.checkpoint_check import problem_with
 from rgym_exp.training.hardware import Hardware, choose_dtype, find_hardware
 from rgym_exp.training.helpers import HelperRanks
 from rgym_exp.training.models import choose_model
@@ -99,8 +101,6 @@ class _Node:
             config.training.model_name, config.network.model_name, _pool(config, self._hardware), self._peer_id
         )
         self._store = CheckpointStore(home.checkpoints, keep=config.training.checkpoints_to_keep)
-        self._resumed = self._store.latest_for(model_name=self._model_name, lora=config.training.lora)
-        self._saved_step = self._resumed.record.step if self._resumed else 0
 
         tasks = make_tasks(config)
         life.callback(tasks.close)
@@ -110,6 +110,9 @@ class _Node:
         life.callback(lambda: coordinator.close(flush_seconds=_FLUSH_SECONDS))
         progress.started(self._run_info())
         self._learner = self._build_learner(tasks)
+        self._resumed = self._checkpoint_to_resume()
+        self._saved_step = self._resumed.record.step if self._resumed else 0
+        self._learner.trainer.begin_after(self._saved_step)
         exchange = make_exchange(config, home, tasks.digest, _contract_bootnodes(coordinator), clock)
         life.callback(exchange.close)
         tracker = make_tracker_of(config, home, run_name=animal_name(self._peer_id))
@@ -151,7 +154,7 @@ class _Node:
             progress=progress,
             tracker=tracker,
             interrupts=options.interrupts,
-            save=self.save,
+            save=self._save_between,
             after_round=self._push_if_due,
             checkpoint_seconds=60 * config.training.checkpoint_minutes,
             last_round=self._last_round(),
@@ -159,6 +162,7 @@ class _Node:
             steps=self._saved_step,
         )
         self._learner.trainer.add_callback(self._loop)
+        options.interrupts.what_is_lost = self._what_is_lost
 
     def train(self) -> None:
         """Play rounds until the end of the run."""
@@ -184,11 +188,19 @@ class _Node:
             peer_id=self._peer_id,
             model_name=self._model_name,
             lora=self._options.config.training.lora,
+            lora_rank=self._trained_model.lora_rank,
             interim=self._loop.last_interim,
         )
         self._store.save(trainer.write_checkpoint, record)
         self._saved_step = record.step
         logger.info("Checkpoint of step %d (round %d) written.", record.step, record.round)
+
+    def _save_between(self) -> None:
+        # Weights whose gradient isn't finite may be past mending: they don't take the place of a good checkpoint.
+        if self._learner.trainer.guard.skipped_in_a_row:
+            logger.warning("The checkpoint that is due is left out, for the last step was skipped.")
+        else:
+            self.save()
 
     def finish(self) -> None:
         """Write a checkpoint unless the last one holds everything already; push likewise."""
@@ -203,6 +215,17 @@ class _Node:
                 announce=lambda: progress.phase("push to the model hub"),
             )
         progress.phase("leave the swarm")
+
+    def _what_is_lost(self) -> str:
+        """By an end at this very moment."""
+        made, saved = self._learner.trainer.state.global_step, self._saved_step
+        if made <= saved:
+            held = f": the checkpoint of step {saved} has every round" if saved else ", before the first round"
+            return f"Ended at once{held}."
+        rounds = counted(made - saved, "round")
+        if saved:
+            return f"Ended at once: {rounds} since the checkpoint of step {saved} lost. The next start goes on from it."
+        return f"Ended at once: {rounds} lost, which is all, for no checkpoint had been written yet."
 
     def _push_if_due(self, report: RoundReport) -> None:
         if self._push is not None:
@@ -224,8 +247,17 @@ class _Node:
             max_completion_length=training.max_completion_length or tasks.max_completion_length,
             sample_chats=[tasks.messages(problem) for problem in tasks.held_out(_SAMPLE_PROMPTS)],
             play=self._play,
-            first_step=self._saved_step,
         )
+
+    @property
+    def _trained_model(self) -> TrainedModel:
+        training = self._options.config.training
+        return TrainedModel(model_name=self._model_name, lora_rank=training.lora_rank if training.lora else None)
+
+    def _checkpoint_to_resume(self) -> Checkpoint | None:
+        # Any, since the trainer's model may be missing, says TRL.
+        policy: Any = self._learner.trainer.model
+        return self._store.resume(self._trained_model, lambda folder: problem_with(folder, policy))
 
     def _last_round(self) -> int | None:
         """The round of the checkpoint, if it was one of this very swarm: another's rounds have their own numbers."""

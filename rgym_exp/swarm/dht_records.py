@@ -198,6 +198,16 @@ class DhtRecords:
                 held[shard] = self._announcements_in(entry.value if entry is not None else None, shard)
         return held
 
+    async def is_alive(self) -> bool:
+        """Whether the daemon answers."""
+        if self.stopped.is_set():
+            return False
+        try:
+            await _addresses(self.p2p)
+        except (OSError, EOFError, P2PDaemonError):
+            return False
+        return True
+
     async def close(self) -> None:
         """Leave the DHT and end the daemon."""
         if self._is_closed:

@@ -60,6 +60,19 @@ class LastingRecords:
                 self.current.set_round(self._round)
             on_replaced()
 
+    async def replace_if_stopped(self) -> bool:
+        """For the end of a life, when ``keep`` was cancelled: have a daemon that works. Whether it is a new one.
+
+        Raises SwarmError: none can be started.
+        """
+        if self.trouble is None and await self.current.is_alive():
+            return False
+        await self.current.close()
+        self.current, self.trouble = await self._open(), None
+        if self._round is not None:
+            self.current.set_round(self._round)
+        return True
+
     def set_round(self, round_number: int) -> None:
         """See ``DhtRecords``."""
         self._round = round_number

@@ -31,6 +31,8 @@ from rgym_exp.types import Announcement, ReceivedShare, Share
 _START_SECONDS = 60.0
 _CLOSE_SECONDS = 15.0
 _LEAVE_NOTICE_SECONDS = 3.0
+# For all of a leave, a new daemon for it included.
+_LEAVE_SECONDS = 30.0
 _LONGEST_PAUSE_SECONDS = 30.0
 
 logger = logging.getLogger("rl_swarm.swarm")
@@ -161,9 +163,9 @@ class LibP2PExchange:
                 return
             self._is_closed = True
             try:
-                self._loop.call(self._shut_down(), _CLOSE_SECONDS)
+                self._loop.call(self._shut_down(), _LEAVE_SECONDS)
             except TimeoutError:
-                logger.warning("Leaving the swarm took over %.0f s; its daemon may linger a while.", _CLOSE_SECONDS)
+                logger.warning("Leaving the swarm took over %.0f s; its daemon may linger a while.", _LEAVE_SECONDS)
             self._loop.end()
 
     def finish(
@@ -266,12 +268,21 @@ class LibP2PExchange:
         if last is None:
             return  # nobody knows of this peer
         reached = self._current.round if self._current is not None else last.round
-        notices = [
-            self._records.publish(notice) for notice in leave_notices(last, reached=reached, now=self._clock.now())
-        ]
+        notices = leave_notices(last, reached=reached, now=self._clock.now())
+        await self._publish_once(notices)
+        try:
+            # systemd's SIGTERM goes to every process of a service: the daemon may have been gone before us. What was
+            # published then is kept by nobody but this peer, so it is asked afterwards.
+            if await self._lasting.replace_if_stopped():
+                logger.info("The peer-to-peer daemon (p2pd) had ended already; a new one publishes the leave notice.")
+                await self._publish_once(notices)
+        except SwarmError as error:
+            logger.debug("The leave notice did not get through: %s", error)
+
+    async def _publish_once(self, notices: Sequence[Announcement]) -> None:
         try:
             async with asyncio.timeout(_LEAVE_NOTICE_SECONDS):
-                await asyncio.gather(*notices)
+                await asyncio.gather(*(self._records.publish(notice) for notice in notices))
         except Exception:
             # The DHT library fails in many ways while daemon or network are away; the others then wait in vain.
             logger.debug("The leave notice did not get through.", exc_info=True)

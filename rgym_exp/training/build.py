@@ -50,14 +50,12 @@ def build_learner(
     max_completion_length: int,
     sample_chats: Sequence[Chat],
     play: Callable[[], Rollout],
-    first_step: int,
 ) -> Learner:
     """Load the model and make the trainer.
 
     Args:
         sample_chats: typical prompts, from whose length the memory plan is made.
         play: called once per optimizer step for the batch.
-        first_step: optimizer steps made before this run (of the checkpoint to resume from).
 
     Raises:
         ModelError: the model cannot be had, or cannot be trained.
@@ -93,7 +91,7 @@ def build_learner(
         model=model,
         processing_class=tokenizer,
         train_dataset=placeholders(config.local_groups + config.external_groups),
-        args=training_arguments(config, hardware, model, plan, max_completion_length, dtype, first_step),
+        args=training_arguments(config, hardware, model, plan, max_completion_length, dtype),
     )
     # The node reports its rounds itself.
     trainer.remove_callback(PrinterCallback)
@@ -179,7 +177,6 @@ def training_arguments(
     plan: MemoryPlan,
     completion_length: int,
     dtype: torch.dtype,
-    first_step: int,
 ) -> GRPOConfig:
     """TRL's arguments for rounds of this configuration: one batch, one generation, one optimizer step a round."""
     groups = config.local_groups + config.external_groups
@@ -188,7 +185,7 @@ def training_arguments(
         output_dir=tempfile.gettempdir(),
         per_device_train_batch_size=groups * config.num_generations,
         gradient_accumulation_steps=1,
-        max_steps=_ENDLESS if config.max_rounds is None else first_step + config.max_rounds,
+        max_steps=_ENDLESS if config.max_rounds is None else config.max_rounds,
         num_generations=config.num_generations,
         max_completion_length=completion_length,
         temperature=config.temperature,

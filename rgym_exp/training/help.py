@@ -44,7 +44,7 @@ def help_rank_zero(launch: Launch) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     ranks = Ranks.join(launch)
     # From here on rank 0 decides: it is told to stop as well, and first finishes what it needs this process for.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     logger.info("Process %d of %d of this peer is ready to help.", launch.rank, launch.size)
     try:
@@ -117,7 +117,6 @@ class Helper:
             max_completion_length=order.max_completion_length,
             sample_chats=order.sample_chats,
             play=_no_rounds_here,
-            first_step=0,
         )
         trainer = self._learner.trainer
         self._model = trainer.get_ready_without_training()

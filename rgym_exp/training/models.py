@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from rgym_exp.errors import ModelError
 from rgym_exp.training.bundled import BUNDLED_MODEL, bundled_model_folder
+from rgym_exp.training.finite import is_finite
 from rgym_exp.training.load_errors import check_loaded, load_error
 
 logger = logging.getLogger("rl_swarm.training")
@@ -36,7 +37,8 @@ def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a causal language model with fp32 weights, and its tokenizer.
 
     Raises:
-        ModelError: it does not exist, cannot be reached, is damaged, or can't be asked and trained.
+        ModelError: it does not exist, cannot be reached, is damaged, holds numbers that aren't finite, or can't be
+            asked and trained.
     """
     place = str(bundled_model_folder()) if name == BUNDLED_MODEL else name
     try:
@@ -46,6 +48,7 @@ def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, trust_remote_code=False)
     except Exception as error:  # Each library below has classes of its own; all of it is about this one model.
         raise load_error(name, error) from error
+    _refuse_what_is_not_finite(name, model)
     if tokenizer.chat_template is None:
         raise ModelError(f"{name} has no chat template, so it cannot be asked questions. Choose an instruct model.")
     if tokenizer.eos_token is None and (ends := eos_token_ids(model, tokenizer)):
@@ -54,6 +57,15 @@ def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+def _refuse_what_is_not_finite(name: str, model: PreTrainedModel) -> None:
+    for weight, numbers in model.named_parameters():
+        if not is_finite([numbers]):
+            raise ModelError(
+                f"{name} holds numbers that are not finite ({weight}): it was damaged, or spoilt in training. Use "
+                "another copy of it, or another model."
+            )
 
 
 def eos_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

@@ -6,21 +6,26 @@ TRL owns advantages, loss, clipping, optimizer and resume. Overridden here, each
 * ``_generate_and_score_completions``: carries to the loss which rows are external, and how sure their senders were;
 * ``_prepare_inputs``: keeps the rows of a group together, where TRL shuffles them;
 * ``_compute_loss``: weighs external groups, when asked to, and keeps what they weighed;
-* ``training_step``: goes through the batch in parts that fit memory, and leaves out zero-advantage groups;
+* ``training_step``: goes through the batch in parts that fit memory, leaves out zero-advantage groups, and skips a
+  step whose gradient isn't finite;
 * ``log``: says how the external weights were spread, where TRL would log their mean alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from trl import GRPOTrainer
 
+from rgym_exp.training.finite import StepGuard
 from rgym_exp.training.out_of_memory import halve_until_it_fits
 from rgym_exp.training.packing import enable_packing, pack_groups, packed_log_probs
 from rgym_exp.training.rollout import EXTERNAL_WEIGHT, Rollout, external_weights, weight_statistics
@@ -66,6 +71,8 @@ class SwarmTrainer(GRPOTrainer):
         """How a batch's gradient is taken: here, or by several processes (``split.py``)."""
         self._done: tuple[Tensor, Tensor | None, Tensor | None] | None = None
         self._weights: list[float] = []
+        self.guard = StepGuard()
+        """Skips steps whose gradient isn't finite."""
         # Any, since TRL writes down narrower types for its hooks than it takes.
         hooks: dict[str, Any] = {"reward_funcs": swarm_reward, "rollout_func": _rollout_func}
         super().__init__(**hooks, **kwargs)
@@ -85,6 +92,13 @@ class SwarmTrainer(GRPOTrainer):
             "logprobs": self._rollout.logprobs,
             "reward": self._rollout.rewards,
         }
+
+    def begin_after(self, step: int) -> None:
+        """Have the run's rounds counted from this step, that of the checkpoint to resume from; called before training.
+
+        TRL counts steps since the model's first, across resumes.
+        """
+        self.args.max_steps += step
 
     def trained_weights(self) -> list[nn.Parameter]:
         """The weights that the optimizer changes, in the same order in every process."""
@@ -114,10 +128,15 @@ class SwarmTrainer(GRPOTrainer):
             self._metrics["train"][name].extend(values)
 
     def write_checkpoint(self, folder: Path) -> Path:
-        """Write weights, optimizer, random state and step count below ``folder``; returns the folder written."""
+        """Write weights, optimizer, random state and step count below ``folder``; returns the folder written.
+
+        Raises NotFinite: the weights or the last gradients aren't; nothing is written.
+        """
+        self.guard.require_sound(self._policy)
         self.args.output_dir = str(folder)
-        # GRPOTrainer's own method only adds a model card.
-        super(GRPOTrainer, self)._save_checkpoint(self._policy, trial=None)
+        with _under_names_in_memory(self._policy):
+            # GRPOTrainer's own method only adds a model card.
+            super(GRPOTrainer, self)._save_checkpoint(self._policy, trial=None)
         return folder / f"checkpoint-{self.state.global_step}"
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -133,7 +152,9 @@ class SwarmTrainer(GRPOTrainer):
 
         Raises:
             OSError, SafetensorError, RuntimeError: it can't be written, e.g. on a full disk.
+            NotFinite: the weights or the last gradients aren't; nothing is written.
         """
+        self.guard.require_sound(self._policy)
         self._policy.save_pretrained(str(folder))
         if self.processing_class is not None:
             self.processing_class.save_pretrained(str(folder))
@@ -153,6 +174,7 @@ class SwarmTrainer(GRPOTrainer):
         model.train()
         batch = self._prepare_inputs(inputs)
         loss = self.gradient(self, model, batch, self._groups_with_advantage(batch))
+        self.guard.check(self._policy, self.trained_weights())
         self._step += 1
         return loss
 
@@ -251,6 +273,24 @@ class SwarmTrainer(GRPOTrainer):
         with self.accelerator.autocast():
             log_probs, entropies = packed_log_probs(model, packed, self.temperature)
         return log_probs, entropies if compute_entropy else None, None
+
+
+@contextmanager
+def _under_names_in_memory(policy: PreTrainedModel) -> Iterator[None]:
+    """Have the weights written under the names that they have here, for the Trainer loads a checkpoint by these.
+
+    ``save_pretrained`` writes those of the model hub, where experts, for one, are weights of their own: the Trainer
+    would leave them as they are, without a word.
+    """
+    if isinstance(policy, PeftModel):
+        yield
+        return
+    named: Any = policy
+    named.save_pretrained = partial(policy.save_pretrained, save_original_format=False)
+    try:
+        yield
+    finally:
+        del named.save_pretrained
 
 
 def _rollout_func(prompts: list[Any], trainer: SwarmTrainer) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,22 @@ from tests.support.processes import HubProgram, NodeProgram, wait_for
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
-def test_a_node_that_is_stopped_keeps_nobody_waiting_and_may_come_back(tmp_path: Path, tiny_model_folder: Path) -> None:
+def ctrl_c(node: NodeProgram) -> None:
+    """At its terminal."""
+    node.ctrl_c()
+
+
+def stop_service(node: NodeProgram) -> None:
+    """As systemd does unless told otherwise: SIGTERM to every process of the service, in any order."""
+    for child in node.children():
+        child.terminate()
+    node.signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("stop", [ctrl_c, stop_service])
+def test_a_node_that_is_stopped_keeps_nobody_waiting_and_may_come_back(
+    tmp_path: Path, tiny_model_folder: Path, stop: Callable[[NodeProgram], None]
+) -> None:
     with (
         HubProgram(tmp_path / "hub", "--round-minimum", "0.5", "--round-limit", "3600") as hub,
         NodeProgram(tmp_path / "ada", tiny_model_folder, invite=hub.invite()) as ada,
@@ -22,7 +39,7 @@ def test_a_node_that_is_stopped_keeps_nobody_waiting_and_may_come_back(tmp_path:
                 what="a round together",
                 programs=(hub, ada, bea),
             )
-            bea.ctrl_c()
+            stop(bea)
             assert bea.wait() == 0
         stopped_in = hub.round
         wait_for(lambda: hub.round >= stopped_in + 3, what="rounds without the one that left", programs=(hub, ada))

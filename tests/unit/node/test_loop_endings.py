@@ -25,7 +25,7 @@ class OneStep:
     def __init__(self, components: MakeComponents, model: Path, folder: Path) -> None:
         self.tracker = MemoryTracker()
         self.saves = 0
-        self.guard = Interrupts(lambda: None, lambda: None)
+        self.guard = Interrupts(lambda: None, lambda lost: None)
         self._arguments = TrainingArguments(output_dir=str(folder), use_cpu=True)
         self._make_components = components
         self._tokens = ChatTokens(AutoTokenizer.from_pretrained(model), 16)

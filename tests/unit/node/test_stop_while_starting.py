@@ -30,7 +30,7 @@ def test_a_stop_before_the_first_round_is_an_orderly_end(tmp_path: Path, caplog:
     progress = MemoryProgress()
     with (
         caplog.at_level(logging.INFO, logger="rl_swarm.node"),
-        Interrupts(lambda: None, lambda: None) as interrupts,
+        Interrupts(lambda: None, lambda lost: None) as interrupts,
     ):
         run_node(NodeOptions(config=config, home=home, progress=progress, interrupts=interrupts))
     assert "Stopping, as asked." in caplog.text

@@ -150,6 +150,21 @@ def test_a_peer_that_leaves_is_waited_for_no_longer(make_peer: MakePeer, rounds_
     assert leaves.peer_id not in stays.peers()
 
 
+@pytest.mark.parametrize("noticed", [False, True], ids=["a moment ago", "noticed by now"])
+def test_a_peer_whose_daemon_ended_first_still_publishes_its_leave_notice(make_peer: MakePeer, noticed: bool) -> None:
+    stays, leaves = make_peer(0), make_peer(1)
+    publish(leaves, 4)
+    wait_until(lambda: leaves.peer_id in gather(stays, 4, enough=1))
+    gathering = stays.start_gathering(5)
+    records = leaves._records
+    os.kill(records.p2p._child.pid, signal.SIGTERM)
+    if noticed:
+        wait_until(records.stopped.is_set)
+    leaves.close()
+    assert gathering.close(timeout_seconds=300, enough_shares=8) == []
+    assert leaves.peer_id not in stays.peers()
+
+
 def test_alone_a_peer_does_not_wait(make_peer: MakePeer) -> None:
     peer = make_peer(0)
     publish(peer, 4)

@@ -27,7 +27,6 @@ def built(model: Path, *, memory_bytes: int, **changes: Any) -> Learner:
         max_completion_length=5,
         sample_chats=[[{"role": "user", "content": "hello"}]],
         play=lambda: make_rollout(groups=8),
-        first_step=0,
     )
 
 

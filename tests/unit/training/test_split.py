@@ -103,7 +103,6 @@ def build(tiny_model_folder: Path) -> Build:
             "max_completion_length": 5,
             "sample_chats": [[{"role": "user", "content": "hello"}]],
             "play": play or (lambda: make_rollout(groups=groups)),
-            "first_step": 0,
         }
         hardware = find_hardware("cpu")
         if helpers is None:

@@ -69,6 +69,8 @@ class TrainingConfig:
     """null: 1e-6; 5e-6 for models under 0.3 B parameters, 1e-5 for LoRA."""
     loss_type: str = "dapo"
     """TRL's loss_type. "sapo" is Soft Adaptive Policy Optimization, not Swarm sAmpling Policy Optimization."""
+    steps_per_round: int = 1
+    """Optimizer steps on each round's batch."""
     epsilon: float = 0.2
     epsilon_high: float = 0.28
     beta: float = 0.0

@@ -88,6 +88,7 @@ def build_learner(
         groups_at_once=plan.groups_at_once,
         shared_prompt=packs,
         weigh_external=config.external_weight == "bounded",
+        steps_per_round=config.steps_per_round,
         model=model,
         processing_class=tokenizer,
         train_dataset=placeholders(config.local_groups + config.external_groups),
@@ -145,6 +146,8 @@ def _plan(
         group_size=config.num_generations,
         bf16=dtype == torch.bfloat16,
         packed=packs,
+        # Under LoRA the reference is the model without its adapters.
+        reference=config.beta > 0 and not config.lora,
     )
     return plan_memory(
         shape,
@@ -178,7 +181,7 @@ def training_arguments(
     completion_length: int,
     dtype: torch.dtype,
 ) -> GRPOConfig:
-    """TRL's arguments for rounds of this configuration: one batch, one generation, one optimizer step a round."""
+    """TRL's arguments for rounds of this configuration: a round is one batch, one generation, one step."""
     groups = config.local_groups + config.external_groups
     return GRPOConfig(
         # Checkpoints are ours (checkpoint.py); nothing is written here.

@@ -41,6 +41,8 @@ class Shape:
     bf16: bool
     packed: bool
     """Whether a group's prompt is computed once."""
+    reference: bool
+    """Whether a copy of the starting model is kept, for the KL term."""
 
     @classmethod
     def of(cls, config: PretrainedConfig, **rest: int | bool) -> Shape:
@@ -75,8 +77,9 @@ class MemoryPlan:
 
 
 def fixed_bytes(shape: Shape) -> int:
-    """Weights, the bf16 copy that generates, gradients and AdamW's two moments."""
-    weights = 4 * shape.parameters + (2 * shape.parameters if shape.bf16 else 0)
+    """Weights, the bf16 copy that generates, the reference model, gradients and AdamW's two moments."""
+    copies = (2 if shape.bf16 else 0) + (4 if shape.reference else 0)
+    weights = (4 + copies) * shape.parameters
     return weights + 12 * shape.trained_parameters
 
 

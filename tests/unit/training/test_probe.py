@@ -63,7 +63,6 @@ def learner_of(folder: Path, game: OneRound, **changes: Any) -> Learner:
         max_completion_length=5,
         sample_chats=CHATS,
         play=game.play,
-        first_step=0,
     )
     return game.learner
 

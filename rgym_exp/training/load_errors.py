@@ -65,10 +65,13 @@ def check_loaded(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokeniz
         )
     embeddings: Any = model.get_input_embeddings()
     embedded = int(embeddings.weight.size(0))
-    if len(tokenizer) > embedded:
+    # Added tokens that no text is split into may lie beyond; those that begin and end an answer are used.
+    ordinary = set(tokenizer.get_vocab().values()) - set(tokenizer.added_tokens_decoder)
+    highest = max([*ordinary, tokenizer.eos_token_id, tokenizer.pad_token_id or 0])
+    if highest >= embedded:
         raise ModelError(
-            f"The tokenizer of {name} has {len(tokenizer)} tokens and the model {embedded}: they don't belong "
-            "together. Fetch both from the same place."
+            f"The tokenizer of {name} counts its tokens up to {highest} and the model has {embedded}: they don't "
+            "belong together. Fetch both from the same place."
         )
 
 

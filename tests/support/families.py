@@ -9,7 +9,7 @@ from typing import Any
 from tests.support.tiny_model import save_tiny_model
 
 _COMMON: Mapping[str, Any] = {
-    "vocab_size": 259, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+    "vocab_size": 264, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 256,
     "bos_token_id": 257, "eos_token_id": 258, "pad_token_id": 256,
     # Large enough for a lost state or a wrong mask to show in the probabilities.
@@ -37,10 +37,6 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "gemma": {},
     "gemma2": _HALF_WINDOW,
     "gemma3_text": _HALF_WINDOW,
-    "gemma3n_text": {
-        **_HALF_WINDOW, "vocab_size_per_layer_input": 259, "hidden_size_per_layer_input": 8,
-        "num_kv_shared_layers": 0, "laurel_rank": 8, "activation_sparsity_pattern": [0.0, 0.0],
-    },
     "glm4": {},
     "gpt2": _GPT,
     "gpt_neo": {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]], "window_size": 8},

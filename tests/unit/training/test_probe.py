@@ -79,7 +79,7 @@ def alone(model: PreTrainedModel, prompt: list[int], answer: tuple[int, ...]) ->
 WAYS = {
     "P and S": ["gemma", "glm4", "gpt2", "granite", "llama", "mixtral", "olmo2", "phi3", "qwen2", "qwen3", "qwen3_moe",
                 "smollm3"],
-    "S": ["gemma2", "gemma3_text", "gemma3n_text", "gpt_neo", "gpt_oss", "mistral", "nemotron"],
+    "S": ["gemma2", "gemma3_text", "gpt_neo", "gpt_oss", "mistral", "nemotron"],
     "neither": ["bamba", "falcon_h1", "granitemoehybrid", "jamba", "lfm2", "mamba", "minimax", "nemotron_h",
                 "olmo_hybrid", "qwen3_5_text", "qwen3_next", "recurrent_gemma", "rwkv", "zamba2"],
 }  # fmt: skip

@@ -16,6 +16,15 @@ CONFIG_KEYS: Mapping[str, str] = {
 }
 """Keys of the configuration: old name -> the name that the schema has."""
 
+REMOVED_KEYS: Mapping[str, tuple[object, str]] = {
+    "training.use_continuous_batching": (
+        False,
+        "it cast the weights that are trained to bf16 and generated nothing sooner. Take it away, or use"
+        " training.use_vllm on a GPU.",
+    ),
+}
+"""Keys of the configuration that are gone: the default, which a file may still hold, and what to do about another."""
+
 REPORT_KEYS: Mapping[str, str] = {
     "own_groups": "local_groups",
     "foreign_groups": "external_groups",

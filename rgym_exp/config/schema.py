@@ -69,6 +69,8 @@ class TrainingConfig:
     """null: 1e-6; 5e-6 for models under 0.3 B parameters, 1e-5 for LoRA."""
     loss_type: str = "dapo"
     """TRL's loss_type. "sapo" is Soft Adaptive Policy Optimization, not Swarm sAmpling Policy Optimization."""
+    steps_per_round: int = 1
+    """Optimizer steps on each round's batch."""
     epsilon: float = 0.2
     epsilon_high: float = 0.28
     beta: float = 0.0
@@ -90,7 +92,6 @@ class TrainingConfig:
     """Compute a group's prompt once (packed step, shared prefill). False: TRL's own path."""
     use_vllm: bool = False
     vllm_gpu_memory_utilization: float = 0.3
-    use_continuous_batching: bool = False
     checkpoint_minutes: float = 10.0
     """Minutes between checkpoints; one is always written at the end."""
     checkpoints_to_keep: int = 2

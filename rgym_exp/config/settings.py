@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rgym_exp.aliases import CONFIG_KEYS, FIRST_SWARM_KEYS, FIRST_SWARM_REPLACED
+from rgym_exp.aliases import CONFIG_KEYS, FIRST_SWARM_KEYS, FIRST_SWARM_REPLACED, REMOVED_KEYS
 from rgym_exp.config.keys import nearest, owner_of, schema_keys, sections
 
 
@@ -48,6 +48,8 @@ def settings_from(
             problems.append(f"{where}: {name} is the old name of {CONFIG_KEYS[name]}, which is there too. Keep one.")
         elif name in CONFIG_KEYS:
             found.append(Setting(name=CONFIG_KEYS[name], value=value, origin=where, old_name=name))
+        elif name in REMOVED_KEYS and value == REMOVED_KEYS[name][0]:
+            continue  # As the template of the version before had it: nothing was asked for.
         elif name not in sections():
             problems.append(unknown_key(name, where))
         elif isinstance(value, Mapping):
@@ -78,6 +80,8 @@ def unknown_key(name: str, where: str) -> str:
     """The sentence about a key that doesn't exist."""
     if instead := FIRST_SWARM_KEYS.get(name) or FIRST_SWARM_REPLACED.get(name):
         return f"{where}: {name} is a key of an earlier RL Swarm. Here it is {instead}."
+    if name in REMOVED_KEYS:
+        return f"{where}: the key {name} is gone: {REMOVED_KEYS[name][1]}"
     return f"{where}: there is no key {name}.{nearest(name)}"
 
 

@@ -35,6 +35,7 @@ RANGES: Mapping[str, tuple[float, float | None]] = {
     "training.max_completion_length": (1, None),
     "training.top_k": (0, None),
     "training.beta": (0, None),
+    "training.steps_per_round": (1, None),
     "training.lora_rank": (1, None),
     "training.micro_batch_groups": (1, None),
     "training.checkpoints_to_keep": (1, None),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from rgym_exp.config.paths import Home
 from rgym_exp.config.schema import Config
 from rgym_exp.config.seams import check_target
+from rgym_exp.errors import ConfigError
 from rgym_exp.observe.services import check_service
 from rgym_exp.swarm.identity import load_identity
 from rgym_exp.tasks.datasets import Datasets
@@ -27,6 +30,11 @@ def check_before_loading(config: Config, home: Home) -> None:
     ):
         check_target(value, key=key)
     check_service(config.observe.log_with)
+    if config.training.use_vllm and find_spec("vllm") is None:
+        raise ConfigError(
+            "training.use_vllm is set and vllm is not installed. Install it into the environment of this node, or "
+            "leave the key away."
+        )
     if home.identity.exists():
         load_identity(home.identity)
     if isinstance(config.tasks, str):

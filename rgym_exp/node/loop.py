@@ -1,4 +1,4 @@
-"""Rounds inside TRL's training loop: one round is one optimizer step."""
+"""Rounds inside TRL's training loop: one round is one of its steps."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class RoundLoop(TrainerCallback):
         except StopIteration as done:
             report: RoundReport = done.value
             return report
-        raise RuntimeError("play_round yielded a second batch; a round makes exactly one optimizer step")
+        raise RuntimeError("play_round yielded a second batch; a round is exactly one of the trainer's steps")
 
 
 def transaction_rows(coordinator: Coordinator) -> list[TransactionRow]:

@@ -31,7 +31,9 @@ _Pass = Callable[[Sequence[Sequence[int]]], Tensor]
 
 
 @torch.no_grad()
-def score_answers(model: nn.Module, prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
+def score_answers(
+    model: nn.Module, prompt: Sequence[int], answers: Sequence[Sequence[int]], *, repeats_cache: bool = True
+) -> list[float]:
     """Summed log-probability of each answer's tokens after the prompt, in nats and in fp32.
 
     The model is called once for the prompt and once for all answers; more answers than fit memory at once take more
@@ -41,6 +43,7 @@ def score_answers(model: nn.Module, prompt: Sequence[int], answers: Sequence[Seq
         model: a causal language model in eval mode, called as transformers models are.
         prompt: its token ids.
         answers: token ids of each answer.
+        repeats_cache: False for a model that was seen to be wrong after a repeated cache (``probe.py``).
 
     Returns:
         ``[len(answers)]``; no answer's score depends on the others.
@@ -52,7 +55,7 @@ def score_answers(model: nn.Module, prompt: Sequence[int], answers: Sequence[Seq
         return []
     longest = max(map(len, answers))
     _require_fit(model, prompt, answers, longest)
-    one_pass = _after_shared_prompt(model, prompt) if _repeats_its_cache(model) else _in_full_rows(model, prompt)
+    one_pass = (_after_shared_prompt if repeats_cache and _repeats_its_cache(model) else _in_full_rows)(model, prompt)
 
     def run(rows: int) -> list[float]:
         parts = [answers[start : start + rows] for start in range(0, len(answers), rows)]

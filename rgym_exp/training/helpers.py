@@ -76,11 +76,11 @@ class HelperRanks:
         """Tensors will be on this kind of device."""
         self._line.submit(lambda: self._ranks.use(device)).result()
 
-    def bring_up_to_date(self, weights: Sequence[Tensor], step: int) -> None:
-        """Send the weights as they are after so many optimizer steps, unless the helpers have them."""
-        if self._weights_of == step:
+    def bring_up_to_date(self, weights: Sequence[Tensor], version: int) -> None:
+        """Send the weights as they are now, unless the helpers have this version of them."""
+        if self._weights_of == version:
             return
-        self._weights_of = step
+        self._weights_of = version
         self._line.submit(lambda: self._together(TakeWeights(), self._ranks.spread, weights)).result()
 
     def add_gradients(self, gradients: Sequence[Tensor]) -> None:

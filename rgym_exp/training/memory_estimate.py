@@ -41,14 +41,18 @@ class Shape:
     bf16: bool
     packed: bool
     """Whether a group's prompt is computed once."""
+    reference: bool
+    """Whether a copy of the starting model is kept, for the KL term."""
 
     @classmethod
     def of(cls, config: PretrainedConfig, **rest: int | bool) -> Shape:
         """Take the model's part from its configuration."""
         text = config.get_text_config()
+        # Some families list a size for every layer (Gemma 3n), some name none (GPT-2, Mamba).
+        wide = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
         return cls(
             hidden_size=text.hidden_size,
-            intermediate_size=getattr(text, "intermediate_size", 4 * text.hidden_size),
+            intermediate_size=max(wide) if isinstance(wide, list | tuple) else wide,
             layers=text.num_hidden_layers,
             vocabulary=text.vocab_size,
             **rest,  # type: ignore[arg-type]
@@ -73,8 +77,9 @@ class MemoryPlan:
 
 
 def fixed_bytes(shape: Shape) -> int:
-    """Weights, the bf16 copy that generates, gradients and AdamW's two moments."""
-    weights = 4 * shape.parameters + (2 * shape.parameters if shape.bf16 else 0)
+    """Weights, the bf16 copy that generates, the reference model, gradients and AdamW's two moments."""
+    copies = (2 if shape.bf16 else 0) + (4 if shape.reference else 0)
+    weights = (4 + copies) * shape.parameters
     return weights + 12 * shape.trained_parameters
 
 

@@ -6,7 +6,6 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -15,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from rgym_exp.errors import ModelError
 from rgym_exp.training.bundled import BUNDLED_MODEL, bundled_model_folder
 from rgym_exp.training.finite import is_finite
-from rgym_exp.training.model_place import could_not_be_loaded
+from rgym_exp.training.load_errors import check_loaded, load_error
 
 logger = logging.getLogger("rl_swarm.training")
 
@@ -38,19 +37,23 @@ def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a causal language model with fp32 weights, and its tokenizer.
 
     Raises:
-        ModelError: it does not exist, cannot be reached, or has no chat template, or holds numbers that aren't
-            finite.
+        ModelError: it does not exist, cannot be reached, is damaged, holds numbers that aren't finite, or can't be
+            asked and trained.
     """
     place = str(bundled_model_folder()) if name == BUNDLED_MODEL else name
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place)
+        # Without a word on remote code transformers asks at the terminal, for which nobody may be there.
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         # Master weights stay in fp32: bf16 has too few digits for updates of a millionth.
-        model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise ModelError(_why_not(name, error)) from error
+        model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, trust_remote_code=False)
+    except Exception as error:  # Each library below has classes of its own; all of it is about this one model.
+        raise load_error(name, error) from error
     _refuse_what_is_not_finite(name, model)
     if tokenizer.chat_template is None:
         raise ModelError(f"{name} has no chat template, so it cannot be asked questions. Choose an instruct model.")
+    if tokenizer.eos_token is None and (ends := eos_token_ids(model, tokenizer)):
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0])
+    check_loaded(name, model, tokenizer)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
@@ -63,16 +66,6 @@ def _refuse_what_is_not_finite(name: str, model: PreTrainedModel) -> None:
                 f"{name} holds numbers that are not finite ({weight}): it was damaged, or spoilt in training. Use "
                 "another copy of it, or another model."
             )
-
-
-def _why_not(name: str, error: Exception) -> str:
-    if Path(name).exists():
-        return f"{name} is a folder, but not one with a model that transformers can load ({_first_line(error)})."
-    return str(could_not_be_loaded(name, _first_line(error)))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def eos_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

@@ -8,11 +8,9 @@ from typing import Protocol
 
 from transformers import PreTrainedTokenizerBase
 
+from rgym_exp.training.chat_template import Chat, ChatTemplate
 from rgym_exp.training.sampling import SampledTokens
 from rgym_exp.types import Completion
-
-Chat = list[dict[str, str]]
-"""Messages with a role and a content."""
 
 
 class Policy(Protocol):
@@ -48,10 +46,17 @@ class Sampler(Protocol):
 
 
 class ChatTokens:
-    """Chats and answers as token ids, in the words of one tokenizer."""
+    """Chats and answers as token ids, in the words of one tokenizer.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_completion_length: int) -> None:
+    Raises:
+        ModelError: its chat template can't be used.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, max_completion_length: int, model_name: str = "this model"
+    ) -> None:
         self._tokenizer = tokenizer
+        self._template = ChatTemplate.of(tokenizer, model_name)
         self._max_completion_length = max_completion_length
         self._special = _any_of(
             [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
@@ -63,12 +68,7 @@ class ChatTokens:
         # A message may quote a stranger. The template puts the real special tokens between messages, so the whole can
         # only be split into tokens with them in force: in the messages they must not be there.
         chat = [{**message, "content": self._without_special(message["content"])} for message in chat]
-        # Models that can think aloud (Qwen3) would spend the whole length limit on it; other templates ignore the key.
-        return list(
-            self._tokenizer.apply_chat_template(
-                chat, add_generation_prompt=True, tokenize=True, return_dict=False, enable_thinking=False
-            )
-        )
+        return self._template.token_ids(chat)
 
     def answer(self, completion: Completion) -> list[int]:
         """Ids to train on: the sampled ones of a local completion; external text in our own tokens, EOS if it ended."""

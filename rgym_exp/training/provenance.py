@@ -16,6 +16,7 @@ def hyperparameters(config: TrainingConfig, *, learning_rate: float, max_complet
         "learning_rate": learning_rate,
         "loss_type": config.loss_type,
         "beta": config.beta,
+        "steps_per_round": config.steps_per_round,
         "epsilon": config.epsilon,
         "epsilon_high": config.epsilon_high,
         "num_generations": config.num_generations,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -15,7 +14,7 @@ from trl import GRPOTrainer
 
 from rgym_exp.training.answer_scores import score_answers
 from rgym_exp.training.out_of_memory import halve_until_it_fits
-from rgym_exp.training.sampling import SampledTokens, SamplingSettings, sample_groups
+from rgym_exp.training.sampling import SampledTokens, SamplingSettings, evaluating, sample_groups
 
 
 class InferenceCopy:
@@ -68,7 +67,7 @@ class SharedPrefillSampler:
             return [group for chunk in chunks for group in sample_groups(model, chunk, copies, settings)]
 
         wanted = min(self._prompts_at_once or len(prompts), len(prompts))
-        with _evaluating(model):
+        with evaluating(model):
             answers, fitted = halve_until_it_fits(wanted, run, "prompts")
         if fitted < wanted:
             self._prompts_at_once = fitted
@@ -77,22 +76,27 @@ class SharedPrefillSampler:
     def score(self, prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
         """See ``Sampler.score``."""
         self._inference.refresh()
-        with _evaluating(self._inference.model):
+        with evaluating(self._inference.model):
             return score_answers(self._inference.model, prompt, answers)
 
 
 class TrlSampler:
-    """TRL's own generation: transformers, continuous batching or vLLM, whichever the trainer was told to use."""
+    """TRL's own generation: transformers or vLLM, whichever the trainer was told to use.
 
-    def __init__(self, trainer: GRPOTrainer) -> None:
+    Args:
+        repeats_cache: whether the model's cache of a prompt can be repeated (``Abilities.shares_prefill``).
+    """
+
+    def __init__(self, trainer: GRPOTrainer, *, repeats_cache: bool = True) -> None:
         self._trainer = trainer
+        self._repeats_cache = repeats_cache
 
     def sample(
         self, prompts: Sequence[Sequence[int]], copies: int, *, greedy: bool = False
     ) -> list[list[SampledTokens]]:
-        """See ``Sampler.sample``. Greedy answers need transformers' generation; vLLM and batching draw theirs."""
+        """See ``Sampler.sample``. Greedy answers need transformers' generation; vLLM draws its own."""
         repeated = [list(ids) for ids in prompts for _ in range(copies)]
-        # The one call that covers all three backends. It is private: `trl` is pinned to a minor version, and a
+        # The one call that covers both backends. It is private: `trl` is pinned to a minor version, and a
         # contract test holds its shape.
         ids, logprobs = self._generate(repeated, copies, greedy)
         eos = set(self._trainer.eos_token_ids)
@@ -107,16 +111,16 @@ class TrlSampler:
         return [answers[start : start + copies] for start in range(0, len(answers), copies)]
 
     def score(self, prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
-        """See ``Sampler.score``. By the model that is trained: none of the three backends tells what we ask for."""
+        """See ``Sampler.score``. By the model that is trained: neither backend tells what we ask for."""
         model = cast(PreTrainedModel, self._trainer.model)
-        with _evaluating(model), self._trainer.accelerator.autocast():
-            return score_answers(model, prompt, answers)
+        with evaluating(model), self._trainer.accelerator.autocast():
+            return score_answers(model, prompt, answers, repeats_cache=self._repeats_cache)
 
     def _generate(
         self, prompts: list[list[int]], copies: int, greedy: bool
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         trainer = self._trainer
-        if not greedy or trainer.use_vllm or trainer.use_transformers_continuous_batching:
+        if not greedy or trainer.use_vllm:
             return trainer._generate_single_turn(prompts, None, {}, copies)
         sampling = trainer.generation_config
         trainer.generation_config = copy.deepcopy(sampling)
@@ -125,14 +129,3 @@ class TrlSampler:
             return trainer._generate_single_turn(prompts, None, {}, copies)
         finally:
             trainer.generation_config = sampling
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """The model without dropout; afterwards as it was."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

@@ -8,7 +8,8 @@ and top-p in the order in which transformers applies them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +60,7 @@ def sample_groups(
         ``[len(prompts)][copies]`` answers.
     """
     device = next(model.parameters()).device
-    logits, cache, mask = _prefill(model, prompts, copies, settings.pad_token_id, device)
+    logits, cache, mask = prefill(model, prompts, copies, settings.pad_token_id, device)
     warp = _warpers(settings)
     no_ids: Any = None  # Neither filter looks at the ids so far.
     eos = torch.tensor(settings.eos_token_ids, device=device)
@@ -86,11 +87,11 @@ def sample_groups(
             cache.batch_select_indices(keep)
             live, drawn, mask = live[keep], drawn[keep], mask[keep]
         mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
-        logits = _next_logits(model, drawn.unsqueeze(1), mask, cache)
+        logits = next_logits(model, drawn.unsqueeze(1), mask, cache)
     return _collect(tokens, logprobs, lengths, ended, copies)
 
 
-def _prefill(
+def prefill(
     model: nn.Module, prompts: Sequence[Sequence[int]], copies: int, pad: int, device: torch.device
 ) -> tuple[Tensor, DynamicCache, Tensor]:
     """Run the left-padded prompts once. Returns logits ``[B * G, V]``, their cache and mask ``[B * G, P]``."""
@@ -99,12 +100,12 @@ def _prefill(
     mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts], device=device)
     config: Any = model.config
     cache = DynamicCache(config=config)
-    logits = _next_logits(model, input_ids, mask, cache)
+    logits = next_logits(model, input_ids, mask, cache)
     cache.batch_repeat_interleave(copies)
     return logits.repeat_interleave(copies, dim=0), cache, mask.repeat_interleave(copies, dim=0)
 
 
-def _next_logits(model: nn.Module, input_ids: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
+def next_logits(model: nn.Module, input_ids: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
     """Logits ``[rows, V]`` of the token after ``input_ids`` ``[rows, n]``; the cache grows by n."""
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -input_ids.size(1) :]
     output: Any = model(
@@ -155,3 +156,14 @@ def _collect(
         )
     ]
     return [answers[start : start + copies] for start in range(0, len(answers), copies)]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model without dropout; afterwards as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

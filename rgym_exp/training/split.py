@@ -58,7 +58,7 @@ def build_split_learner(
     helpers.use(hardware.device)
     trainer.gradient = SplitGradient(helpers)
     if not isinstance(learner.sampler, SharedPrefillSampler):
-        # vLLM and TRL's batching have schedules of their own: they stay on rank 0.
+        # TRL's own generation, vLLM's above all, has a schedule of its own: it stays on rank 0.
         return learner
     sampler = SplitSampler(learner.sampler, helpers, trainer)
     return replace(learner, sampler=sampler, policy=ChatPolicy(learner.tokens, sampler, learner.policy.model_name))
@@ -78,7 +78,7 @@ class SplitGradient:
         """See ``SwarmTrainer.gradient``."""
         size = self._helpers.size
         weights = trainer.trained_weights()
-        self._helpers.bring_up_to_date(weights, trainer.state.global_step)
+        self._helpers.bring_up_to_date(weights, trainer.weights_version)
         tensors = {key: value for key, value in batch.items() if isinstance(value, Tensor)}
         others = self._helpers.ask(
             [TakeGradient(groups=groups[rank::size], batch=tensors) for rank in range(1, size)],
@@ -103,7 +103,7 @@ class SplitSampler:
         self, prompts: Sequence[Sequence[int]], copies: int, *, greedy: bool = False
     ) -> list[list[SampledTokens]]:
         """See ``Sampler.sample``."""
-        self._helpers.bring_up_to_date(self._trainer.trained_weights(), self._trainer.state.global_step)
+        self._helpers.bring_up_to_date(self._trainer.trained_weights(), self._trainer.weights_version)
         parts = deal(len(prompts), copies, self._helpers.size)
         # Drawn from this rank's random state, which checkpoints keep.
         seed = int(torch.randint(2**31, ()))

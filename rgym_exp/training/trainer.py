@@ -5,7 +5,8 @@ TRL owns advantages, loss, clipping, optimizer and resume. Overridden here, each
 * ``_get_per_token_logps_and_entropies``: a group's prompt is computed once (``packing.py``);
 * ``_generate_and_score_completions``: carries to the loss which rows are external, and how sure their senders were;
 * ``_prepare_inputs``: keeps the rows of a group together, where TRL shuffles them;
-* ``_compute_loss``: weighs external groups, when asked to, and keeps what they weighed;
+* ``_compute_loss``: takes the log-probabilities of sampling for the old ones, weighs external groups, when asked to,
+  and keeps what they weighed;
 * ``training_step``: goes through the batch in parts that fit memory, leaves out zero-advantage groups, and skips a
   step whose gradient isn't finite;
 * ``log``: says how the external weights were spread, where TRL would log their mean alone.
@@ -51,6 +52,7 @@ class SwarmTrainer(GRPOTrainer):
         groups_at_once: groups per forward and backward pass; halved after an out-of-memory error.
         shared_prompt: compute each group's prompt once, where the model's attention allows it.
         weigh_external: weight external groups (``external_weights``) instead of trusting all alike.
+        steps_per_round: optimizer steps on each batch; to TRL all of them are one.
         kwargs: GRPOTrainer's own.
     """
 
@@ -61,12 +63,16 @@ class SwarmTrainer(GRPOTrainer):
         groups_at_once: int,
         shared_prompt: bool,
         weigh_external: bool,
+        steps_per_round: int = 1,
         **kwargs: Any,
     ) -> None:
         self._play = play
         self._rollout: Rollout | None = None
         self.groups_at_once = groups_at_once
         self._weigh_external = weigh_external
+        self._steps_per_round = steps_per_round
+        self._steps_made = 0
+        """Of this round's."""
         self.gradient: Gradient = SwarmTrainer.take_gradient
         """How a batch's gradient is taken: here, or by several processes (``split.py``)."""
         self._done: tuple[Tensor, Tensor | None, Tensor | None] | None = None
@@ -99,6 +105,11 @@ class SwarmTrainer(GRPOTrainer):
         TRL counts steps since the model's first, across resumes.
         """
         self.args.max_steps += step
+
+    @property
+    def weights_version(self) -> int:
+        """A number that is another one after every optimizer step."""
+        return self.state.global_step * self._steps_per_round + self._steps_made
 
     def trained_weights(self) -> list[nn.Parameter]:
         """The weights that the optimizer changes, in the same order in every process."""
@@ -164,7 +175,18 @@ class SwarmTrainer(GRPOTrainer):
         if self._rollout is not None:
             batch["sender_mean_logprobs"] = torch.tensor(self._rollout.sender_mean_logprobs, device=self.args.device)
             batch["external"] = torch.tensor(self._rollout.external, device=self.args.device)
+        if "old_per_token_logps" not in batch:  # With vLLM TRL has made its own.
+            batch["old_per_token_logps"] = self._log_probs_of_sampling(batch)
         return batch
+
+    def _log_probs_of_sampling(self, batch: Batch) -> Tensor:
+        """``[B, C]``: what each token's log-probability was when it was sampled; NaN where nobody knows."""
+        known = batch.get("sampling_per_token_logps")
+        # What top-k and top-p left over was scaled up: of such a distribution the policy has no ratio.
+        whole = self.top_k == 0 and self.top_p == 1.0
+        if known is None or not whole:
+            return torch.full(batch["completion_ids"].shape, torch.nan, device=self.args.device)
+        return known.masked_fill(batch["external"][:, None], torch.nan)
 
     def _prepare_inputs(self, generation_batch: Any) -> Batch:
         return self._generate_and_score_completions(generation_batch)
@@ -173,10 +195,41 @@ class SwarmTrainer(GRPOTrainer):
         """One optimizer step's forward and backward passes; returns the loss of the whole batch."""
         model.train()
         batch = self._prepare_inputs(inputs)
-        loss = self.gradient(self, model, batch, self._groups_with_advantage(batch))
+        groups = self._groups_with_advantage(batch)
+        if self._steps_per_round > 1:
+            self._complete_old_log_probs(model, batch, groups)
+        for _ in range(self._steps_per_round - 1):
+            self.gradient(self, model, batch, groups)
+            self.guard.check(self._policy, self.trained_weights())
+            self._make_step(model)
+        loss = self.gradient(self, model, batch, groups)
         self.guard.check(self._policy, self.trained_weights())
+        # The last step is made by the loop of transformers, which counts it.
+        self._steps_made = 0
         self._step += 1
         return loss
+
+    def _make_step(self, model: nn.Module) -> None:
+        if self.args.max_grad_norm > 0:
+            self.accelerator.clip_grad_norm_(model.parameters(), self.args.max_grad_norm)
+        assert self.optimizer is not None, "training has begun"
+        self.optimizer.step()
+        model.zero_grad(set_to_none=True)
+        self._steps_made += 1
+
+    @torch.no_grad()
+    def _complete_old_log_probs(self, model: nn.Module, batch: Batch, groups: list[int]) -> None:
+        """Where nobody knows the old log-probabilities, take the policy's own before the round's first step."""
+        old = batch["old_per_token_logps"]
+
+        def run(groups_at_once: int) -> None:
+            for start in range(0, len(groups), groups_at_once):
+                rows = self._rows(groups[start : start + groups_at_once])
+                if old[rows].isnan().any():
+                    own = self._log_probs(model, self._rows_of(batch, groups[start : start + groups_at_once]))[0]
+                    old[rows] = torch.where(old[rows].isnan(), own.to(old.dtype), old[rows])
+
+        _, self.groups_at_once = halve_until_it_fits(self.groups_at_once, run, "groups")
 
     def take_gradient(self, model: nn.Module, batch: Batch, groups: list[int]) -> Tensor:
         """Leave the gradient of these groups' part of the batch's loss in the weights; returns that part.
@@ -217,14 +270,15 @@ class SwarmTrainer(GRPOTrainer):
 
     def _rows_of(self, batch: Batch, groups: list[int]) -> Batch:
         rows = batch["advantages"].size(0)
-        index = torch.tensor(
-            [group * self._group_size + row for group in groups for row in range(self._group_size)],
-            device=self.args.device,
-        )
+        index = self._rows(groups)
         return {
             key: value[index] if isinstance(value, Tensor) and value.dim() > 0 and value.size(0) == rows else value
             for key, value in batch.items()
         }
+
+    def _rows(self, groups: list[int]) -> Tensor:
+        rows = [group * self._group_size + row for group in groups for row in range(self._group_size)]
+        return torch.tensor(rows, device=self.args.device)
 
     def _share_of_loss(self, part: Batch, batch: Batch) -> Tensor | float:
         """What a part's mean must be multiplied by so that the parts add up to the batch's loss."""
@@ -235,21 +289,26 @@ class SwarmTrainer(GRPOTrainer):
         return part["advantages"].size(0) / batch["advantages"].size(0)
 
     def _compute_loss(self, model: nn.Module, inputs: Batch) -> Tensor:
-        external = inputs["external"]
+        external, old = inputs["external"], inputs["old_per_token_logps"]
+        # Weights and unknown old log-probs need those of this very pass: make it here and let TRL's loss find it done.
+        done = self._log_probs(model, inputs)
+        self._done = done
+        inputs = {**inputs, "old_per_token_logps": torch.where(old.isnan(), done[0].detach().to(old.dtype), old)}
         if not self._weigh_external:
             self._weights += [1.0] * int(external.sum())
             return super()._compute_loss(model, inputs)
-        # The weights need our log-probs of this very pass: make it here and let TRL's loss find it done.
-        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
-        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
-        keep = inputs["completion_ids"].size(1)
-        self._done = self._get_per_token_logps_and_entropies(model, ids, mask, keep, compute_entropy=True)
         completion_mask = inputs["completion_mask"]
-        mean = (self._done[0].detach() * completion_mask).sum(dim=1) / completion_mask.sum(dim=1).clamp(min=1)
+        mean = (done[0].detach() * completion_mask).sum(dim=1) / completion_mask.sum(dim=1).clamp(min=1)
         weights = external_weights(mean, inputs["sender_mean_logprobs"])
         self._weights += weights[external].tolist()
         # A positive weight on the advantage is one on the clipped loss: min(r wA, clip(r) wA) = w min(r A, clip(r) A).
         return super()._compute_loss(model, {**inputs, "advantages": inputs["advantages"] * weights})
+
+    def _log_probs(self, model: nn.Module, rows: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        ids = torch.cat([rows["prompt_ids"], rows["completion_ids"]], dim=1)
+        mask = torch.cat([rows["prompt_mask"], rows["completion_mask"]], dim=1)
+        keep = rows["completion_ids"].size(1)
+        return self._get_per_token_logps_and_entropies(model, ids, mask, keep, compute_entropy=True)
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -266,6 +325,8 @@ class SwarmTrainer(GRPOTrainer):
             return done
         # Asked without gradient by TRL for a reference model, which is not the one that was prepared for packing.
         if not self._packs or model is self.ref_model:
+            # For the reference TRL would take the whole batch at once.
+            batch_size = min(batch_size or input_ids.size(0), self.groups_at_once * self._group_size)
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
             )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rgym_exp.aliases import CONFIG_KEYS
+from rgym_exp.aliases import CONFIG_KEYS, REMOVED_KEYS
 from rgym_exp.config.keys import schema_keys
 from rgym_exp.config.load import load_with_notes
 from rgym_exp.config.paths import Home
@@ -78,3 +78,23 @@ def test_a_key_under_both_of_its_names_is_refused(tmp_path: Path) -> None:
     home.config_file.write_text(f"training:\n  local_groups: 2\n  {old.removeprefix('training.')}: 3\n")
     with pytest.raises(ConfigError, match=f"line 3: {old} is the old name of training.local_groups"):
         load_with_notes(home, environ={})
+
+
+@pytest.mark.parametrize("gone", REMOVED_KEYS)
+def test_a_key_that_is_gone_may_stay_in_a_file_as_the_template_had_it(tmp_path: Path, gone: str) -> None:
+    home = Home(root=tmp_path)
+    home.config_file.parent.mkdir(parents=True)
+    section, key = gone.split(".")
+    home.config_file.write_text(f"{section}:\n  {key}: {str(REMOVED_KEYS[gone][0]).lower()}\n")
+    load_with_notes(home, environ={})
+    assert gone not in schema_keys()
+
+
+def test_a_key_that_is_gone_and_was_used_is_named_with_what_to_do(tmp_path: Path) -> None:
+    home = Home(root=tmp_path)
+    home.config_file.parent.mkdir(parents=True)
+    home.config_file.write_text("training:\n  use_continuous_batching: true\n")
+    with pytest.raises(ConfigError, match=r"line 2: the key training.use_continuous_batching is gone: .*use_vllm"):
+        load_with_notes(home, environ={})
+    with pytest.raises(ConfigError, match="command line .*use_continuous_batching is gone"):
+        load_with_notes(Home(root=tmp_path / "b"), environ={}, overrides=["training.use_continuous_batching=true"])

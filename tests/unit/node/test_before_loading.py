@@ -16,11 +16,11 @@ from rgym_exp.node.lock import only_node_of
 REPOSITORY = Path(__file__).parents[3]
 HEAVY = {"torch", "transformers", "trl", "hivemind"}
 
-# A machine on which wandb is not installed.
-WITHOUT_WANDB = """
+# A machine on which neither wandb nor vllm is installed.
+WITHOUT_EXTRAS = """
 import importlib.machinery, sys
 find = importlib.machinery.PathFinder.find_spec
-importlib.machinery.PathFinder.find_spec = lambda name, *more: None if name == "wandb" else find(name, *more)
+importlib.machinery.PathFinder.find_spec = lambda name, *more: None if name in ("wandb", "vllm") else find(name, *more)
 """
 RUN = """
 from rgym_exp.cli import main
@@ -32,7 +32,7 @@ print(status, *sys.modules)
 def refused(home: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> str:
     """What a run that can't begin says; fails where it began, or loaded the heavy libraries for it."""
     answer = subprocess.run(
-        [sys.executable, "-c", WITHOUT_WANDB + RUN, "run", "--home", str(home), *arguments],
+        [sys.executable, "-c", WITHOUT_EXTRAS + RUN, "run", "--home", str(home), *arguments],
         capture_output=True,
         text=True,
         cwd=home,
@@ -50,6 +50,7 @@ def refused(home: Path, *arguments: str, environ: Mapping[str, str] | None = Non
     [
         ("tasks=startr", "No tasks file is called 'startr'; did you mean 'starter'?"),
         ("observe.log_with=wandb", "needs the package wandb, which is not installed"),
+        ("training.use_vllm=true", "training.use_vllm is set and vllm is not installed"),
         ("tracker._target_=my_package.NoTracker", "tracker: there is no my_package.NoTracker"),
         ("judge.judge._target_=rgym_exp.judge.judge.NoJudge", "judge.judge: there is no rgym_exp.judge.judge.NoJudge"),
         ("training.model_name=nobody/such-model", "The model nobody/such-model could not be loaded"),

@@ -87,6 +87,7 @@ def make_trainer(tiny_model_folder: Path, tmp_path: Path) -> Iterator[MakeTraine
         groups_at_once: int = GROUPS,
         shared_prompt: bool = True,
         weigh_external: bool = False,
+        steps_per_round: int = 1,
         folder: Path = tiny_model_folder,
         **changes: Any,
     ) -> SwarmTrainer:
@@ -95,6 +96,7 @@ def make_trainer(tiny_model_folder: Path, tmp_path: Path) -> Iterator[MakeTraine
             groups_at_once=groups_at_once,
             shared_prompt=shared_prompt,
             weigh_external=weigh_external,
+            steps_per_round=steps_per_round,
             model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
             processing_class=AutoTokenizer.from_pretrained(folder),
             train_dataset=placeholder_data(groups),

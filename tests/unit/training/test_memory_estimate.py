@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from transformers import Gemma3nTextConfig
 
 from rgym_exp.training.memory_estimate import (
     MemoryPlan,
@@ -18,8 +19,10 @@ GIB = 1024**3
 # One layer of width 1: easy to add up.
 SHAPE = Shape(
     parameters=1000, trained_parameters=100, hidden_size=1, intermediate_size=2, layers=1, vocabulary=10,
-    prompt_length=5, completion_length=3, groups=8, group_size=4, bf16=False, packed=False,
+    prompt_length=5, completion_length=3, groups=8, group_size=4, bf16=False, packed=False, reference=False,
 )  # fmt: skip
+
+OF_THE_MODEL = ("hidden_size", "intermediate_size", "layers", "vocabulary")
 
 
 def large(**changes: int | bool) -> Shape:
@@ -27,7 +30,7 @@ def large(**changes: int | bool) -> Shape:
     chosen: dict = {
         "parameters": 500_000_000, "trained_parameters": 500_000_000, "hidden_size": 896, "intermediate_size": 4864,
         "layers": 24, "vocabulary": 151_936, "prompt_length": 200, "completion_length": 256, "groups": 8,
-        "group_size": 8, "bf16": True, "packed": True,
+        "group_size": 8, "bf16": True, "packed": True, "reference": False,
     }  # fmt: skip
     return Shape(**{**chosen, **changes})
 
@@ -40,6 +43,16 @@ def plan(shape: Shape, gib: float, **changes: object) -> MemoryPlan:
 def test_weights_gradients_and_adams_moments_are_counted() -> None:
     # 1000 weights of 4 bytes; 100 of them trained, with a gradient and two moments of 4 bytes each.
     assert fixed_bytes(SHAPE) == 4000 + 1200
+
+
+def test_a_reference_model_is_one_more_copy_of_the_weights() -> None:
+    assert fixed_bytes(Shape(**{**vars(SHAPE), "reference": True})) - fixed_bytes(SHAPE) == 4000
+
+
+def test_of_layers_of_several_widths_the_widest_counts() -> None:
+    config = Gemma3nTextConfig(hidden_size=8, intermediate_size=[16, 32], num_hidden_layers=2)
+    rest = {key: value for key, value in vars(SHAPE).items() if key not in OF_THE_MODEL}
+    assert Shape.of(config, **rest).intermediate_size == 32
 
 
 def test_a_packed_group_counts_its_prompt_once() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig, LlamaForCausalLM
 
 from rgym_exp.errors import ModelError
 from rgym_exp.training.hardware import Hardware, HardwareError, choose_dtype, find_hardware
@@ -52,6 +55,76 @@ def test_a_model_without_a_chat_template_is_refused(tiny_model_folder: Path, tmp
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     with pytest.raises(ModelError, match="instruct model"):
         load_model(str(tmp_path))
+
+
+def copied(model: Path, folder: Path) -> Path:
+    """A copy of the model's folder to do harm to."""
+    shutil.copytree(model, folder, dirs_exist_ok=True)
+    return folder
+
+
+def changed(file: Path, **changes: object) -> None:
+    """A JSON file with some keys replaced; None takes one away."""
+    content = {**json.loads(file.read_text()), **changes}
+    file.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+def cut_weights(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def point_to_weights(folder: Path) -> None:
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+
+
+def quantise(folder: Path) -> None:
+    changed(folder / "config.json", quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True})
+
+
+def widen(folder: Path) -> None:
+    changed(folder / "config.json", intermediate_size=48)
+
+
+def narrow_vocabulary(folder: Path) -> None:
+    changed(folder / "config.json", vocab_size=100, pad_token_id=0, eos_token_id=1)
+    model = LlamaForCausalLM(AutoConfig.from_pretrained(folder))
+    model.save_pretrained(folder)
+
+
+def forget_the_end(folder: Path) -> None:
+    changed(folder / "tokenizer_config.json", eos_token=None, pad_token=None)
+    (folder / "special_tokens_map.json").unlink(missing_ok=True)
+    for name in ("config.json", "generation_config.json"):
+        changed(folder / name, eos_token_id=None, pad_token_id=None)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (cut_weights, "weights of .* are damaged or cut short .*Fetch them anew"),
+        (point_to_weights, "Git LFS pointer .*git lfs pull"),
+        (quantise, "needs a package .*choose the model without quantisation"),
+        (widen, "do not fit its configuration"),
+        (narrow_vocabulary, "counts its tokens up to 258 and the model has 100"),
+        (forget_the_end, "names no token that ends an answer"),
+    ],
+)
+def test_a_model_that_can_not_be_used_is_a_sentence_that_names_it(
+    harm: Callable[[Path], None], said: str, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    folder = copied(tiny_model_folder, tmp_path / "model")
+    harm(folder)
+    with pytest.raises(ModelError, match=said) as refused:
+        load_model(str(folder))
+    assert str(folder) in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_an_end_that_only_the_models_settings_name_is_taken_from_there(tiny_model_folder: Path, tmp_path: Path) -> None:
+    folder = copied(tiny_model_folder, tmp_path / "model")
+    changed(folder / "tokenizer_config.json", eos_token=None, pad_token=None)
+    _, tokenizer = load_model(str(folder))
+    assert tokenizer.eos_token == tokenizer.pad_token == "<|im_end|>"
 
 
 def test_lora_trains_a_small_part_of_the_model_only(tiny_model_folder: Path) -> None:

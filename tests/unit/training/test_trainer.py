@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,58 @@ def test_with_a_kl_term_zero_advantage_groups_still_count(
     for groups_at_once in (1, GROUPS):
         ours = step_of(make_trainer(shared_prompt=shared_prompt, groups_at_once=groups_at_once, **changes))
         assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("shared_prompt", [True, False])
+def test_two_steps_a_round_are_trls_two_iterations_over_one_batch(
+    make_trainer: MakeTrainer, tiny_model_folder: Path, tmp_path: Path, shared_prompt: bool
+) -> None:
+    theirs = plain_trl_step(tiny_model_folder, tmp_path, num_iterations=2, max_steps=2)
+    once = plain_trl_step(tiny_model_folder, tmp_path)
+    assert not torch.allclose(theirs, 2 * once, atol=1e-5)
+    for groups_at_once in (1, GROUPS):
+        trainer = make_trainer(shared_prompt=shared_prompt, groups_at_once=groups_at_once, steps_per_round=2)
+        assert torch.allclose(step_of(trainer), theirs, atol=1e-5)
+        # To everybody else a round is one step.
+        assert trainer.state.global_step == 1
+
+
+def test_between_two_steps_the_gradient_is_clipped_as_before_the_last(
+    make_trainer: MakeTrainer, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    theirs = plain_trl_step(tiny_model_folder, tmp_path, num_iterations=2, max_steps=2, max_grad_norm=0.01)
+    assert torch.allclose(step_of(make_trainer(steps_per_round=2, max_grad_norm=0.01)), theirs, atol=1e-5)
+
+
+def sampled(logprob: float, *, external: bool = False) -> Rollout:
+    """Every token said to have been drawn with this log-probability."""
+    rollout = make_rollout(sender=0.0 if external else math.nan)
+    rollout.logprobs[:] = [[logprob] * len(row) for row in rollout.completion_ids]
+    return rollout
+
+
+def clip_share_of(trainer: SwarmTrainer) -> float:
+    kept = LogKept()
+    trainer.add_callback(kept)
+    trainer.train()
+    return kept.logs["clip_ratio/region_mean"]
+
+
+def test_a_tokens_ratio_is_to_its_probability_when_it_was_sampled(make_trainer: MakeTrainer) -> None:
+    # Of 259 tokens a random model gives each about exp(-5.6). Drawn with far less: every ratio is far above 1, and a
+    # better answer's tokens are clipped. Drawn with far more: a worse answer's are.
+    rarer, likelier = (clip_share_of(make_trainer(play=lambda at=at: sampled(at))) for at in (-12.0, -1.0))
+    assert rarer > 0.2 and likelier > 0.2 and rarer + likelier <= 1.0
+    assert clip_share_of(make_trainer()) == 0
+    unclipped = step_of(make_trainer(play=lambda: sampled(-1.0), epsilon=0.999, epsilon_high=1e9))
+    clipped = step_of(make_trainer(play=lambda: sampled(-1.0)))
+    assert not torch.allclose(unclipped, clipped, atol=1e-7)
+
+
+def test_log_probs_that_are_not_the_policys_own_are_not_taken_for_it(make_trainer: MakeTrainer) -> None:
+    assert clip_share_of(make_trainer(play=lambda: sampled(-12.0, external=True))) == 0
+    # Of the tokens that top-k leaves over, each is likelier than the policy has it.
+    assert clip_share_of(make_trainer(play=lambda: sampled(-12.0), top_k=5)) == 0
 
 
 def test_the_logged_loss_is_that_of_the_whole_batch(make_trainer: MakeTrainer) -> None:

@@ -140,25 +140,35 @@ has_setting() {
 # whoever chooses such a one is told about HF_TOKEN when it can't be fetched.
 ask_for_push() {
     local answer=""
-    printf 'Push the model you train to the Hugging Face Hub? [y/N]: '
-    read -r answer || true
-    case "$answer" in
-        [Yy] | [Yy][Ee][Ss]) ;;
-        hf_*) # The token itself.
-            use_push_token "$answer"
-            return 0
-            ;;
-        *) return 0 ;;
-    esac
+    while true; do
+        answer=""
+        printf 'Push the model you train to the Hugging Face Hub? [y/N]: '
+        read -r answer || answer=n
+        case "$answer" in
+            [Yy] | [Yy][Ee][Ss]) break ;;
+            "" | [Nn] | [Nn][Oo]) return 0 ;;
+            hf_*) # The token itself.
+                use_push_token "$answer"
+                return 0
+                ;;
+        esac
+        say_yes_or_no
+    done
     # read's own prompt: it comes after the echo is off, so that nothing typed early shows.
     answer=""
     read -rs -p 'Token with the right to write (https://huggingface.co/settings/tokens; it is not shown): ' answer || true
     printf '\n'
     case "$answer" in
         "" | [Nn] | [Nn]o | [Nn]one) printf 'Without a token the model is not pushed.\n' ;;
-        *) use_push_token "$answer" ;;
+        hf_* | api_*) use_push_token "$answer" ;;
+        *) # Another hub than huggingface.co has tokens of its own.
+            if [ -n "${HF_ENDPOINT:-}" ]; then use_push_token "$answer" && return 0; fi
+            printf 'That is no token of the Hugging Face Hub, which begin with hf_: the model is not pushed.\n'
+            ;;
     esac
 }
+
+say_yes_or_no() { printf 'Please answer y or n, or press Enter for the capital one; Ctrl-C ends.\n'; }
 
 # use_push_token TOKEN: for the push, and for fetching the model too.
 use_push_token() {
@@ -180,16 +190,26 @@ ask_questions() {
 
     if [ -z "${HF_TOKEN+set}" ] && [ -z "${HUGGINGFACE_ACCESS_TOKEN+set}" ]; then ask_for_push; fi
     if [ -z "${MODEL_NAME+set}" ] && ! has_setting training.model_name; then
-        printf 'Model to train: a Hugging Face name or a folder, or press Enter for one that suits network and machine: '
-        answer=""
-        read -r answer || true
+        while true; do
+            printf 'Model to train: a Hugging Face name or a folder, or press Enter for one that suits network and machine: '
+            answer=""
+            read -r answer || true
+            case "$answer" in "" | *[A-Za-z0-9]*) break ;; esac
+            printf 'A name is like Qwen/Qwen3-0.6B; Enter chooses one.\n'
+        done
         [ -z "$answer" ] || export MODEL_NAME="$answer"
     fi
     if [ "$network" = gensyn-testnet ] && [ -z "${PRG_GAME+set}" ] && ! has_setting prg_game_config.prg_game; then
-        printf 'Let the model play the AI Prediction Market? [Y/n]: '
-        answer=""
-        read -r answer || true
-        case "$answer" in [Nn] | [Nn]o) export PRG_GAME=false ;; *) export PRG_GAME=true ;; esac
+        while true; do
+            printf 'Let the model play the AI Prediction Market? [Y/n]: '
+            answer=""
+            read -r answer || answer=y
+            case "$answer" in
+                [Nn] | [Nn][Oo]) export PRG_GAME=false && break ;;
+                "" | [Yy] | [Yy][Ee][Ss]) export PRG_GAME=true && break ;;
+            esac
+            say_yes_or_no
+        done
     fi
 }
 

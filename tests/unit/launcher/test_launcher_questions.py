@@ -89,6 +89,33 @@ def test_a_token_in_answer_to_the_question_itself_is_a_yes(sit_down: Callable[..
     assert "HUGGINGFACE_ACCESS_TOKEN=..." in person.end().splitlines()[-1]
 
 
+def test_an_answer_that_is_neither_yes_nor_no_is_asked_for_again(sit_down: Callable[..., Any]) -> None:
+    person = sit_down("--network", "gensyn-testnet")
+    for question, odd, answer in (
+        (PUSH_QUESTION, "maybe", "n"),
+        (MODEL_QUESTION, "?", ""),
+        (MARKET_QUESTION, "q", "n"),
+    ):
+        person.wait_for(question)
+        person.type(odd)
+        person.wait_for("Please answer y or n" if question != MODEL_QUESTION else "A name is like")
+        person.wait_for(question)
+        person.type(answer)
+    screen = person.end()
+    assert "PRG_GAME=false RL_SWARM_HOME=" in screen.splitlines()[-1] and "MODEL_NAME" not in screen
+    assert [screen.count(question) for question in (PUSH_QUESTION, MODEL_QUESTION, MARKET_QUESTION)] == [2, 2, 2]
+
+
+def test_what_is_no_token_is_not_taken_for_one(sit_down: Callable[..., Any]) -> None:
+    person = sit_down("--network", "gensyn-testnet", MODEL_NAME="", PRG_GAME="true")
+    person.wait_for(PUSH_QUESTION)
+    person.type("y")
+    person.wait_for(TOKEN_QUESTION)
+    person.type("not-a-token")
+    screen = person.end()
+    assert "That is no token" in screen and "=..." not in screen.splitlines()[-1]
+
+
 def test_who_joins_by_invite_is_asked_for_push_and_model_only(sit_down: Callable[..., Any]) -> None:
     person = sit_down("--join", "rlswarm1:abc")
     person.wait_for(PUSH_QUESTION)

@@ -26,7 +26,7 @@ class SmallDisk:
     def make_room(self) -> None:
         self.outbox._connection.execute("PRAGMA max_page_count = 100000")
 
-    def rounds(self) -> list[int]:
+    def rounds(self) -> list[int | None]:
         """Of the rewards in it."""
         return [row.round for row in self.outbox.transactions(10_000)[::-1] if row.kind == "reward"]
 

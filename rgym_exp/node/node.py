@@ -41,6 +41,7 @@ from rgym_exp.tasks.source import TaskSource
 from rgym_exp.training.build import Learner, build_learner
 from rgym_exp.training.checkpoint import Checkpoint, CheckpointStore, SwarmRecord, TrainedModel
 from rgym_exp.training.checkpoint_check import problem_with
+from rgym_exp.training.finite import NotFinite
 from rgym_exp.training.hardware import Hardware, choose_dtype, find_hardware
 from rgym_exp.training.helpers import HelperRanks
 from rgym_exp.training.models import choose_model
@@ -115,6 +116,7 @@ class _Node:
         progress.started(self._run_info())
         self._learner = self._build_learner(tasks)
         self._resumed = self._checkpoint_to_resume()
+        self._newest = self._resumed
         self._saved_step = self._resumed.record.step if self._resumed else 0
         self._learner.trainer.begin_after(self._saved_step)
         exchange = make_exchange(config, home, tasks.digest, _contract_bootnodes(coordinator), clock)
@@ -184,7 +186,11 @@ class _Node:
             self._tracker.log_round(before_training(accuracy, time=time.time()))
             if self._push is not None:
                 self._push.held_out_before(accuracy)
-        self._learner.trainer.train(resume_from_checkpoint=str(self._resumed.folder) if self._resumed else None)
+        try:
+            self._learner.trainer.train(resume_from_checkpoint=str(self._resumed.folder) if self._resumed else None)
+        except NotFinite:
+            self._set_aside_what_led_here()
+            raise
 
     def save(self) -> None:
         """Write a checkpoint of the last round.
@@ -203,9 +209,17 @@ class _Node:
             lora_rank=self._trained_model.lora_rank,
             interim=self._loop.last_interim,
         )
-        self._store.save(trainer.write_checkpoint, record)
+        self._newest = self._store.save(trainer.write_checkpoint, record)
         self._saved_step = record.step
         logger.info("Checkpoint of step %d (round %d) written.", record.step, record.round)
+
+    def _set_aside_what_led_here(self) -> None:
+        """A checkpoint after which not one gradient was finite would end every later run as it ended this one."""
+        trainer = self._learner.trainer
+        # The step that raised isn't counted yet.
+        since = trainer.state.global_step + 1 - self._saved_step
+        if self._newest is not None and since <= trainer.guard.skipped_in_a_row:
+            self._store.set_aside(self._newest, "no step after it had a finite gradient")
 
     def _save_between(self) -> None:
         # Weights whose gradient isn't finite may be past mending: they don't take the place of a good checkpoint.

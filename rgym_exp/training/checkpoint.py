@@ -176,6 +176,10 @@ class CheckpointStore:
             )  # fmt: skip
         return None
 
+    def set_aside(self, checkpoint: Checkpoint, reason: str) -> None:
+        """Have a checkpoint resumed from no more; it is kept under another name."""
+        set_aside(checkpoint.folder, reason, "The next start goes on from the one before it, if any.", log=logger)
+
     def _of(self, model: TrainedModel) -> list[Checkpoint]:
         """This model's, oldest first. A folder without the model in its name is of the version before."""
         own = [checkpoint for checkpoint in self._complete() if checkpoint.record.model == model]

@@ -32,8 +32,8 @@ def require_finite(model: nn.Module) -> None:
         if weight.is_floating_point() and not is_finite([weight]):
             raise NotFinite(
                 f"The model's weights are no finite numbers any more ({name}), so it is neither saved nor pushed, and "
-                "the run ends. The last checkpoint is untouched, and the next start goes on from it; a lower "
-                "training.learning_rate keeps this from coming again."
+                "the run ends. The next start goes on from the last checkpoint, or from the base model without one; a "
+                "lower training.learning_rate keeps this from coming again."
             )
 
 
@@ -50,8 +50,8 @@ class StepGuard:
         if self.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
             raise NotFinite(
                 f"The gradient of {self.skipped_in_a_row} steps in a row was not finite, so the model can't be trained "
-                "on as it is, and the run ends without saving it. The last checkpoint is untouched, and the next start "
-                "goes on from it; lower training.learning_rate, or try training.dtype=float32."
+                "on as it is, and the run ends without saving it. The next start goes on from the last checkpoint, or "
+                "from the base model without one; lower training.learning_rate, or try training.dtype=float32."
             )
 
     def check(self, model: nn.Module, weights: Iterable[nn.Parameter]) -> None:

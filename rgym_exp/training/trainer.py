@@ -9,6 +9,7 @@ TRL owns advantages, loss, clipping, optimizer and resume. Overridden here, each
   and keeps what they weighed;
 * ``training_step``: goes through the batch in parts that fit memory, leaves out zero-advantage groups, and skips a
   step whose gradient isn't finite;
+* ``_load_optimizer_and_scheduler``: goes on with the learning rate that is configured now;
 * ``log``: says how the external weights were spread, where TRL would log their mean alone.
 """
 
@@ -149,6 +150,17 @@ class SwarmTrainer(GRPOTrainer):
             # GRPOTrainer's own method only adds a model card.
             super(GRPOTrainer, self)._save_checkpoint(self._policy, trial=None)
         return folder / f"checkpoint-{self.state.global_step}"
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """As the Trainer does, save that a learning rate that was changed since the checkpoint holds from now on."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        optimizer, scheduler = cast(Any, self.optimizer), cast(Any, self.lr_scheduler)
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] = self.args.learning_rate
+        # The schedule is constant: each step sets what is noted here.
+        scheduler.base_lrs = [self.args.learning_rate for _ in scheduler.base_lrs]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL's log line, with statistics of the external weights: a mean of all metrics would hide the smallest."""

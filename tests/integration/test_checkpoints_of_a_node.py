@@ -72,3 +72,18 @@ def test_ctrl_c_twice_says_what_is_gone(tmp_path: Path, tiny_model_folder: Path)
         gone = re.search(r"Ended at once: (\d+) rounds lost, which is all", node.output())
         assert gone is not None and int(gone[1]) >= 2
         assert node.checkpoint() is None
+
+
+def test_a_learning_rate_that_destroys_the_model_ends_the_run_and_costs_no_checkpoint(
+    tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    home = tmp_path / "home"
+    run(home, tiny_model_folder, 1)
+    rate = ("training.learning_rate=1e20", "training.checkpoint_minutes=0.001", "blockchain.round_seconds=0.5")
+    with NodeProgram(home, tiny_model_folder, *rate) as node:
+        assert node.wait() == 1
+        assert "in a row was not finite" in node.output()
+        assert "can't be used (no step after it had a finite gradient)" in node.log()
+        assert "Traceback" not in node.output()
+    node = run(home, tiny_model_folder, 1)
+    assert "is not finite" not in node.output()

@@ -271,3 +271,13 @@ def test_a_resumed_trainer_goes_on_as_if_it_had_never_stopped(make_trainer: Make
     second.train(resume_from_checkpoint=str(folder))
     assert second.state.global_step == 4
     assert change(weights_of(through), weights_of(second)).abs().max() < 1e-6
+
+
+def test_a_learning_rate_that_was_changed_holds_after_a_resume(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    first = make_trainer(optim="adamw_torch", learning_rate=1e-3)
+    first.train()
+    checkpoint = first.write_checkpoint(tmp_path / "written")
+    resumed = make_trainer(optim="adamw_torch", learning_rate=1e-30, max_steps=3)
+    before = weights_of(first)
+    resumed.train(resume_from_checkpoint=str(checkpoint))
+    assert change(before, weights_of(resumed)).abs().max() == 0

@@ -27,7 +27,7 @@ def back_up_node(home: Home, target: Path, passphrase: str, *, peer_id: str) -> 
         ) from error
     except OSError as error:
         raise BackupError(
-            f"{target} can't be written: {error}. Check the room on its disk; if a node is running, try again: it "
+            f"{target} can't be written: {error}. Check that its disk has space; if a node is running, try again: it "
             "removes its older checkpoints."
         ) from error
     if newest is None:

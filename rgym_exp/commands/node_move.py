@@ -28,8 +28,8 @@ def back_up_node(home: Home, target: Path, passphrase: str, *, peer_id: str) -> 
         ) from error
     except OSError as error:
         raise BackupError(
-            f"{target} can't be written: {error}. Check how much is free on its disk; if a node is running, try again: "
-            "it removes its older checkpoints."
+            f"{target} can't be written: {error}. Check that its disk has space; if a node is running, try again: it "
+            "removes its older checkpoints."
         ) from error
     if newest is None:
         print(f"Wrote {target}: keys and settings of peer {peer_id}. There is no checkpoint yet, so no model is in it.")

@@ -1,4 +1,4 @@
-"""The entrypoint in a namespace with the folders of a container, and with no more rights than compose leaves to root."""
+"""The entrypoint in a namespace with a container's folders, and with no more rights than compose leaves to root."""
 
 from __future__ import annotations
 

@@ -128,6 +128,14 @@ read_variables() {
     [ -z "${P2P_ANNOUNCE:-}" ] || options+=(communications.port=38700 "communications.announce=[\"${P2P_ANNOUNCE//,/\",\"}\"]")
 }
 
+# No proxy reaches what listens in this container, or a container of the same compose file by its name.
+pass_proxies_by() {
+    local past="${no_proxy:-${NO_PROXY:-}}"
+    case "${HTTP_PROXY:-}${http_proxy:-}${HTTPS_PROXY:-}${https_proxy:-}${ALL_PROXY:-}${all_proxy:-}" in "") return 0 ;; esac
+    export no_proxy="${past:+$past,}localhost,127.0.0.1,::1,hub${HUB_PUBLIC_HOST:+,$HUB_PUBLIC_HOST}"
+    export NO_PROXY="$no_proxy"
+}
+
 main() {
     local command="run"
     [ "$(id -u)" != 0 ] || give_up_root "$@"
@@ -143,6 +151,7 @@ main() {
         mountpoint -q "$RL_SWARM_HOME" ||
             printf 'Nothing is mounted at %s: identity and model will be gone with this container.\n' "$RL_SWARM_HOME" >&2
     fi
+    pass_proxies_by
     mkdir -p "$RL_SWARM_HOME/modal-login"
     ln -sfn "$RL_SWARM_HOME/modal-login" /tmp/modal-login
     case "$command" in

@@ -45,6 +45,16 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+def proxy_variables_past_loopback(environ: Mapping[str, str]) -> dict[str, str]:
+    """NO_PROXY for programs that have no such rule of their own; nothing where no proxy is set."""
+    named = ("http_proxy", "https_proxy", "all_proxy")
+    if not any(environ.get(name) or environ.get(name.upper()) for name in named):
+        return {}
+    given = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    past = ",".join([*filter(None, [given]), "localhost", "127.0.0.1", "::1"])
+    return {"NO_PROXY": past, "no_proxy": past}
+
+
 def fetch(
     url: str,
     *,

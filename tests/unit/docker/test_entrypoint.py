@@ -23,9 +23,10 @@ def test_folders_of_an_earlier_images_user_are_taken_over(container: Any, home_m
     assert done.returncode == 0, done.stderr
     assert "user: 1000\n" in done.stdout
     assert "/mnt/user/keys/swarm.pem: the key\n" in done.stdout
-    assert owners(container, "keys", "keys/swarm.pem", "logs/swarm.log", ".rl-swarm/checkpoints/step-1/swarm.json") == [
-        1000
-    ] * 4
+    assert (
+        owners(container, "keys", "keys/swarm.pem", "logs/swarm.log", ".rl-swarm/checkpoints/step-1/swarm.json")
+        == [1000] * 4
+    )
     assert (container.home / "keys" / "swarm.pem").stat().st_mode & 0o777 == 0o400
 
 
@@ -74,3 +75,20 @@ def test_a_file_that_can_not_be_taken_over_is_named_with_its_owner(container: An
     assert done.returncode == 1
     assert "user 1000 can't read or change /mnt/user/keys/swarm.pem (of user 1001)." in done.stderr
     assert "launched" not in done.stdout
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("given", ["NO_PROXY", "no_proxy", None])
+def test_behind_a_proxy_the_container_and_its_hub_are_reached_past_it(
+    container: Any, variable: str, given: str | None
+) -> None:
+    exceptions = {given: "intranet.example.org"} if given else {}
+    variables = {variable: "http://proxy.example.org:3128", "HUB_PUBLIC_HOST": "swarm.example.org", **exceptions}
+    done = container.run("status", **variables)
+    past = ("intranet.example.org," if given else "") + "localhost,127.0.0.1,::1,hub,swarm.example.org"
+    assert f"no_proxy: {past}\n" in done.stdout
+    assert f"NO_PROXY: {past}\n" in done.stdout
+
+
+def test_without_a_proxy_there_is_nothing_to_pass_by(container: Any) -> None:
+    assert "no_proxy: unset\nNO_PROXY: unset\n" in container.run("status").stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, cast
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from rgym_exp.base.http_client import socks_proxy_variable
 from rgym_exp.errors import SwarmUserError
 from rgym_exp.training.bundled import BUNDLED_MODEL, bundled_model_folder
 
@@ -47,7 +49,7 @@ def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         tokenizer = AutoTokenizer.from_pretrained(place)
         # Master weights stay in fp32: bf16 has too few digits for updates of a millionth.
         model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise ModelError(_why_not(name, error)) from error
     if tokenizer.chat_template is None:
         raise ModelError(f"{name} has no chat template, so it cannot be asked questions. Choose an instruct model.")
@@ -59,6 +61,12 @@ def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 def _why_not(name: str, error: Exception) -> str:
     if Path(name).exists():
         return f"{name} is a folder, but not one with a model that transformers can load ({_first_line(error)})."
+    if variable := socks_proxy_variable(os.environ):
+        return (
+            f"The model {name} could not be fetched: {variable} names a SOCKS proxy, and the model hub can be asked "
+            f"through an HTTP proxy only. Set HTTPS_PROXY to one and unset {variable}, fetch the model elsewhere and "
+            f"give its folder, or use {BUNDLED_MODEL}, which needs no hub."
+        )
     return (
         f"The model {name} could not be loaded ({_first_line(error)}). Check the name, the connection to the model hub "
         f"(HF_ENDPOINT, proxy variables), and HF_TOKEN if it is gated; or use {BUNDLED_MODEL}, which needs no hub."

@@ -1,8 +1,17 @@
 #!/usr/bin/env bash
 # Start RL Swarm: make the Python environment on the first run, ask what only a person can answer, hand over to `rl-swarm`.
+# Whoever types `sh run_rl_swarm.sh` means this, too: bash, and bash's own ways where sh is a bash.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
+set +o posix
 set -euo pipefail
 
-ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
+# Where a symbolic link to this file leads in the end (macOS's readlink had no -f for long).
+launcher="${BASH_SOURCE[0]}"
+while [ -L "$launcher" ]; do
+    link="$(readlink "$launcher")"
+    case "$link" in /*) launcher="$link" ;; *) launcher="$(dirname "$launcher")/$link" ;; esac
+done
+ROOT="$(cd "$(dirname "$launcher")" && pwd -P)"
 # shellcheck source=scripts/environment.sh
 . "$ROOT/scripts/environment.sh"
 
@@ -46,11 +55,45 @@ misuse() {
     exit 2
 }
 
+# distance WORD OTHER: how many letters to put in, take out or change (Levenshtein).
+distance() {
+    local i j above corner cheapest row=()
+    for ((j = 0; j <= ${#2}; j++)); do row[j]=$j; done
+    for ((i = 1; i <= ${#1}; i++)); do
+        corner=${row[0]} row[0]=$i
+        for ((j = 1; j <= ${#2}; j++)); do
+            above=${row[j]} cheapest=$((row[j - 1] + 1))
+            [ $((above + 1)) -ge "$cheapest" ] || cheapest=$((above + 1))
+            [ "${1:i-1:1}" = "${2:j-1:1}" ] || corner=$((corner + 1))
+            [ "$corner" -ge "$cheapest" ] || cheapest=$corner
+            row[j]=$cheapest corner=$above
+        done
+    done
+    printf '%d' "${row[${#2}]}"
+}
+
+# did_you_mean WORD KNOWN...: the end of a sentence, with the known word that is spelt most alike, if one is near.
+did_you_mean() {
+    local word="$1" known letters nearest="" least=3
+    shift
+    [ "${#word}" -ge 5 ] || least=2
+    # Longer words are pasted text, and would take long.
+    [ "${#word}" -le 24 ] || { printf '.' && return 0; }
+    for known in "$@"; do
+        letters="$(distance "$word" "$known")"
+        [ "$letters" -ge "$least" ] || { nearest="$known" least="$letters"; }
+    done
+    if [ -n "$nearest" ]; then printf '; did you mean %s?' "$nearest"; else printf '.'; fi
+}
+
 is_yes() {
     case "$1" in [Tt]rue | TRUE | 1 | [Yy] | [Yy]es | YES | [Oo]n) return 0 ;; *) return 1 ;; esac
 }
 
 # ------------------------------------------------------------------------------------------------- the command line
+
+COMMANDS=(run hub invite status leaderboard plot login identity doctor)
+OPTIONS=(--network --join --rounds --home --yes --print-command --help)
 
 command="run"
 network=""
@@ -73,6 +116,11 @@ read_arguments() {
             command="$1"
             shift
             ;;
+    esac
+    # Before anything is installed for a word that was mistyped.
+    case " ${COMMANDS[*]} " in
+        *" $command "*) ;;
+        *) misuse "There is no command '$command'$(did_you_mean "$command" "${COMMANDS[@]}")" ;;
     esac
     if [ "$command" != run ]; then
         asking=""
@@ -111,7 +159,7 @@ read_arguments() {
                 settings+=("$@")
                 break
                 ;;
-            -*) misuse "There is no option $1." ;;
+            -*) misuse "There is no option $1$(did_you_mean "$1" "${OPTIONS[@]}")" ;;
             *=* | '~'*) settings+=("$1") && shift ;;
             *) misuse "'$1' is neither an option nor a setting (KEY=VALUE)." ;;
         esac
@@ -175,6 +223,18 @@ use_push_token() {
     export HUGGINGFACE_ACCESS_TOKEN="$1" HF_TOKEN="$1"
 }
 
+# Answers in a pipe or a file, as for a launcher that asks everybody, go unread: there is nobody to ask again.
+warn_of_piped_answers() {
+    local line=""
+    if [ -p /dev/stdin ] || [ -f /dev/stdin ]; then
+        # A pipe may have nothing to say, and stay open.
+        read -r -t 1 line || true
+        [ -z "$line" ] ||
+            printf 'What is piped in is not read: only somebody at a terminal is asked. Say it by variables: %s\n' \
+                'MODEL_NAME=..., HUGGINGFACE_ACCESS_TOKEN=..., PRG_GAME=true|false.' >&2
+    fi
+}
+
 # Only a person at a terminal is asked, only what neither a variable nor an option says, and nothing on networks where
 # the defaults are right for a first run (local, offline).
 ask_questions() {
@@ -185,6 +245,7 @@ ask_questions() {
     # Earlier launchers wrote "None" for "no token".
     case "${HUGGINGFACE_ACCESS_TOKEN:-}" in [Nn]one) HUGGINGFACE_ACCESS_TOKEN="" ;; esac
     [ -z "${HUGGINGFACE_ACCESS_TOKEN:-}" ] || export HF_TOKEN="${HF_TOKEN:-$HUGGINGFACE_ACCESS_TOKEN}"
+    [ -z "$asking" ] || warn_of_piped_answers
     if [ -z "$asking" ] || [ ! -t 0 ] || [ ! -t 1 ]; then return 0; fi
     case "$network" in local | offline) return 0 ;; esac
 

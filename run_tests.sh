@@ -5,6 +5,8 @@
 #   ONLY=static ./run_tests.sh          one of them
 # Arguments go to pytest, and nothing else runs then; a path among them replaces the default of all tests:
 #   ./run_tests.sh -k outbox            ./run_tests.sh -n 2 tests/unit/chain
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
+set +o posix
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"

@@ -28,12 +28,36 @@ root_is_a_user() { [ "$(awk '{ print $1, $2, $3 }' /proc/self/uid_map)" != "0 0 
 
 can_write() { as "$1" test -w "$2"; }
 
+# unusable USER ACTION...: find's action for whatever of the node's own belongs to another user than this and isn't open to
+# this one. Not for what else may lie in its folder: the cache, which nodes share, and other containers' homes.
+unusable() {
+    local user="$1" home="$RL_SWARM_HOME"
+    shift
+    find "$home" -mindepth 1 \
+        -type d -path "$home/*" ! -path "$home/*/*" ! -path "$home/keys" ! -path "$home/configs" ! -path "$home/logs" \
+        ! -path "$home/modal-login" ! -path "$home/.rl-swarm" -prune -o \
+        ! -uid "$user" \( ! -readable -o ! -writable -o -type d ! -executable \) "$@"
+}
+
+# take_over USER:GROUP: what an earlier image's user left there, or somebody put there with sudo, is given to the node's
+# user. This goes on as that user with root's right to give files away: root without its other rights can look into
+# nobody's folders.
+take_over() {
+    export -f unusable
+    # shellcheck disable=SC2016 # for the inner bash
+    setpriv --reuid "${1%:*}" --regid "${1#*:}" --clear-groups --inh-caps -all,+chown --ambient-caps -all,+chown \
+        --no-new-privs -- bash -c 'unusable "${1%:*}" -exec chown -h "$1" {} \;' bash "$1" 2>/dev/null || true
+}
+
 # Started as root, the container goes on as the owner of the node's folder, so that what it writes belongs to them.
 give_up_root() {
     local user folder
     user="$(stat -c %u:%g "$RL_SWARM_HOME")"
     if [ "${user%:*}" = 0 ]; then
-        if root_is_a_user; then return 0; fi
+        if root_is_a_user; then
+            take_over "$user"
+            return 0
+        fi
         user="$IMAGE_USER:$IMAGE_USER"
     fi
     # Root's folders are given to that user: those that root itself cloned, or that the engine made as they were missing.
@@ -45,16 +69,21 @@ give_up_root() {
                     "own user, or start the container with that capability (CHOWN), as docker-compose.yaml does."
         fi
     done
+    take_over "$user"
     exec setpriv --reuid "${user%:*}" --regid "${user#*:}" --clear-groups --no-new-privs -- "$0" "$@"
 }
 
 require_folders() {
-    local folder
+    local folder closed
     for folder in "${FOLDERS[@]}"; do
         [ -w "$folder" ] ||
             fail "user $(id -u) can't write to $folder. Make its folder on the host writable for that user, or let the" \
                 "container start as root (user: 0:0): it then becomes whoever owns the folder."
     done
+    closed="$(unusable "$(id -u)" -printf '%p (of user %U)' -quit 2>/dev/null)" || true
+    [ -z "$closed" ] ||
+        fail "user $(id -u) can't read or change $closed. Let the container start as root with the capability CHOWN, as" \
+            "docker-compose.yaml does, or give the file on the host to that user (chown)."
 }
 
 # ------------------------------------------------------------------------------------------------ what it is to do
@@ -99,6 +128,14 @@ read_variables() {
     [ -z "${P2P_ANNOUNCE:-}" ] || options+=(communications.port=38700 "communications.announce=[\"${P2P_ANNOUNCE//,/\",\"}\"]")
 }
 
+# No proxy reaches what listens in this container, or a container of the same compose file by its name.
+pass_proxies_by() {
+    local past="${no_proxy:-${NO_PROXY:-}}"
+    case "${HTTP_PROXY:-}${http_proxy:-}${HTTPS_PROXY:-}${https_proxy:-}${ALL_PROXY:-}${all_proxy:-}" in "") return 0 ;; esac
+    export no_proxy="${past:+$past,}localhost,127.0.0.1,::1,hub${HUB_PUBLIC_HOST:+,$HUB_PUBLIC_HOST}"
+    export NO_PROXY="$no_proxy"
+}
+
 main() {
     local command="run"
     [ "$(id -u)" != 0 ] || give_up_root "$@"
@@ -114,6 +151,7 @@ main() {
         mountpoint -q "$RL_SWARM_HOME" ||
             printf 'Nothing is mounted at %s: identity and model will be gone with this container.\n' "$RL_SWARM_HOME" >&2
     fi
+    pass_proxies_by
     mkdir -p "$RL_SWARM_HOME/modal-login"
     ln -sfn "$RL_SWARM_HOME/modal-login" /tmp/modal-login
     # As it is called inside a container; docker-compose.yaml says how that is from outside.

@@ -66,6 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status: 0 well, 1 failed, 2 wrong usage, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    if chosen is None and arguments and not arguments[0].startswith("-"):
+        near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        build_parser(None).error(f"there is no command {arguments[0]!r}{hint} There are {', '.join(COMMANDS)}.")
     try:
         parser = build_parser(chosen)
     except KeyboardInterrupt:  # Importing the command's module takes a moment.

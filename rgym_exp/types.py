@@ -10,6 +10,11 @@ from typing import Any
 PROTOCOL = 2
 """Version of what peers, hubs and invites say to each other. 1: no late shares, no rounds without the contract."""
 
+MAX_SWARM_ID_BYTES = 64
+"""In UTF-8. Announcements with a longer one are dropped by every receiver."""
+MAX_GROUP_COMPLETIONS = 64
+"""Shares whose groups have more are dropped by every receiver."""
+
 _ROUND_BITS = 40
 
 

@@ -100,16 +100,30 @@ find_python() {
         "(or name one with PYTHON=/path/to/python3.11), then run this again."
 }
 
-# Sets VENV: the active environment, else .venv in the checkout, which need not exist yet.
+# other_checkout ENVIRONMENT: the checkout whose node runs in it, where that is another one than this and still there.
+other_checkout() {
+    "$1/bin/python" - "$ROOT" 2>/dev/null <<'PYTHON' || true
+import importlib.metadata, json, os, sys, urllib.parse, urllib.request
+origin = json.loads(importlib.metadata.distribution("rl-swarm").read_text("direct_url.json"))
+path = urllib.request.url2pathname(urllib.parse.urlsplit(origin["url"]).path)
+if origin.get("dir_info", {}).get("editable") and os.path.isdir(path) and not os.path.samefile(path, sys.argv[1]):
+    print(path)
+PYTHON
+}
+
+# Sets VENV: the active environment, unless another checkout lives in it; else .venv in this one, which need not exist yet.
 choose_environment() {
-    if [ -z "${VIRTUAL_ENV:-}" ]; then
-        VENV="$ROOT/.venv"
-        return 0
-    fi
-    VENV="$VIRTUAL_ENV"
+    local owner
+    VENV="${VIRTUAL_ENV:-$ROOT/.venv}"
+    [ -n "${VIRTUAL_ENV:-}" ] || return 0
     is_usable_python "$VENV/bin/python" ||
         fail "the active environment $VENV has Python $(python_version "$VENV/bin/python" || echo '?'), and 3.11 or newer" \
             "is needed. Leave it with 'deactivate', and run this again: an environment of its own will be made."
+    owner="$(other_checkout "$VENV")"
+    [ -n "$owner" ] || return 0
+    VENV="$ROOT/.venv"
+    [ "$VIRTUAL_ENV" -ef "$VENV" ] ||
+        say "The active environment $VIRTUAL_ENV belongs to the checkout $owner: it stays as it is, and $VENV is used."
 }
 
 # Makes .venv where it is missing or no longer works (its Python was upgraded or removed).
@@ -248,7 +262,8 @@ install_compiled() {
 take_lock() {
     local owner told=""
     lock="$VENV/.rl-swarm-lock"
-    [ -n "${VIRTUAL_ENV:-}" ] || lock="$VENV.lock"
+    # Beside what is made anew.
+    [ "$VENV" != "$ROOT/.venv" ] || lock="$VENV.lock"
     until mkdir "$lock" 2>/dev/null; do
         owner="$(cat "$lock/pid" 2>/dev/null || true)"
         if [ -n "$owner" ] && ! kill -0 "$owner" 2>/dev/null; then

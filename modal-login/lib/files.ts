@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { link, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { chmod, link, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 
 /** The file's text, or undefined when there is none. */
@@ -9,6 +9,16 @@ export async function readIfThere(file: string): Promise<string | undefined> {
   } catch (error) {
     if (isCode(error, 'ENOENT')) return undefined
     throw error
+  }
+}
+
+/** Take it from everybody but its owner, as earlier versions didn't, where it is there and ours to close. */
+export async function keepPrivate(file: string): Promise<void> {
+  try {
+    if ((await stat(file)).mode & 0o077) await chmod(file, 0o600)
+  } catch (error) {
+    // Another user's file, or a folder that is only to be read: theirs to close; the doctor names it.
+    if (!['ENOENT', 'EPERM', 'EROFS'].some((code) => isCode(error, code))) throw error
   }
 }
 

@@ -4,14 +4,14 @@ import type { Account } from './page'
 import type { activationBody } from './schemas'
 import type { Logins } from './store'
 import { permissionDeadline } from './wallet/permission-deadline'
-import type { ApiKey, UserData } from './wallet/wallet'
+import { type ApiKey, canSign, type SigningKey, type UserData } from './wallet/wallet'
 
 const SECONDS_A_DAY = 86_400
 /** Keys that wait for their permission; more than one when somebody logs in from two windows at once. */
 const MAX_PENDING_KEYS = 4
 
 /** A key with which this server may act: the rest of what an activation tells is there. */
-export type ActiveKey = ApiKey & Required<Pick<ApiKey, 'accountAddress'>>
+export type ActiveKey = SigningKey & Required<Pick<ApiKey, 'accountAddress'>>
 
 /** Nobody of this orgId is logged in, or their key can't act any more; the message says what to do. */
 export class UserNotFound extends Error {}
@@ -117,7 +117,7 @@ function newestActive(logins: Logins, orgId: string): ActiveKey | undefined {
 
 function isActive(key: ApiKey): key is ActiveKey {
   const isExpired = key.expiresAt !== undefined && key.expiresAt <= Date.now() / 1000
-  return key.activated && key.accountAddress !== undefined && !isExpired
+  return key.activated && key.accountAddress !== undefined && canSign(key) && !isExpired
 }
 
 /** What stays beside a new key: those that can act, which running nodes use, and the newest of those that wait. */

@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { isAddress } from 'viem'
 import { z } from 'zod'
-import { readIfThere, replaceFile } from './files'
+import { keepPrivate, readIfThere, replaceFile } from './files'
 import { inTurn } from './queue'
 import type { ApiKey, UserData } from './wallet/wallet'
 
@@ -15,6 +15,8 @@ export interface Logins {
 }
 
 const hex = z.custom<`0x${string}`>((value) => typeof value === 'string' && /^0x[0-9a-fA-F]*$/.test(value))
+/** With 0x; without it in files of the first login servers, whose keys can sign nothing here (`canSign`). */
+const privateKey = z.string().regex(/^(0x[0-9a-fA-F]*|[0-9a-fA-F]{60,64})$/)
 const address = z.custom<`0x${string}`>(
   (value) => typeof value === 'string' && isAddress(value, { strict: false }),
 )
@@ -27,7 +29,7 @@ const user = z.looseObject({
 })
 const apiKey = z.looseObject({
   publicKey: z.string(),
-  privateKey: hex,
+  privateKey,
   createdAt: z.string(),
   activated: z.boolean(),
   accountAddress: address.optional(),
@@ -75,6 +77,7 @@ export class Store {
 }
 
 async function readRecord<T>(file: string, schema: z.ZodType<Record<string, T>>): Promise<Map<string, T>> {
+  await keepPrivate(file)
   const text = await readIfThere(file)
   if (text === undefined) return new Map()
   return new Map(Object.entries(parseState(file, text, schema)))

@@ -45,6 +45,24 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+def socks_proxy_variable(environ: Mapping[str, str]) -> str | None:
+    """The variable that names a SOCKS proxy, if one does: what asks the web here speaks to HTTP proxies only."""
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY"):
+        if environ.get(name, "").lower().startswith("socks"):
+            return name
+    return None
+
+
+def proxy_variables_past_loopback(environ: Mapping[str, str]) -> dict[str, str]:
+    """NO_PROXY for programs that have no such rule of their own; nothing where no proxy is set."""
+    named = ("http_proxy", "https_proxy", "all_proxy")
+    if not any(environ.get(name) or environ.get(name.upper()) for name in named):
+        return {}
+    given = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    past = ",".join([*filter(None, [given]), "localhost", "127.0.0.1", "::1"])
+    return {"NO_PROXY": past, "no_proxy": past}
+
+
 def fetch(
     url: str,
     *,
@@ -102,6 +120,8 @@ def reason_of(error: BaseException) -> str:
     """Why there is no answer, in the system's words where it has some ("Connection refused")."""
     if isinstance(error, requests.exceptions.Timeout):
         return "no whole answer in time"
+    if isinstance(error, requests.exceptions.InvalidSchema) and (variable := socks_proxy_variable(os.environ)):
+        return f"{variable} names a SOCKS proxy, and only HTTP proxies are spoken to"
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:

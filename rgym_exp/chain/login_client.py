@@ -96,7 +96,11 @@ class LoginClient:
     def health(self) -> LoginHealth:
         """What serves there. Raises LoginServerAway or LoginServerTrouble; ChainError when it is something else."""
         try:
-            answer = self._ask("health", None, with_token=False)
+            status, answer = self._exchange("health", None, self._headers(posts=False, with_token=False))
+            if status != 200:
+                if self._told_otherwise(status, answer):
+                    raise self._not_a_login_server()
+                raise self._failure(status, answer)
         except NotLoggedIn as error:
             raise self._not_a_login_server() from error
         match answer:
@@ -254,6 +258,10 @@ class LoginClient:
         return LoginServerTrouble(
             f"The login server at {self.page_url} has trouble (status {status}{told}); asked again shortly."
         )
+
+    def _told_otherwise(self, status: int, said: Any) -> bool:
+        """Whether a server that is no login server says that it has no such page, or nobody may see it."""
+        return 400 <= status < 500 and not (isinstance(said, dict) and isinstance(said.get("error"), str))
 
     def _senseless(self, wanted: str) -> LoginServerTrouble:
         return LoginServerTrouble(

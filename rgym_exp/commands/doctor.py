@@ -61,6 +61,7 @@ def findings(home: Home, network: NetworkConfig) -> Iterator[Finding]:
     yield login_checks.check_node_js()
     yield login_checks.check_login_app()
     yield login_checks.check_login_port(network)
+    yield login_checks.check_login_files(network)
     yield login_checks.check_account(home, network)
     running = _own_hub_running(network)
     for port, purpose in network_checks.PORTS.items():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from rgym_exp.base.called import as_called
 from rgym_exp.commands.checks import Finding, failure, ok, warning
-from rgym_exp.config.paths import Home, login_app_dir, login_token_file
+from rgym_exp.config.paths import Home, login_app_dir, login_data_dir, login_token_file
 from rgym_exp.config.schema import NetworkConfig
 from rgym_exp.errors import SwarmUserError
 
@@ -79,6 +81,28 @@ def check_login_port(network: NetworkConfig) -> Finding:
             "The next free port is taken instead, and said; LOGIN_PORT chooses another.",
         )
     return ok(f"port {port} is in use by a login server ({health.wallet} wallet, chain {health.chain_id})")
+
+
+def check_login_files(network: NetworkConfig) -> Finding:
+    """What the login server keeps, keys among it, is its owner's alone."""
+    folder = login_data_dir(wallet=network.login_wallet)
+    try:
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        open_to_others = [path for path in files if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    except FileNotFoundError:
+        return ok("nothing is kept of a login on this machine")
+    except OSError as error:
+        return warning(
+            f"what the login server keeps in {folder} can't be looked at ({error.strerror})",
+            "It is another user's: run the node as that user, or choose another folder with LOGIN_DATA_DIR.",
+        )
+    if open_to_others:
+        return warning(
+            "other users of this machine can read what the login server keeps, and so act for your account: "
+            + ", ".join(path.name for path in open_to_others),
+            f"chmod 600 {shlex.join(map(str, open_to_others))}",
+        )
+    return ok("what is kept of a login is readable by you alone")
 
 
 def check_account(home: Home, network: NetworkConfig) -> Finding:

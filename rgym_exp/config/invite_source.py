@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import urllib.parse
 from pathlib import Path
 
@@ -67,7 +68,10 @@ def _inside_json(text: str) -> str:
 def _text(content: bytes, source: str) -> str:
     if len(content) > MAX_BYTES:
         raise _too_large(source)
-    return content.decode("utf-8", errors="replace")
+    # Some editors of Windows begin a file with a byte order mark, or write UTF-16.
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    return content.decode("utf-8-sig", errors="replace")
 
 
 def _too_large(source: str) -> InviteError:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from rgym_exp.config.schema import Config
+from rgym_exp.types import MAX_GROUP_COMPLETIONS, MAX_SWARM_ID_BYTES
 
 COORDINATORS = ("wallet", "modal", "offline")
 LOSS_TYPES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "luspo", "vespo", "sapo")
@@ -28,7 +29,7 @@ CHOICES: Mapping[str, Collection[str]] = {
 # Inclusive bounds; None is no bound. Keys that may be null are checked when they aren't.
 RANGES: Mapping[str, tuple[float, float | None]] = {
     "training.max_rounds": (1, None),
-    "training.num_generations": (2, None),
+    "training.num_generations": (2, MAX_GROUP_COMPLETIONS),
     "training.local_groups": (1, None),
     "training.external_groups": (0, None),
     "training.resamples": (0, None),
@@ -193,8 +194,8 @@ def _together(config: Config) -> Iterator[str]:
             f"training.local_groups x (1 + training.resamples) is {slots}, above communications.max_slots"
             f" ({config.communications.max_slots}): other peers would drop the shares. Lower one of the two."
         )
-    if not network.swarm_id.strip() or len(network.swarm_id) > 100:
-        yield "network.swarm_id must be 1 to 100 characters: it keeps this swarm apart from others."
+    if not network.swarm_id.strip() or len(network.swarm_id.encode(errors="replace")) > MAX_SWARM_ID_BYTES:
+        yield f"network.swarm_id must be 1 to {MAX_SWARM_ID_BYTES} bytes: it keeps this swarm apart from others."
     kind = network.coordinator if chain.coordinator == "auto" else chain.coordinator
     # A hub on this machine brings chain and contract when it is up.
     if kind in ("wallet", "modal") and not network.hub:

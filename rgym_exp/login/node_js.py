@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rgym_exp.base.http_client import proxy_variables_past_loopback
 from rgym_exp.config.environment import SECRET_VARIABLES
 from rgym_exp.errors import NodeMissing
 
@@ -33,7 +34,11 @@ class NodeJs:
         """Variables for its programs, without our secrets: npm's scripts call ``node`` by name, and must find this."""
         path = os.pathsep.join(filter(None, [str(self.node.parent), environ.get("PATH")]))
         known = {name: value for name, value in environ.items() if name not in SECRET_VARIABLES}
-        return {**known, "PATH": path, "NEXT_TELEMETRY_DISABLED": "1"}
+        # Of Node.js' own accord, neither an old one nor a new one takes a proxy.
+        proxies = proxy_variables_past_loopback(environ)
+        if proxies:
+            proxies["NODE_USE_ENV_PROXY"] = "1"
+        return {**known, **proxies, "PATH": path, "NEXT_TELEMETRY_DISABLED": "1"}
 
 
 def find_node(environ: Mapping[str, str] = os.environ) -> NodeJs:

@@ -18,10 +18,10 @@ from rgym_exp.swarm.identity import Identity, peer_id_of, signature_is_valid
 from rgym_exp.swarm.listing import is_listed_rightly
 from rgym_exp.swarm.refused import AnnouncementRejected, OtherVersion
 from rgym_exp.swarm.shards import MAX_LEVEL
-from rgym_exp.types import PROTOCOL, Announcement
+from rgym_exp.types import MAX_SWARM_ID_BYTES, PROTOCOL, Announcement
 
 MAX_RECORD_BYTES = 1024
-MAX_SWARM_ID_BYTES = 64
+
 MAX_DIGEST_BYTES = 64
 MAX_MODEL_NAME_BYTES = 96
 MAX_CAPABILITIES = 4

@@ -13,7 +13,7 @@ from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
 
 from rgym_exp.base.swarm_clock import SwarmClock
 from rgym_exp.errors import SwarmError
-from rgym_exp.swarm.announcement import MAX_DIGEST_BYTES, MAX_SWARM_ID_BYTES
+from rgym_exp.swarm.announcement import MAX_DIGEST_BYTES
 from rgym_exp.swarm.dht_records import DhtRecords
 from rgym_exp.swarm.exchange import Drops, KnownPeers, SharesDealtWith
 from rgym_exp.swarm.fetching import SlowServers
@@ -26,7 +26,7 @@ from rgym_exp.swarm.shards import Slice
 from rgym_exp.swarm.share_routes import ShareRoutes
 from rgym_exp.swarm.transfer import ShareServer, ShareStore
 from rgym_exp.swarm.verify import ShareRules
-from rgym_exp.types import Announcement, ReceivedShare, Share
+from rgym_exp.types import MAX_SWARM_ID_BYTES, Announcement, ReceivedShare, Share
 
 _START_SECONDS = 60.0
 _CLOSE_SECONDS = 15.0

@@ -14,7 +14,7 @@ import msgpack
 import zstandard
 
 from rgym_exp.swarm.refused import ShareRejected
-from rgym_exp.types import Completion, Share, SharedGroup
+from rgym_exp.types import MAX_GROUP_COMPLETIONS, Completion, Share, SharedGroup
 
 _VERSION = 1
 _LEVEL = 3
@@ -30,7 +30,7 @@ class ShareLimits:
     """As sent."""
     max_unpacked_bytes: int = 8 * 1024 * 1024
     max_groups: int = 64
-    max_completions: int = 64
+    max_completions: int = MAX_GROUP_COMPLETIONS
     """Per group."""
     max_text_chars: int = 65_536
     """Per completion."""

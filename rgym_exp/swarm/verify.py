@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rgym_exp.swarm.listing import place_of
 from rgym_exp.swarm.refused import ShareRejected
 from rgym_exp.swarm.share import ShareLimits, decode_share
-from rgym_exp.types import Announcement, Completion, ReceivedShare, Share
+from rgym_exp.types import MAX_GROUP_COMPLETIONS, Announcement, Completion, ReceivedShare, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ def admit(data: bytes, announcement: Announcement, rules: ShareRules) -> Receive
         max_bytes=rules.max_share_bytes,
         max_unpacked_bytes=2 * rules.max_share_bytes,  # text packs at least so well; more is padding or a bomb
         max_groups=rules.max_slots,
-        max_completions=rules.num_generations or 64,
+        max_completions=rules.num_generations or MAX_GROUP_COMPLETIONS,
         max_text_chars=rules.max_text_chars,
     )
     share = decode_share(data, limits)

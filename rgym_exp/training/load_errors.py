@@ -8,7 +8,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rgym_exp.errors import ModelError
-from rgym_exp.training.model_place import could_not_be_loaded
+from rgym_exp.training.model_place import behind_socks, could_not_be_loaded
 from rgym_exp.training.out_of_memory import is_out_of_memory
 
 _LFS_POINTER = b"version https://git-lfs"
@@ -27,6 +27,8 @@ def load_error(name: str, error: Exception) -> ModelError:
             f"{pointer} is no weights file but a Git LFS pointer to one. Run `git lfs pull` in {folder}, or name the "
             "model by its Hub name."
         )
+    if not folder.exists() and (socks := behind_socks(name)) is not None:
+        return socks
     said = f"{type(error).__name__}: {first_line(error)}"
     if isinstance(error, ImportError):
         return ModelError(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
+from rgym_exp.base.http_client import socks_proxy_variable
 from rgym_exp.errors import ModelError
 from rgym_exp.training.bundled import BUNDLED_MODEL, check_bundled_model
 
@@ -84,12 +86,26 @@ def _ask_hub(name: str) -> None:
         except Exception as error:  # Classes of the HTTP library below, which differ by version.
             if "Timeout" in type(error).__name__:
                 return
+            if is_last and (socks := behind_socks(name)) is not None:
+                raise socks from error
             if is_last:
                 reason = str(error).strip() or type(error).__name__
                 raise could_not_be_loaded(
                     name, f"{constants.ENDPOINT} can't be reached: {reason}, and it was not fetched before"
                 ) from error
         time.sleep(_PAUSE_SECONDS)
+
+
+def behind_socks(name: str) -> ModelError | None:
+    """The sentence for a model that can't be fetched because the model hub lies behind a SOCKS proxy, if it does."""
+    variable = socks_proxy_variable(os.environ)
+    if variable is None:
+        return None
+    return ModelError(
+        f"The model {name} could not be fetched: {variable} names a SOCKS proxy, and the model hub can be asked "
+        f"through an HTTP proxy only. Set HTTPS_PROXY to one and unset {variable}, fetch the model elsewhere and "
+        f"give its folder, or use {BUNDLED_MODEL}, which needs no hub."
+    )
 
 
 def could_not_be_loaded(name: str, why: str) -> ModelError:

@@ -69,13 +69,14 @@ def test_the_image_for_gpus_is_nvidias_with_the_matching_pytorch_and_a_reservati
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
 
 
-@pytest.mark.parametrize(
-    "variable",
-    [
-        *("HF_TOKEN", "HF_HUB_DOWNLOAD_TIMEOUT", "MODEL_NAME", "PRG_GAME"),
-        *("GENSYN_RESET_CONFIG", "SWARM_INVITE", "SWARM_NETWORK"),
-    ],
-)
+PROXIES = [spelt for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for spelt in (name, name.lower())]
+SETTINGS = [
+    *("HF_TOKEN", "HF_HUB_DOWNLOAD_TIMEOUT", "MODEL_NAME", "PRG_GAME"),
+    *("GENSYN_RESET_CONFIG", "SWARM_INVITE", "SWARM_NETWORK"),
+]
+
+
+@pytest.mark.parametrize("variable", SETTINGS + PROXIES)
 def test_a_setting_reaches_the_node_only_when_it_is_set(variable: str) -> None:
     # Set to nothing would count as an answer, and a person would no longer be asked.
     without = read("--profile", "swarm", "--profile", "joiner")["services"]

@@ -21,6 +21,7 @@ from rgym_exp.base.ports import free_port, is_free
 from rgym_exp.chain.contract import SwarmContract
 from rgym_exp.chain.contract_coordinator import read_peer_totals
 from rgym_exp.config.paths import login_app_dir
+from tests.support.forward_proxy import forward_proxy
 from tests.support.processes import DEADLINE_SECONDS, REPOSITORY, HubProgram, NodeProgram, Program, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
@@ -118,7 +119,9 @@ def test_a_login_at_a_server_without_a_display_and_the_node_that_uses_it(
     tmp_path: Path, tiny_model_folder: Path, login_environ: dict[str, str], terminals: list[Terminal]
 ) -> None:
     port = int(login_environ["LOGIN_PORT"])
-    with HubProgram(tmp_path / "hub") as hub:
+    # On a machine whose way out is a proxy, which can't reach what is all here.
+    with forward_proxy(tmp_path) as proxy, HubProgram(tmp_path / "hub") as hub:
+        login_environ |= proxy.environ()
         invite = hub.invite()
         person = Terminal(login_arguments(hub), login_environ)
         terminals.append(person)
@@ -151,6 +154,7 @@ def test_a_login_at_a_server_without_a_display_and_the_node_that_uses_it(
             node.ctrl_c()
             assert node.wait() == 0
         assert is_free("127.0.0.1", port)
+        assert proxy.asked_for() == []
 
 
 def test_a_wait_that_is_over_ends_with_the_reason(

@@ -3,7 +3,7 @@ import { type AlchemyTransport, alchemy, defineAlchemyChain, gensynTestnet } fro
 import { createModularAccountV2Client } from '@account-kit/smart-contracts'
 import { type Address, type Chain, concatHex, defineChain, type Hex } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
-import { type ApiKey, WalletUnavailable } from './wallet'
+import { type SigningKey, WalletUnavailable } from './wallet'
 
 /** What of the settings account-kit has to know; both the server's and the page's settings have it. */
 export interface AlchemySettings {
@@ -36,7 +36,7 @@ export interface OperationReceipt {
 }
 
 /** Makes the client that acts for this key; another one in tests, where another kind of account stands in. */
-export type AccountClientMaker = (settings: AlchemySettings, key: ApiKey) => Promise<AccountClient>
+export type AccountClientMaker = (settings: AlchemySettings, key: SigningKey) => Promise<AccountClient>
 
 /** The user's Modular Account v2, acted for by the key that the user gave a permission (a deferred action). */
 export const modularAccountClient: AccountClientMaker = async (settings, key) => {

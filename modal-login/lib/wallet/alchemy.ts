@@ -7,7 +7,7 @@ import { OPERATION_REPLACEMENT, sendOperation } from './alchemy-operation'
 import { whoami } from './alchemy-whoami'
 import { permissionDeadline } from './permission-deadline'
 import type { ReplacementPolicy } from './transaction'
-import { type ApiKey, type ContractCall, type UserData, type Wallet, WalletUnavailable } from './wallet'
+import { type ContractCall, type SigningKey, type UserData, type Wallet, WalletUnavailable } from './wallet'
 
 /**
  * Smart accounts of people who log in with email, passkey or Google: their owner's key is at Alchemy's signer, and this
@@ -27,7 +27,7 @@ export class AlchemyWallet implements Wallet {
   }
 
   /** Waits for its permission. `publicKey` is the key's address: that is what a permission names. */
-  async newKey(): Promise<ApiKey> {
+  async newKey(): Promise<SigningKey> {
     const privateKey = generatePrivateKey()
     return {
       publicKey: privateKeyToAddress(privateKey),
@@ -37,7 +37,7 @@ export class AlchemyWallet implements Wallet {
     }
   }
 
-  async send(key: ApiKey, call: ContractCall): Promise<Hash> {
+  async send(key: SigningKey, call: ContractCall): Promise<Hash> {
     const deadline = permissionDeadline(key.deferredActionDigest ?? '0x')
     if (deadline !== null && deadline <= Date.now() / 1000) throw new WalletUnavailable(LOGIN_EXPIRED)
     return await sendOperation(() => this.makeClient(this.settings, key), call, this.policy)

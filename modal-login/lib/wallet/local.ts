@@ -7,7 +7,7 @@ import { readOrCreate } from '../files'
 import type { Settings } from '../settings'
 import { StoreDamaged } from '../store'
 import { type ReplacementPolicy, sendTransaction } from './transaction'
-import { type ApiKey, type ContractCall, LoginRefused, type UserData, type Wallet } from './wallet'
+import { type ContractCall, LoginRefused, type SigningKey, type UserData, type Wallet } from './wallet'
 
 const stamp = z.object({ email: z.string().trim().toLowerCase().min(1).max(254) })
 
@@ -39,7 +39,7 @@ export class LocalWallet implements Wallet {
     return { orgId, address, userId: orgId, email }
   }
 
-  async newKey(user: UserData): Promise<ApiKey> {
+  async newKey(user: UserData): Promise<SigningKey> {
     if (user.email === undefined) throw new LoginRefused('A login of the local network has an email.')
     const privateKey = await this.privateKey(user.email)
     const { publicKey, address } = privateKeyToAccount(privateKey)
@@ -54,7 +54,7 @@ export class LocalWallet implements Wallet {
     }
   }
 
-  send(key: ApiKey, call: ContractCall) {
+  send(key: SigningKey, call: ContractCall) {
     return sendTransaction(this.chain, privateKeyToAccount(key.privateKey), call, this.policy)
   }
 

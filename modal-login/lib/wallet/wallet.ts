@@ -12,7 +12,8 @@ export interface UserData {
 /** A key that this server may act with for a user, as `userApiKey.json` keeps it. Its private key never leaves the file. */
 export interface ApiKey {
   publicKey: string
-  privateKey: Hex
+  /** Of secp256k1, with 0x. Earlier login servers kept keys of another kind, without: see `canSign`. */
+  privateKey: string
   /** When it was made, ISO 8601. */
   createdAt: string
   activated: boolean
@@ -24,6 +25,13 @@ export interface ApiKey {
   deferredActionDigest?: Hex
   /** When the permission ends, seconds since the epoch; absent where it doesn't. */
   expiresAt?: number
+}
+
+/** A key that the chain knows the kind of. */
+export type SigningKey = ApiKey & { privateKey: Hex }
+
+export function canSign(key: ApiKey): key is SigningKey {
+  return /^0x[0-9a-fA-F]{64}$/.test(key.privateKey)
 }
 
 /** A contract call to make from the user's account. */
@@ -45,14 +53,14 @@ export interface Wallet {
   identify(whoamiStamp: unknown): Promise<UserData>
 
   /** A new key for the user; already activated where no permission has to be given (`local`). */
-  newKey(user: UserData): Promise<ApiKey>
+  newKey(user: UserData): Promise<SigningKey>
 
   /**
    * Make the call from the key's account and wait until the chain has included it; returns the hash of the transaction
    * (`local`) or of the user operation (`alchemy`). Throws ContractRefused, WalletUnavailable. Callers see to it that an
    * account has one call at a time (`lib/queue.ts`).
    */
-  send(key: ApiKey, call: ContractCall): Promise<Hash>
+  send(key: SigningKey, call: ContractCall): Promise<Hash>
 }
 
 /** The contract refuses the call. `name` is the custom error's, e.g. `PeerIdAlreadyRegistered`. */

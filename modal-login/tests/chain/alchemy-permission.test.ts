@@ -27,7 +27,7 @@ import {
 } from '@/lib/wallet/alchemy-account'
 import { canLimitToSwarm, deadlineIn, preparePermission } from '@/lib/wallet/alchemy-permission'
 import { permissionDeadline } from '@/lib/wallet/permission-deadline'
-import type { ApiKey } from '@/lib/wallet/wallet'
+import type { SigningKey } from '@/lib/wallet/wallet'
 import { Anvil, CHAIN_ID } from '../support/anvil'
 import { Gateway } from '../support/gateway'
 import { deployEntryPoint } from '../support/gateway-account'
@@ -69,7 +69,7 @@ async function permitted({ days = 30, isLimitedToSwarm = true } = {}) {
     ...{ deadline: deadlineIn(days), isLimitedToSwarm },
   })
   const signature = await client.account.signTypedData(prepared.typedData)
-  const activated: ApiKey = {
+  const activated: SigningKey = {
     ...key,
     activated: true,
     accountAddress: client.account.address,

@@ -4,7 +4,7 @@ import { SwarmCoordinatorAbi } from '@/lib/abi/SwarmCoordinator'
 import { inTurn } from '@/lib/queue'
 import { readSettings, type Settings } from '@/lib/settings'
 import { AlchemyWallet } from '@/lib/wallet/alchemy'
-import { type ApiKey, type ContractCall, ContractRefused, WalletUnavailable } from '@/lib/wallet/wallet'
+import { type ContractCall, ContractRefused, type SigningKey, WalletUnavailable } from '@/lib/wallet/wallet'
 import { Anvil, CHAIN_ID } from '../support/anvil'
 import { Gateway } from '../support/gateway'
 import { deployEntryPoint, permittedKey, simpleAccountClient } from '../support/gateway-account'
@@ -17,7 +17,7 @@ let anvil: Anvil
 let gateway: Gateway
 let swarm: Address
 let factory: Address
-let key: ApiKey
+let key: SigningKey
 let wallet: AlchemyWallet
 
 beforeAll(async () => {

@@ -6,7 +6,7 @@ import { type Abi, type Address, concatHex, encodeFunctionData, type Hex, parseA
 import { entryPoint07Address } from 'viem/account-abstraction'
 import { privateKeyToAccount } from 'viem/accounts'
 import { type AccountClientMaker, alchemyConnection } from '@/lib/wallet/alchemy-account'
-import type { ApiKey } from '@/lib/wallet/wallet'
+import type { SigningKey } from '@/lib/wallet/wallet'
 import { type Anvil, OWNER } from './anvil'
 import { NO_FEES } from './gateway'
 
@@ -44,7 +44,7 @@ export async function deployEntryPoint(anvil: Anvil): Promise<Address> {
 }
 
 /** A key with everything that an activation tells, for an account that its first operation makes. */
-export async function permittedKey(anvil: Anvil, factory: Address, privateKey: Hex): Promise<ApiKey> {
+export async function permittedKey(anvil: Anvil, factory: Address, privateKey: Hex): Promise<SigningKey> {
   const owner = privateKeyToAccount(privateKey)
   const accountAddress = await anvil.client.readContract({
     ...{ address: factory, abi: FACTORY, functionName: 'getAddress', args: [owner.address, 0n] },

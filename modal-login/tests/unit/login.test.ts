@@ -189,6 +189,23 @@ describe('a session key', () => {
     expect(body.error).toContain('Log in again')
   })
 
+  it.each([true, false])(
+    'of an earlier login server, activated %s, acts no more, and goes with a log-out',
+    async (activated) => {
+      // Of P-256, and so without 0x: nothing on the chain knows its signatures.
+      const earlier = { ...pending, privateKey: '5e'.repeat(32), activated, accountAddress: SMART_ACCOUNT }
+      given(earlier)
+      expect((await get(account)).body).toMatchObject({ activation: activated ? 'expired' : 'pending' })
+      expect((await get(apiKeyStatus, '?orgId=org')).text).toBe('pending')
+      const { status, body } = await post(registerPeer, { orgId: 'org', peerId: 'QmPeer' })
+      expect(status).toBe(404)
+      expect(body.error).toContain('Log in again')
+      expect(file('userApiKey').org).toEqual([earlier])
+      expect((await post(logOut, { orgId: 'org' })).status).toBe(200)
+      expect(file('userApiKey')).toEqual({})
+    },
+  )
+
   it('that can act stays as it is, whatever a later activation says', async () => {
     const active = { ...pending, activated: true, accountAddress: SMART_ACCOUNT, initCode: '0x01' }
     given(active)

@@ -66,6 +66,13 @@ it('makes files that only their owner can read, even over one that everybody cou
   for (const file of [usersFile(), keysFile()]) expect(statSync(file).mode & 0o777).toBe(0o600)
 })
 
+it('closes a file that an earlier version left open to everybody, before it is read', async () => {
+  await logIn('org')
+  for (const file of [usersFile(), keysFile()]) chmodSync(file, 0o644)
+  await store.read()
+  for (const file of [usersFile(), keysFile()]) expect(statSync(file).mode & 0o777).toBe(0o600)
+})
+
 it('loses no change of fifty at once', async () => {
   await Promise.all(Array.from({ length: 50 }, (_, count) => logIn(`org${count}`)))
   const { users, keys } = await new Store(folder).read()

@@ -234,3 +234,14 @@ def test_other_machines_are_asked_through_the_proxy(proxy_variable: str, monkeyp
     with serving(answers, None) as proxy:
         monkeypatch.setenv(proxy_variable, proxy)
         assert fetch("http://swarm.invalid/status", max_bytes=100, timeout_seconds=10).body == b"{}"
+
+
+def test_a_socks_proxy_is_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.delenv("ALL_PROXY", raising=False)
+    monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:1080")
+    with pytest.raises(requests.exceptions.RequestException) as refused:
+        fetch("http://swarm.example.org/", max_bytes=10, timeout_seconds=5)
+    assert reason_of(refused.value) == "all_proxy names a SOCKS proxy, and only HTTP proxies are spoken to"

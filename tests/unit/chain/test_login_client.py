@@ -165,7 +165,11 @@ def test_a_server_without_a_market_serves_there(server, client, market):
 
 @pytest.mark.parametrize(
     "answer",
-    [says({**HEALTH, "service": "grafana"}), says({**HEALTH, "chainId": "x"}), says([]), says({"error": "no"}, 404)],
+    [
+        *(says({**HEALTH, "service": "grafana"}), says({**HEALTH, "chainId": "x"})),
+        *(says([]), says({"error": "no"}, 404)),
+        *(Says(content=b"<!doctype html><title>404</title>", status=status) for status in (404, 401, 405)),
+    ],
 )
 def test_another_program_on_the_port_is_no_login_server(server, client, answer):
     server.answer = lambda asked: answer

@@ -50,6 +50,13 @@ def test_an_unknown_command_is_wrong_usage() -> None:
         cli.main(["dance"])
 
 
+def test_a_mistyped_command_is_answered_with_the_one_that_is_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["statsu"])
+    assert ended.value.code == 2
+    assert "there is no command 'statsu'; did you mean status?" in capsys.readouterr().err
+
+
 def test_our_own_errors_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["invite", "rlswarm1:broken", "--home", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("rl-swarm invite: The invite is damaged")

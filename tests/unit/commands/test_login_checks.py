@@ -168,3 +168,20 @@ def test_status_says_when_the_login_server_is_away(home: Home) -> None:
     away = {"coordinator": "modal", "login_url": f"http://127.0.0.1:{free_port()}/api"}
     (home.logs / "config.yaml").write_text(json.dumps({"network": away}))
     assert "its server does not run now" in "\n".join(report(home))
+
+
+def test_a_login_file_that_others_can_read_is_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGIN_DATA_DIR", str(tmp_path / "data of mine"))
+    assert login_checks.check_login_files(NetworkConfig()).level == "ok"
+    (tmp_path / "data of mine").mkdir()
+    for name, mode in (("token", 0o600), ("userApiKey.json", 0o644), ("userData.json", 0o600)):
+        (tmp_path / "data of mine" / name).touch(mode)
+        (tmp_path / "data of mine" / name).chmod(mode)
+    found = login_checks.check_login_files(NetworkConfig())
+    assert found.level == "warning"
+    assert found.what.endswith(": userApiKey.json")
+    assert found.remedy == f"chmod 600 '{tmp_path}/data of mine/userApiKey.json'"
+    (tmp_path / "data of mine" / "userApiKey.json").chmod(0o600)
+    assert login_checks.check_login_files(NetworkConfig()).level == "ok"

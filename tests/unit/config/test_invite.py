@@ -90,6 +90,13 @@ def test_an_invite_in_a_file(tmp_path: Path) -> None:
     assert read_invite(str(file)) == INVITE
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_an_invite_in_a_file_that_begins_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "invite.txt"
+    file.write_text(INVITE.encode() + "\r\n", encoding=encoding)
+    assert read_invite(str(file)) == INVITE
+
+
 def test_a_swarm_without_a_chain_runs_on_the_local_clock() -> None:
     bare = replace(INVITE, chain_id=None, rpc_url=None, coordinator_address=None)
     assert read_invite(bare.encode()).network().coordinator == "offline"

@@ -140,3 +140,14 @@ def test_more_slots_than_others_accept_are_refused() -> None:
 
 def test_a_swarm_without_a_name_is_refused() -> None:
     assert "network.swarm_id" in problems_of(config_with("network.swarm_id", " "))[0]
+
+
+@pytest.mark.parametrize(("key", "most", "value"), [("training.num_generations", 64, 65)])
+def test_what_every_receiver_would_drop_is_refused_at_the_start(key: str, most: int, value: int) -> None:
+    assert not [each for each in problems_of(config_with(key, most)) if key in each]
+    assert key in problems_of(config_with(key, value))[0]
+
+
+def test_a_swarm_id_has_at_most_as_many_bytes_as_an_announcement_holds() -> None:
+    assert not [each for each in problems_of(config_with("network.swarm_id", "é" * 32)) if "swarm_id" in each]
+    assert "1 to 64 bytes:" in problems_of(config_with("network.swarm_id", "é" * 33))[0]

@@ -16,7 +16,7 @@ from tests.support.terminal import Terminal
 
 REPOSITORY = Path(__file__).parents[3]
 TOOLS = ["bash", "env", "sh", "dirname", "uname", "sed", "cut", "head", "tail", "cat", "cksum", "mkdir", "rm"]
-TOOLS += ["date", "sleep", "grep", "ls", "sw_vers"]
+TOOLS += ["date", "sleep", "grep", "ls", "sw_vers", "readlink"]
 """What the launcher may count on; everything else (Python, Node.js, a compiler, a GPU) is the test's to add."""
 
 # Stands in for pip: writes down how it was called, and leaves the traces that the launcher looks at afterwards.

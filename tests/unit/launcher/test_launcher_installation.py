@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -270,6 +271,39 @@ def test_an_active_environment_with_an_old_python_is_refused(checkout: Any, tmp_
     done = checkout.run(VIRTUAL_ENV=str(old.parent))
     assert done.returncode == 1
     assert "has Python 3.9.2, and 3.11 or newer is needed. Leave it with 'deactivate'" in done.stderr
+
+
+def lives_in(environment: Path, checkout: Path) -> None:
+    """What `pip install --editable` leaves in an environment."""
+    (packages,) = environment.glob("lib/*/site-packages")
+    installed = packages / "rl_swarm-0.2.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: rl-swarm\nVersion: 0.2.0\n")
+    origin = {"url": checkout.as_uri(), "dir_info": {"editable": True}}
+    (installed / "direct_url.json").write_text(json.dumps(origin))
+
+
+def test_the_active_environment_of_another_checkout_stays_as_it_is(ready: Any, tmp_path: Path) -> None:
+    (ready.bin / "python3").symlink_to(sys.executable)
+    other = tmp_path / "another swarm"
+    other.mkdir()
+    active = Path(ready.environ["VIRTUAL_ENV"])
+    lives_in(active, other)
+    before = sorted(active.rglob("*"))
+    done = ready.run(PIP_NO_INDEX="1", PIP_FIND_LINKS="", PIP_CONFIG_FILE=os.devnull)
+    assert f"The active environment {active} belongs to the checkout {other}: it stays as it is" in done.stdout
+    assert f"Setting up RL Swarm in {ready.root}/.venv" in done.stdout
+    assert ready.pip_installs() == []
+    assert sorted(active.rglob("*")) == before
+
+
+def test_an_active_environment_is_used_when_its_checkout_is_this_one_or_gone(ready: Any, tmp_path: Path) -> None:
+    active = Path(ready.environ["VIRTUAL_ENV"])
+    for checkout in (ready.root, tmp_path / "removed"):
+        lives_in(active, checkout)
+        done = ready.run()
+        assert f"venv={active}" in done.stdout
+        shutil.rmtree(next(active.glob("lib/*/site-packages/rl_swarm-*")))
 
 
 def test_a_missing_venv_module_names_its_package(checkout: Any) -> None:

@@ -173,3 +173,13 @@ def test_where_the_machines_node_is_old_that_of_the_python_package_is_taken(
     found = find_node(pretend_node(tmp_path / "old", "18.0.0"))
     assert (found.version, found.npm) == ("24.1.0", npm)
     assert found.environment({"PATH": "/usr/bin"})["PATH"] == f"{tmp_path / 'wheel'}{os.pathsep}/usr/bin"
+
+
+@pytest.mark.parametrize("exceptions", [{}, {"NO_PROXY": "intranet"}, {"no_proxy": "intranet"}])
+def test_a_server_behind_a_proxy_takes_it_for_all_but_this_machine(exceptions: dict[str, str]) -> None:
+    node = NodeJs(node=Path("/usr/bin/node"), npm=None, version="24.1.0")
+    variables = node.environment({"https_proxy": "http://proxy:3128", **exceptions})
+    assert variables["NODE_USE_ENV_PROXY"] == "1"
+    expected = ",".join([*exceptions.values(), "localhost", "127.0.0.1", "::1"])
+    assert (variables["NO_PROXY"], variables["no_proxy"]) == (expected, expected)
+    assert not {"NODE_USE_ENV_PROXY", "NO_PROXY"} & set(node.environment({"PATH": "/usr/bin"}))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,3 +161,13 @@ def test_the_cpu_is_always_there_and_a_gpu_that_is_not_is_named() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(HardwareError, match="CPU_ONLY=true"):
             find_hardware("cuda")
+
+
+def test_a_model_that_a_socks_proxy_keeps_away_is_told_with_the_variable() -> None:
+    """In a process of its own: the hub's client reads the variables once."""
+    script = "from rgym_exp.training.models import load_model; load_model('nobody/nothing-at-all')"
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith(("_proxy", "_offline"))}
+    environ = {**kept, "ALL_PROXY": "socks5h://127.0.0.1:1"}
+    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, timeout=120)
+    last = done.stderr.strip().splitlines()[-1]
+    assert "ModelError: The model nobody/nothing-at-all could not be fetched: ALL_PROXY names a SOCKS proxy" in last

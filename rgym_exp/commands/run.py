@@ -19,10 +19,10 @@ from rgym_exp.config.environment import hugging_face_token, secrets_in
 from rgym_exp.config.invite import read_invite
 from rgym_exp.config.launch import Launch, take_launch
 from rgym_exp.config.load import load_with_notes
-from rgym_exp.config.paths import Home
+from rgym_exp.config.paths import Home, cache_dir
 from rgym_exp.config.schema import Config
 from rgym_exp.node.before_loading import check_before_loading
-from rgym_exp.node.lock import only_node_of
+from rgym_exp.node.lock import only_node_of, only_node_with_identity
 from rgym_exp.observe.logs import setup_logging
 from rgym_exp.observe.progress import wants_live
 
@@ -73,6 +73,7 @@ def execute(args: argparse.Namespace) -> int:
         # Told before anything is started, as all that only a person can mend.
         mode = account_mode(config, home)
         check_before_loading(config, home)
+        life.enter_context(only_node_with_identity(home, cache_dir() / "peers"))
         if config.network.hub and invite is None:
             logger.info("Looking for this machine's hub, or starting one")
             hub = _hub_while_libraries_load(home, config.network.hub_url)

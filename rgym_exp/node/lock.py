@@ -1,17 +1,23 @@
-"""One node per home: two would be the same peer twice, with one outbox and one folder of checkpoints."""
+"""One node per home and per identity: two would be the same peer twice."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from rgym_exp.base.lock import file_lock
 from rgym_exp.config.paths import Home
 from rgym_exp.errors import SwarmUserError
+from rgym_exp.swarm.identity import load_identity
 
 
 class HomeTaken(SwarmUserError):
     """Another node runs from this home."""
+
+
+class IdentityTaken(SwarmUserError):
+    """Another node on this machine plays with the same identity."""
 
 
 @contextmanager
@@ -35,5 +41,38 @@ def only_node_of(home: Home) -> Iterator[None]:
             raise HomeTaken(
                 f"A node already runs from {home.root}. Stop it first, or give this one a folder of its own with "
                 "--home DIR: it will be another peer."
+            )
+        yield
+
+
+@contextmanager
+def only_node_with_identity(home: Home, folder: Path) -> Iterator[None]:
+    """Hold this machine's lock of the home's identity, where there is one yet: a copy of it may lie in another home.
+
+    Args:
+        folder: where all nodes of a user keep these locks.
+
+    Raises:
+        IdentityTaken: another process holds it: both would be one peer, alone with itself.
+        IdentityError: the identity can't be read.
+        SwarmUserError: the folder can't be written.
+    """
+    if not home.identity.exists():
+        yield
+        return
+    peer_id = load_identity(home.identity).peer_id
+    with ExitStack() as life:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held = life.enter_context(file_lock(folder / f"{peer_id}.lock"))
+        except OSError as error:
+            raise SwarmUserError(
+                f"Nothing can be written in {folder} ({error.strerror}). Mend its owner and permissions, or set "
+                "XDG_CACHE_HOME to another folder."
+            ) from error
+        if held is None:
+            raise IdentityTaken(
+                f"A node with the identity in {home.identity} (peer {peer_id}) already runs on this machine, from "
+                "another folder. Two of them would be one peer. Stop it first, or move this file away: a new one is made then."
             )
         yield

@@ -14,13 +14,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 from rgym_exp.chain.coordinator import ChainError, Coordinator
 from rgym_exp.judge.judge_client import JudgeClient
 from rgym_exp.node.batch import TrainingBatch, assemble
 from rgym_exp.node.current_round import CurrentRound, SwarmRounds
 from rgym_exp.node.evaluation import Evaluation
+from rgym_exp.node.external_groups import score_shares
 from rgym_exp.node.local_groups import LocalGroups
 from rgym_exp.node.prediction import MarketPlayer
 from rgym_exp.node.round_settings import RoundSettings
@@ -29,12 +29,9 @@ from rgym_exp.swarm.exchange import Exchange
 from rgym_exp.swarm.selection import select
 from rgym_exp.tasks.source import TaskSource
 from rgym_exp.training.policy import Policy
-from rgym_exp.types import Completion, Group, Problem, ReceivedShare, RoundReport, Share, SharedGroup, StepStats
+from rgym_exp.types import Completion, Group, RoundReport, Share, SharedGroup, StepStats
 
 logger = logging.getLogger("rl_swarm.node")
-
-# For every group that may be chosen from a peer, so many are scored: some of them are zero-advantage groups.
-_GROUPS_LOOKED_AT = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +100,8 @@ def play_round(
         )
     with phases("score"):
         rng = random.Random(f"{settings.swarm_id}/{current.number}/{me}")
-        seen = _score_shares(received, components.tasks, settings, rng)
-        external = select(seen, count=settings.external_groups, per_peer=settings.groups_per_peer, rng=rng)
+        seen = score_shares(received, components.tasks, settings, rng)
+        external = select(seen.groups, count=settings.external_groups, per_peer=settings.groups_per_peer, rng=rng)
     batch = assemble(local, external, local_groups=settings.local_groups, total=settings.total_groups, phases=phases)
 
     # 7. One optimizer step on local and external groups.
@@ -113,9 +110,9 @@ def play_round(
 
     # 8. Reward and vote go to the outbox; training never waits for the chain, which knows of no interim rounds.
     with phases("record"):
-        vote = best_peer(seen)
+        vote = best_peer(seen.groups)
         outbox_depth = _tell_the_contract(components.coordinator, current, int(local.total_reward), vote, me)
-    return _report(current, local, batch, stats, phases, components, vote, outbox_depth)
+    return _report(current, local, batch, stats, phases, components, vote, outbox_depth, seen.unscored)
 
 
 def conclude_round(components: Components, report: RoundReport, *, last_step: int) -> RoundReport:
@@ -180,40 +177,6 @@ def _share(groups: Sequence[Group], swarm_id: str, round: int, me: str, tasks_di
     return Share(swarm_id=swarm_id, round=round, peer_id=me, tasks_digest=tasks_digest, groups=shared)
 
 
-def _score_shares(
-    received: Sequence[ReceivedShare], tasks: TaskSource, settings: RoundSettings, rng: random.Random
-) -> list[Group]:
-    """Rebuild external problems from their slots and score their completions, in one call to the sandbox.
-
-    As many groups of every peer are looked at, in turns: no peer can use up the sandbox's time with a large share, or
-    collect more votes by sending more.
-    """
-    looked_at = _GROUPS_LOOKED_AT * settings.groups_per_peer
-    drawn = [
-        [(item.share, group) for group in rng.sample(item.share.groups, min(looked_at, len(item.share.groups)))]
-        for item in received
-    ]
-    in_turns = [pair for turn in zip_longest(*drawn) for pair in turn if pair is not None]
-    rebuilt: list[tuple[str, Problem, tuple[Completion, ...]]] = [
-        (
-            share.peer_id,
-            tasks.problem(swarm_id=settings.swarm_id, round=share.round, peer_id=share.peer_id, slot=shared.slot),
-            shared.completions,
-        )
-        for share, shared in in_turns
-    ]
-    rewards = iter(tasks.score([(problem, c.text) for _, problem, completions in rebuilt for c in completions]))
-    return [
-        Group(
-            peer_id=peer_id,
-            problem=problem,
-            completions=completions,
-            rewards=tuple(next(rewards) for _ in completions),
-        )
-        for peer_id, problem, completions in rebuilt
-    ]
-
-
 def _report(
     current: CurrentRound,
     local: LocalGroups,
@@ -223,6 +186,7 @@ def _report(
     components: Components,
     vote: str | None,
     outbox_depth: int,
+    unscored: int,
 ) -> RoundReport:
     external = [group for group in batch.groups if group.peer_id != components.exchange.peer_id]
     return RoundReport(
@@ -247,7 +211,7 @@ def _report(
         phase_seconds=dict(phases.seconds),
         peak_memory_bytes=step.peak_memory_bytes,
         outbox_depth=outbox_depth,
-        dropped=dict(components.exchange.dropped()),
+        dropped={**components.exchange.dropped(), **({"unscored": unscored} if unscored else {})},
         vote=vote,
         external_weights=step.external_weights,
         ways=dict(components.exchange.ways()),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rgym_exp.node.batch import TrainingBatch
+from rgym_exp.node.own_classes import guarded_tasks
 from rgym_exp.node.round import Components, play_round
 from rgym_exp.training.policy import Chat
 from rgym_exp.types import Completion, Problem, RoundReport, Share, SharedGroup, interim_round
@@ -219,6 +220,32 @@ def test_a_large_share_gets_no_more_scoring_than_others_and_no_vote_for_its_size
     # Nor are they the first that it sent: any of its groups may be looked at.
     assert {slot for author, slot in scored if author == "hoarder"} - set(range(8))
     assert report.vote == "modest"  # 9 right answers; the hoarder's are 16, of which 8 are looked at
+
+
+class RaisesOnThe(MemoryTasks):
+    """A task source of somebody's own that can't stand one word."""
+
+    word = ""
+
+    def score(self, answers: Sequence[tuple[Problem, str]]) -> list[float]:
+        if any(self.word in text for _, text in answers):
+            raise KeyError(self.word)
+        return super().score(answers)
+
+
+def test_a_strangers_text_on_which_a_task_source_of_ones_own_fails_costs_that_share_and_not_the_node(
+    make_components: MakeComponents, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile, honest = make_components("hostile"), make_components("honest")
+    publish(hostile, groups=2, right=1)
+    publish(honest, groups=2, right=3)
+    own = make_components("alice")
+    problem = own.tasks.problem(swarm_id=SWARM, round=0, peer_id="hostile", slot=0)
+    monkeypatch.setattr(RaisesOnThe, "word", f"<answer>{problem.entry['answer']}</answer>")
+    batch, report = play(replace(own, tasks=guarded_tasks(RaisesOnThe(), "mine.Tasks")))
+    assert report.external_peers == ("honest",)
+    assert report.dropped == {"unscored": 1}
+    assert "mine.Tasks has a mistake: score failed with KeyError" in caplog.text
 
 
 def test_twice_as_many_shares_as_external_groups_are_enough(make_components: MakeComponents) -> None:

@@ -311,7 +311,7 @@ class _Node:
             device=self._hardware.device if launch is None else f"{launch.size} x {self._hardware.device}",
             dtype=str(choose_dtype(config.training.dtype, self._hardware)).removeprefix("torch."),
             tasks=config.network.tasks if config.tasks == "auto" else str(config.tasks),
-            last_step=config.training.max_rounds and self._saved_step + config.training.max_rounds,
+            max_rounds=config.training.max_rounds or None,
             log_file=path_for_user(home.logs / "swarm.log"),
             has_hub=not is_offline(config),
         )

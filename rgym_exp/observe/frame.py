@@ -113,8 +113,8 @@ def _curve(state: ViewState, width: int, rows: int) -> list[Text]:
     if (accuracy := state.last_held_out()) is not None:
         title.append(f"   {MARK} ", style=MARK_STYLE).append(f"held-out {accuracy:.2f}")
     played = counted(state.reports[-1].step, "round") if state.reports else "no round yet"
-    if state.run is not None and state.run.last_step is not None and state.reports:
-        played = f"{state.reports[-1].step} of {counted(state.run.last_step, 'round')}"
+    if state.last_step is not None:
+        played = f"{state.reports[-1].step} of {counted(state.last_step, 'round')}"
         if (left := state.seconds_left()) is not None and not state.closed:
             played += f", about {duration(left)} left"
     lines = [apart(title, Text(f"{played} ", style=LABEL), width)]

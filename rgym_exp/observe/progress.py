@@ -36,8 +36,8 @@ class RunInfo:
     log_file: Path
     has_hub: bool = True
     """Whether rounds are a hub's or a contract's; else a clock's, as on network offline."""
-    last_step: int | None = None
-    """The step that this run ends with; None where it goes on until it is stopped."""
+    max_rounds: int | None = None
+    """How many rounds this run plays; None where it goes on until it is stopped."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,13 +88,21 @@ class ViewState:
         self.notices = [old for old in self.notices if old.is_true(notice.at) and old.text != notice.text]
         self.notices.append(notice)
 
+    @property
+    def last_step(self) -> int | None:
+        """The step that this run ends with; None where it goes on until it is stopped, and before its first round."""
+        own = self.reports[self.rounds_before :]
+        if self.run is None or self.run.max_rounds is None or not own:
+            return None
+        return own[0].step - 1 + self.run.max_rounds
+
     def seconds_left(self) -> float | None:
         """About how long the rest of the run takes, by its last ten rounds; None before its second."""
         recent = self.reports[self.rounds_before :][-11:]
-        if self.run is None or self.run.last_step is None or len(recent) < 2:
+        if self.last_step is None or len(recent) < 2:
             return None
         mean = (recent[-1].time - recent[0].time) / (len(recent) - 1)
-        return max(0.0, mean * (self.run.last_step - recent[-1].step))
+        return max(0.0, mean * (self.last_step - recent[-1].step))
 
     def curve(self) -> tuple[list[float], list[float | None]]:
         """Rewards and held-out accuracies by round."""

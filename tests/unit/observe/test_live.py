@@ -333,7 +333,7 @@ def test_the_log_has_a_round_line_under_the_view_as_well(caplog: pytest.LogCaptu
 
 
 def test_a_run_with_an_end_says_how_far_it_is_and_how_long_it_takes() -> None:
-    state = ViewState(run=replace(RUN, last_step=100))
+    state = ViewState(run=replace(RUN, max_rounds=100))
     for step in (1, 2, 3):
         state.add(report(step, time=60.0 * step))
     assert "3 of 100 rounds, about 1 h 37 min left" in "\n".join(lines_at(state, 80, 24))

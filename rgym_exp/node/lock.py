@@ -73,7 +73,6 @@ def only_node_with_identity(home: Home, folder: Path) -> Iterator[None]:
         if held is None:
             raise IdentityTaken(
                 f"A node with the identity in {home.identity} (peer {peer_id}) already runs on this machine, from "
-                "another folder. Two of them would be one peer. Stop it first, or move this file away, and a new one is "
-                "made."
+                "another folder. Two of them would be one peer. Stop it, or move this file away: a new one is made."
             )
         yield

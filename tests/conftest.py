@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import pytest
 from rgym_exp.base.ports import free_port
 from rgym_exp.chain import anvil_process
 from tests.support.tiny_model import save_tiny_model
+
+
+def pytest_configure() -> None:
+    """Programs that tests start heed a hangup, also where the tests were started with nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(trylast=True)

@@ -31,6 +31,8 @@ DEFAULT_LIMIT = 50
 MOST = 500
 MODEL_FROM_COLUMNS = 112
 """Terminals narrower than this leave the models out: the other columns need 80."""
+_NAME_COLUMNS = 28
+"""Most names are shorter; a longer one loses its end, so that no number does."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +103,7 @@ def _table(page: Page, me: str, *, with_models: bool) -> Table:
     models = with_models and any(peer.model_name for peer in page.peers)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("name", no_wrap=True)
+    table.add_column("name", no_wrap=True, max_width=_NAME_COLUMNS)
     numbers = ["rounds", "part", "reward", "votes", *["judged"] * judged, *["tokens"] * market]
     for heading in numbers:
         table.add_column(heading, justify="right", no_wrap=True)

@@ -31,7 +31,7 @@ Way = Literal["direct", "circuit", "bootnode"]
 DIAL_SECONDS = 4.0
 """For a direct connection. One that comes about takes a few round trips; a router that drops packets says nothing."""
 _BOOTNODE_DIAL_SECONDS = 5.0
-_BEFORE_DIRECTLY_SECONDS = 60.0
+_BEFORE_DIRECTLY_SECONDS = 20.0
 """How long a peer is asked through a bootnode first before the direct way is tried again; at first."""
 _BEFORE_ANEW_SECONDS = 10.0
 """How long two peers stay on a circuit before they meet anew; at first."""

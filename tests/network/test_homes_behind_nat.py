@@ -62,7 +62,7 @@ def test_with_four_bootnodes_a_hole_is_punched_and_shares_leave_them(make_swarm:
     # libp2p believes in its own address from outside when four others named it, and punches holes only then.
     swarm = make_swarm(homes=2, publics=4)
     swarm.start_peers(swarm.lab.homes)
-    for _ in range(30):
+    for _ in range(50):
         if all(ways_of(rounds).keys() == {"direct"} for rounds in swarm.play(1, longest_seconds=60)):
             return
-    raise AssertionError(f"In 30 rounds no share came directly:\n{swarm.peers[0].said()[-3000:]}")
+    raise AssertionError(f"In 50 rounds no share came directly:\n{swarm.peers[0].said()[-3000:]}")

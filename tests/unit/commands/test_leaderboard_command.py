@@ -177,13 +177,13 @@ def test_a_row_shows_what_is_known_of_a_peer() -> None:
 
 
 def test_eighty_columns_hold_the_longest_name_and_large_numbers() -> None:
-    # "tranquil lavender woodpecker" is as long as names get.
+    # "insectivorous carnivorous barracuda" is as long as names get: its end gives way, the numbers don't.
     longest = max((f"Qm{number}" for number in range(60_000)), key=lambda peer: len(animal_name(peer)))
     assert len(animal_name(longest)) >= 27
     judged = {"accuracy": 1.0, "low": 0.99, "high": 1.0, "answers": 5, "asked": 500}
     large = row(longest, rounds=99999, reward=-(2**53) + 1, wins=2**53 - 1, bet_tokens=99999.9, judged=judged)
     text = shown({"peers": [row()] * 499 + [large]})
-    assert animal_name(longest) in text and "-9.0e15" in text and "99999.9" in text
+    assert animal_name(longest)[:27] in text and "-9.0e15" in text and "99999.9" in text
     assert max(map(len, text.splitlines())) <= 80
 
 

@@ -273,7 +273,7 @@ def test_all_mistakes_are_told_at_once(home: Home) -> None:
     assert message.startswith("The configuration has 5 mistakes:")
     for part in (
         "training.lorra",
-        "configs/rg-swarm.yaml line 3: training.num_generations must be at least 2, not 1.",
+        "configs/rg-swarm.yaml line 3: training.num_generations must be from 2 to 64, not 1.",
         "eval.items must be a whole number, not 'many'",
         "PRG_GAME must be true or false",
         "'nowhere'",

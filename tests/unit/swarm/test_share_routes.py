@@ -98,9 +98,9 @@ async def test_the_direct_way_is_tried_again_after_a_while_and_the_pause_grows(s
     peer = swarm.author.peer_id.to_base58()
     for _ in range(2):
         swarm.routes._unreachable.begin(peer)
-    swarm.clock.now = 100.0  # the second pause is of 120 s
+    swarm.clock.now = 39.0  # the second pause is of 40 s
     assert await swarm.routes._ways_to(swarm.reader, peer) == [swarm.routes._through]
-    swarm.clock.now = 121.0
+    swarm.clock.now = 41.0
     assert await swarm.routes._ways_to(swarm.reader, peer) == [swarm.routes._directly, swarm.routes._through]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,11 +30,13 @@ class _Write:
 
 
 class HeldWrites:
-    """Writes on their way into the outbox, in order. All methods belong to one thread."""
+    """Writes on their way into the outbox, in order. Safe to call from any thread: the view asks what waits, too."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._held: deque[_Write] = deque(maxlen=MOST_HELD)
+        self._lock = threading.Lock()
+        """Held while the first is handed over and taken away, or another thread would take away one that was not."""
 
     def __len__(self) -> int:
         return len(self._held)
@@ -42,14 +45,16 @@ class HeldWrites:
         self, kind: Kind, *, peer_id: str, round: int, stage: int = NONE, payload: Mapping[str, Any] | None = None
     ) -> None:
         """Owe a write, after those that are held; never raises for a disk that is full."""
-        held_before = len(self._held)
-        self._held.append(_Write(kind=kind, peer_id=peer_id, round=round, stage=stage, payload=payload or {}))
-        self._hand_over(held_before)
+        with self._lock:
+            held_before = len(self._held)
+            self._held.append(_Write(kind=kind, peer_id=peer_id, round=round, stage=stage, payload=payload or {}))
+            self._hand_over(held_before)
 
     def try_again(self) -> None:
         """Hand over what is held, as far as there is room."""
-        if self._held:
-            self._hand_over(len(self._held))
+        with self._lock:
+            if self._held:
+                self._hand_over(len(self._held))
 
     def give_up(self) -> None:
         """The end of the run: a last try, and a sentence about what is lost if it fails."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,25 @@ def test_a_coordinator_counts_what_it_holds_and_sends_it_once_there_is_room(make
     connection.execute("PRAGMA max_page_count = 100000")
     wait_until(lambda: node.pending() == 0)
     assert node.peer_totals("QmFull").total_reward == 3
+
+
+def test_a_view_that_asks_all_the_time_what_waits_costs_no_write(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite", target="t", account="0x1")
+    held = HeldWrites(outbox)
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.is_set():
+            held.try_again()
+
+    with ThreadPoolExecutor(2) as pool:
+        looking = [pool.submit(look) for _ in range(2)]
+        try:
+            for number in range(150):
+                held.owe("reward", peer_id="QmA", round=number, stage=0, payload={"reward": 1})
+        finally:
+            is_over.set()
+        for each in looking:
+            each.result()
+    assert sorted(row.round or 0 for row in outbox.transactions(1000)) == list(range(150))
+    outbox.close()

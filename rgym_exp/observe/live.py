@@ -143,11 +143,10 @@ class LiveView:
             sources = None if self._state.closed else self._sources
         if sources is None:
             return
-        peers = sources.peers()
         try:
-            waiting, rows = sources.waiting(), sources.transactions()
+            peers, waiting, rows = sources.peers(), sources.waiting(), sources.transactions()
         except SwarmUserError as error:
-            logger.debug("The outbox cannot be read for the view: %s", error)
+            logger.debug("What is shown cannot be looked up now: %s", error)
             return
         with self._lock:
             self._state.peers, self._state.waiting, self._state.transactions = peers, waiting, tuple(rows)
